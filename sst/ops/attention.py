@@ -1,0 +1,89 @@
+"""The one door to window attention."""
+
+import logging
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from sst.ops.backends import BACKENDS
+from sst.ops.backends.base import Backend, Inputs
+from sst.ops.terms import Rotation, Term
+from sst.utils.autocast import autocast_off
+
+logger = logging.getLogger('basicsr')
+
+
+def available_backends() -> tuple[str, ...]:
+    """The names that `backend` accepts besides 'auto', fastest first."""
+    return tuple(BACKENDS)
+
+
+def window_attention(
+    qkv: Tensor,
+    window: int,
+    num_heads: int,
+    term: Term | None = None,
+    *,
+    rotation: Rotation | None = None,
+    gate: Tensor | None = None,
+    shift: int = 0,
+    backend: str = 'auto',
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Multi-head attention inside square windows of a map, with a positional term and a gate (Eq. 4-6 and 11).
+
+    out = softmax(q k^T / sqrt(d) + term) v * gate, in windows of `window` x `window` tokens. A map whose sides are no
+    multiples of `window` is extended on the right and bottom by (periodic) reflection; the extra tokens take part in
+    the attention and are cropped from the result.
+
+    Args:
+        qkv (Tensor): (B, H, W, 3C), channels ordered (q|k|v), then head, then channel of the head; any H, W >= 1.
+        window (int): side of a window, in pixels.
+        num_heads (int): number of heads; divides C. d = C / num_heads.
+        term (Factored | RelativeTable | None): what is added to the logits.
+        rotation (Rotation | None): turns q and k before the product.
+        gate (Tensor | None): (B, H, W, C), multiplied to the result.
+        shift (int): the padded map is rolled by (-shift, -shift) before and back after; no mask.
+        backend (str): 'auto' or a name from `available_backends()`.
+        dtype (torch.dtype | None): in which attention computes. None: as the input, but bfloat16 for float32 on CUDA,
+            as published. `reference` computes in float32 always.
+
+    Returns:
+        Tensor: (B, H, W, C) in the dtype of `qkv`.
+
+    Raises:
+        ValueError: for an unknown backend, a channel number that does not fit, or a backend that cannot serve: the
+            message lists its reasons and who could.
+    """
+    if qkv.dim() != 4 or qkv.shape[-1] % (3 * num_heads):
+        raise ValueError(
+            f'qkv must be (B, H, W, 3C) with C a multiple of num_heads={num_heads}, got {tuple(qkv.shape)}'
+        )
+    if dtype is None:
+        dtype = torch.bfloat16 if qkv.is_cuda and qkv.dtype == torch.float32 else qkv.dtype
+    inputs = Inputs(qkv, window, num_heads, term, rotation, gate, shift, dtype)
+    with autocast_off(qkv.device):  # `dtype` says in which precision to compute
+        return select_backend(backend, inputs)(inputs)
+
+
+def select_backend(name: str, inputs: Inputs) -> Backend:
+    """The backend called `name`, or for 'auto' the fastest that can serve. Raises ValueError with the reasons."""
+    if name == 'auto':
+        chosen = next(backend for backend in BACKENDS.values() if not backend.unsupported(inputs))
+        if not torch.compiler.is_compiling():
+            _log_once(chosen.name, inputs.qkv.device.type, inputs.dtype)
+        return chosen
+    if name not in BACKENDS:
+        raise ValueError(f'unknown attention backend {name!r}; there are auto, {", ".join(BACKENDS)}')
+    if reasons := BACKENDS[name].unsupported(inputs):
+        able = [other.name for other in BACKENDS.values() if not other.unsupported(inputs)]
+        raise ValueError(
+            f'attention backend {name!r} cannot serve: {"; ".join(reasons)}. These can: auto, {", ".join(able)}'
+        )
+    return BACKENDS[name]
+
+
+@cache
+def _log_once(name: str, device: str, dtype: torch.dtype) -> None:
+    logger.info(f'Window attention: backend {name} on {device} in {str(dtype).removeprefix("torch.")}.')

@@ -1,0 +1,85 @@
+"""What every attention backend is, and the walk from the map to windows and back that most of them share."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sst.ops.terms import Factored, Rotation, Term
+from sst.ops.windows import merge, pad_to_multiple, partition
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One call of `window_attention`, as a backend sees it (see there for the fields)."""
+
+    qkv: Tensor  # (B, H, W, 3C)
+    window: int
+    num_heads: int
+    term: Term | None
+    rotation: Rotation | None
+    gate: Tensor | None  # (B, H, W, C)
+    shift: int
+    dtype: torch.dtype  # in which attention computes
+
+    @property
+    def head_dim(self) -> int:
+        return self.qkv.shape[-1] // (3 * self.num_heads)
+
+    @property
+    def needs_grad(self) -> bool:
+        return torch.is_grad_enabled() and self.qkv.requires_grad
+
+
+class Backend(ABC):
+    """A way to compute window attention. `name` is what options call it."""
+
+    name: str
+
+    @abstractmethod
+    def unsupported(self, inputs: Inputs) -> list[str]:
+        """The reasons why this backend cannot serve these inputs; empty where it can."""
+
+    @abstractmethod
+    def __call__(self, inputs: Inputs) -> Tensor:
+        """The attended and gated map, (B, H, W, C), in the dtype of `inputs.qkv`."""
+
+
+class WindowedBackend(Backend):
+    """A backend that attends on windows cut out of the padded map; it only fills in `attend`."""
+
+    @abstractmethod
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
+        """softmax(q k^T / sqrt(d) + term) v for each window; q, k, v and the result are (M, N, heads, d)."""
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        x, window, shift = inputs.qkv, inputs.window, inputs.shift
+        height, width = x.shape[1:3]
+        x = pad_to_multiple(x, window)
+        padded_height, padded_width = x.shape[1:3]
+        if shift:
+            x = x.roll((-shift, -shift), dims=(1, 2))
+        tokens = partition(x, window).unflatten(-1, (3, inputs.num_heads, inputs.head_dim)).to(inputs.dtype)
+        q, k, v = tokens.unbind(2)  # each (M, N, heads, d)
+        if inputs.rotation is not None:
+            q, k = inputs.rotation.apply(q), inputs.rotation.apply(k)
+        out = self.attend(q, k, v, inputs).flatten(-2).to(inputs.qkv.dtype)  # (M, N, C)
+        out = merge(out, window, padded_height, padded_width)
+        if shift:
+            out = out.roll((shift, shift), dims=(1, 2))
+        out = out[:, :height, :width]
+        return out if inputs.gate is None else out * inputs.gate
+
+
+def concatenated(q: Tensor, k: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
+    """Eq. 5: q = [q / sqrt(d), term.q], k = [k, term.k] for a factored term, so that q k^T are the logits.
+
+    q and k are (M, N, heads, d); the result is (M, N, heads, d + rank).
+    """
+    q = q * inputs.head_dim**-0.5
+    if inputs.term is None:
+        return q, k
+    assert isinstance(inputs.term, Factored), 'unsupported() guards this call'
+    bias_q, bias_k = (f.transpose(0, 1).to(q.dtype).expand(*q.shape[:-1], -1) for f in (inputs.term.q, inputs.term.k))
+    return torch.cat((q, bias_q), dim=-1), torch.cat((k, bias_k), dim=-1)

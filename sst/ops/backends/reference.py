@@ -1,0 +1,23 @@
+"""The truth every other backend is tested against: the equations in float32, logits and all."""
+
+import torch
+from torch import Tensor
+
+from sst.ops.backends.base import Inputs, WindowedBackend
+
+
+class Reference(WindowedBackend):
+    """Computes in float32 (float64 for float64 inputs) whatever dtype was asked for. Memory grows with N^2."""
+
+    name = 'reference'
+
+    def unsupported(self, inputs: Inputs) -> list[str]:
+        return []
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
+        dtype = torch.promote_types(q.dtype, torch.float32)
+        q, k, v = (t.transpose(1, 2).to(dtype) for t in (q, k, v))  # (M, heads, N, d)
+        logits = (q / inputs.head_dim**0.5) @ k.transpose(-1, -2)  # Eq. 6
+        if inputs.term is not None:
+            logits = logits + inputs.term.materialize().to(dtype)
+        return (logits.softmax(-1) @ v).transpose(1, 2)

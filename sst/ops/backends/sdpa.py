@@ -1,0 +1,35 @@
+"""torch's scaled_dot_product_attention, on any device it runs on."""
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from sst.ops.backends.base import Inputs, WindowedBackend, concatenated
+from sst.ops.terms import RelativeTable
+
+
+class SDPA(WindowedBackend):
+    """Adds the term as a mask where that is faster (small windows on the CPU) or the only way (a dense term);
+    elsewhere concatenates its factors to q and k and pads v, as torch's flash kernels want equal head sizes."""
+
+    name = 'sdpa'
+
+    def unsupported(self, inputs: Inputs) -> list[str]:
+        return []
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
+        if inputs.term is None or isinstance(inputs.term, RelativeTable) or self._mask_is_faster(inputs):
+            mask = None if inputs.term is None else inputs.term.materialize().to(q.dtype)
+            return self._sdpa(q, k, v, mask, scale=inputs.head_dim**-0.5)
+        q, k = concatenated(q, k, inputs)
+        v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))
+        return self._sdpa(q, k, v, None, scale=1.0)[..., : inputs.head_dim]
+
+    @staticmethod
+    def _mask_is_faster(inputs: Inputs) -> bool:
+        """Measured on CPUs: the (heads, N, N) mask wins up to w = 64, but up to w = 8 where it needs a gradient."""
+        return inputs.qkv.device.type == 'cpu' and inputs.window <= (8 if inputs.needs_grad else 64)
+
+    @staticmethod
+    def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (M, heads, N, d)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale).transpose(1, 2)

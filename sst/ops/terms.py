@@ -1,0 +1,73 @@
+"""What a positional bias hands to attention: a term added to the logits, or a rotation of q and k.
+
+A term says what is added, never who computes it; a backend decides whether it concatenates the factors, adds a mask or
+refuses. Tokens of a window are numbered n = y * w + x.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Factored:
+    """A low-rank term: logits += q k^T. Eq. 6 with the factor 1/sqrt(r) already in `q`.
+
+    Args:
+        q (Tensor): (heads, N, rank), N = w * w.
+        k (Tensor): (heads, N, rank).
+    """
+
+    q: Tensor
+    k: Tensor
+
+    def materialize(self) -> Tensor:
+        """The term as a (heads, N, N) tensor: query token first, key token second."""
+        return self.q @ self.k.transpose(-1, -2)
+
+
+@dataclass(frozen=True)
+class RelativeTable:
+    """A term looked up by relative position: logits[q, k] += table[h, dy, dx], dy = ky - qy + w - 1 and dx likewise.
+
+    Args:
+        table (Tensor): (heads, (2w - 1)^2), row by row over (dy, dx).
+        window (int): w.
+    """
+
+    table: Tensor
+    window: int
+
+    def materialize(self) -> Tensor:
+        """The term as a (heads, N, N) tensor: query token first, key token second."""
+        w = self.window
+        table = self.table.unflatten(1, (2 * w - 1, 2 * w - 1))
+        shifted = table.unfold(1, w, 1).unfold(2, w, 1)  # (heads, w-1-qy, w-1-qx, ky, kx)
+        return shifted.flip(1, 2).reshape(-1, w * w, w * w)
+
+
+Term = Factored | RelativeTable
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """A rotary embedding: the channel pair (2j, 2j+1) of token n of head h is turned by `angle[h, n, j]`.
+
+    Heads whose size is no multiple of 4 are zero-padded to 2 * pairs channels, turned and cropped back, as in RoPE-ViT.
+
+    Args:
+        angle (Tensor): (heads, N, pairs), in radians.
+    """
+
+    angle: Tensor
+
+    def apply(self, tokens: Tensor) -> Tensor:
+        """Turn q or k. tokens and the result are (..., N, heads, d)."""
+        size = tokens.shape[-1]
+        angle = self.angle.transpose(0, 1).to(tokens.dtype)  # (N, heads, pairs)
+        cos, sin = angle.cos(), angle.sin()
+        padded = torch.nn.functional.pad(tokens, (0, 2 * angle.shape[-1] - size))
+        even, odd = padded[..., 0::2], padded[..., 1::2]
+        turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
+        return turned.flatten(-2)[..., :size]

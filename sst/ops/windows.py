@@ -1,0 +1,40 @@
+"""Between a map (B, H, W, C) and its windows (B * windows, N, C): reflection, partition and their inverses."""
+
+import torch
+from torch import Tensor
+
+
+def reflected_index(size: int, target: int, device: torch.device | None = None) -> Tensor:
+    """Source index of each of `target` positions of an axis of `size` pixels reflected for ever, edges not repeated.
+
+    Equal to reflection padding where that is defined (target < 2 * size) and its periodic continuation beyond;
+    an axis of one pixel repeats it. Returns (target,) of int64.
+    """
+    period = max(2 * (size - 1), 1)
+    position = torch.arange(target, device=device) % period
+    return torch.where(position < size, position, period - position)
+
+
+def pad_to_multiple(x: Tensor, window: int) -> Tensor:
+    """Extend a map (B, H, W, C) on the bottom and right by reflection until H and W are multiples of `window`."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        target = -(-size // window) * window
+        if target != size:
+            tail = reflected_index(size, target, x.device)[size:]
+            x = torch.cat((x, x.index_select(axis, tail)), dim=axis)
+    return x
+
+
+def partition(x: Tensor, window: int) -> Tensor:
+    """Cut a map (B, H, W, C) whose sides are multiples of `window` into (B * windows, N, C), row by row."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // window, window, w // window, window, c)
+    return x.transpose(2, 3).reshape(-1, window * window, c)
+
+
+def merge(windows: Tensor, window: int, height: int, width: int) -> Tensor:
+    """The inverse of `partition`: (B * windows, N, C) back to (B, height, width, C)."""
+    rows, columns, c = height // window, width // window, windows.shape[-1]
+    x = windows.reshape(-1, rows, columns, window, window, c)
+    return x.transpose(2, 3).reshape(-1, height, width, c)

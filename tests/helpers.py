@@ -1,0 +1,35 @@
+"""Small networks and comparisons for tests."""
+
+import torch
+from torch import Tensor
+
+
+def assert_close(
+    actual: Tensor, expected: Tensor, tolerance: float, what: str = 'result', floor: float = 1e-12
+) -> None:
+    """Relative L2 error below `tolerance`, equal shapes; what should vanish is measured against `floor`."""
+    assert actual.shape == expected.shape, f'{what}: shape {tuple(actual.shape)}, expected {tuple(expected.shape)}'
+    difference = (actual.double() - expected.double()).norm()
+    error = (difference / expected.double().norm().clamp_min(floor)).item()
+    assert error <= tolerance, f'{what}: relative error {error:.2e} is above {tolerance:.0e}'
+
+
+def tiny_options(**changes) -> dict:
+    """Options of a network that is quick on a CPU and uses every part."""
+    options = {
+        'scale': 2,
+        'dim': 12,
+        'num_blocks': 2,
+        'window_sizes': [4, 6],
+        'num_heads': 2,
+        'ffn_expansion': 1.5,
+        'bias': {'type': 'RIB', 'ranks': [2, 4], 'hidden': 8, 'bands': 4},
+        'gate': 'CLA',
+        'upsampler': {'type': 'pixelshuffle_direct'},
+    }
+    return options | changes
+
+
+def picture(height: int, width: int, batch: int = 1) -> Tensor:
+    """A random picture batch (B, 3, H, W) in [0, 1]."""
+    return torch.rand(batch, 3, height, width)

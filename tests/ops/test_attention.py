@@ -1,0 +1,243 @@
+import logging
+
+import pytest
+import torch
+from helpers import assert_close
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sst.ops import Factored, RelativeTable, Rotation, available_backends, window_attention
+from sst.ops.backends import flash
+
+HEADS, DIM = 2, 10
+
+
+def make_inputs(height, width, window, kind='factored', gated=True, dtype=torch.float32):
+    """qkv, term or rotation, gate: leaves that require gradients."""
+
+    def leaf(*shape, scale=1.0):
+        return (torch.randn(*shape, dtype=dtype) * scale).requires_grad_()
+
+    qkv = leaf(2, height, width, 3 * DIM)
+    gate = leaf(2, height, width, DIM) if gated else None
+    tokens = window * window
+    leaves = {'qkv': qkv, 'gate': gate}
+    keywords = {'gate': gate}
+    if kind == 'factored':
+        leaves |= {'term.q': leaf(HEADS, tokens, 3), 'term.k': leaf(HEADS, tokens, 3)}
+        keywords['term'] = Factored(leaves['term.q'], leaves['term.k'])
+    elif kind == 'table':
+        leaves['term.table'] = leaf(HEADS, (2 * window - 1) ** 2)
+        keywords['term'] = RelativeTable(leaves['term.table'], window)
+    elif kind == 'rotation':
+        leaves['angle'] = leaf(HEADS, tokens, 4)  # d = 5 is padded to 8
+        keywords['rotation'] = Rotation(leaves['angle'])
+    return {name: tensor for name, tensor in leaves.items() if tensor is not None}, keywords
+
+
+def run(leaves, keywords, window, **options):
+    """Output and the gradient of every leaf."""
+    out = window_attention(leaves['qkv'], window, HEADS, **keywords, **options)
+    weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).reshape(out.shape)
+    gradients = torch.autograd.grad((out * weight).sum(), list(leaves.values()))
+    return out, dict(zip(leaves, gradients, strict=True))
+
+
+def compare(backend, leaves, keywords, window, tolerance, **options):
+    out, gradients = run(leaves, keywords, window, backend=backend, **options)
+    expected, expected_gradients = run(leaves, keywords, window, backend='reference')
+    assert_close(out, expected, tolerance, 'output')
+    # on a map of one pixel all keys are equal: the gradients of logits vanish, but for rounding
+    floor = max(gradient.norm().item() for gradient in expected_gradients.values())
+    for name, gradient in gradients.items():
+        assert_close(gradient, expected_gradients[name], 4 * tolerance, f'gradient of {name}', floor)
+
+
+SIZES = [(8, 8), (1, 1), (7, 13), (3, 20), (17, 5)]
+
+
+@pytest.mark.parametrize('kind', ['factored', 'table', 'rotation', 'nothing'])
+@pytest.mark.parametrize('window', [1, 4, 9, 12])
+@pytest.mark.parametrize('size', SIZES, ids=str)
+def test_sdpa_agrees_with_reference(size, window, kind):
+    leaves, keywords = make_inputs(*size, window, kind)
+    compare('sdpa', leaves, keywords, window, 3e-6)  # torch's CPU kernel takes exp to 20 ulp
+
+
+@pytest.mark.parametrize('window', [4, 9])
+def test_sdpa_without_gradients_agrees_with_reference(window):
+    leaves, keywords = make_inputs(7, 13, window)
+    with torch.no_grad():
+        out, expected = (
+            window_attention(leaves['qkv'], window, HEADS, **keywords, backend=b) for b in ('sdpa', 'reference')
+        )
+    assert_close(out, expected, 1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 18), st.integers(1, 18), st.integers(1, 7))
+def test_any_size_keeps_its_shape_and_agrees(height, width, window):
+    leaves, keywords = make_inputs(height, width, window)
+    out = window_attention(leaves['qkv'], window, HEADS, **keywords)
+    expected = window_attention(leaves['qkv'], window, HEADS, **keywords, backend='reference')
+    assert out.shape == (2, height, width, DIM)
+    assert_close(out, expected, 1e-6)
+
+
+def test_reference_is_the_equation():
+    leaves, keywords = make_inputs(4, 4, 4, gated=True, dtype=torch.double)
+    out = window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='reference')
+    q, k, v = leaves['qkv'].reshape(2, 16, 3, HEADS, 5).unbind(2)
+    expected = torch.empty(2, 16, HEADS, 5, dtype=torch.double)
+    for head in range(HEADS):
+        bias = leaves['term.q'][head] @ leaves['term.k'][head].T
+        logits = q[:, :, head] @ k[:, :, head].transpose(1, 2) / 5**0.5 + bias
+        expected[:, :, head] = logits.softmax(-1) @ v[:, :, head]
+    assert_close(out, expected.reshape(2, 4, 4, DIM) * leaves['gate'], 1e-12)
+
+
+def test_reference_gradients_by_finite_differences():
+    leaves, _ = make_inputs(3, 4, 3, dtype=torch.double)
+    names = list(leaves)
+
+    def function(*tensors):
+        given = dict(zip(names, tensors, strict=True))
+        term = Factored(given['term.q'], given['term.k'])
+        return window_attention(given['qkv'], 3, HEADS, term, gate=given['gate'], backend='reference')
+
+    assert torch.autograd.gradcheck(function, tuple(leaves.values()))
+
+
+def test_table_is_indexed_by_key_minus_query():
+    window = 3
+    table = torch.arange(25.0).reshape(1, 25)
+    bias = RelativeTable(table, window).materialize()[0]
+    for query in range(9):
+        for key in range(9):
+            dy, dx = key // 3 - query // 3 + 2, key % 3 - query % 3 + 2
+            assert bias[query, key] == table[0, dy * 5 + dx]
+
+
+def test_rotation_depends_on_relative_position_only():
+    angle = torch.arange(6.0)[None, :, None].expand(HEADS, 6, 2)  # a token's position is its angle
+    q, k = torch.randn(1, 1, HEADS, 4).expand(1, 6, -1, -1), torch.randn(1, 1, HEADS, 4).expand(1, 6, -1, -1)
+    rotation = Rotation(angle)
+    logits = torch.einsum('mqhd,mkhd->mhqk', rotation.apply(q), rotation.apply(k))
+    assert_close(logits[..., 1:, 1:], logits[..., :-1, :-1], 1e-5)
+
+
+def test_shift_rolls_the_padded_map():
+    leaves, keywords = make_inputs(8, 8, 4, gated=False)
+    shifted = window_attention(leaves['qkv'], 4, HEADS, **keywords, shift=2)
+    rolled = window_attention(leaves['qkv'].roll((-2, -2), (1, 2)), 4, HEADS, **keywords)
+    assert_close(shifted, rolled.roll((2, 2), (1, 2)), 1e-6)
+
+
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_is_near_and_keeps_the_dtype_of_the_map(dtype):
+    leaves, keywords = make_inputs(9, 6, 4)
+    out = window_attention(leaves['qkv'], 4, HEADS, **keywords, dtype=dtype)
+    assert out.dtype == torch.float32
+    assert_close(out, window_attention(leaves['qkv'], 4, HEADS, **keywords), 2e-2)
+
+
+def test_autocast_does_not_lower_the_precision_asked_for():
+    leaves, keywords = make_inputs(8, 8, 4)
+    expected = window_attention(leaves['qkv'], 4, HEADS, **keywords)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = window_attention(leaves['qkv'], 4, HEADS, **keywords, dtype=torch.float32)
+    assert_close(out, expected, 1e-6)
+
+
+# ---- the choice of a backend
+
+
+def test_unknown_backend_names_those_there_are():
+    leaves, keywords = make_inputs(4, 4, 4)
+    with pytest.raises(ValueError, match=r'sdpa.*reference'):
+        window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='flesh')
+
+
+def test_a_backend_that_cannot_serve_gives_all_its_reasons_and_who_can():
+    leaves, keywords = make_inputs(4, 4, 4, 'table')
+    with pytest.raises(ValueError, match=r'CUDA.*float16.*dense.*These can: auto, sdpa, reference'):
+        window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='flash')
+
+
+def test_auto_logs_its_choice_once(caplog):
+    from sst.ops.attention import _log_once
+
+    _log_once.cache_clear()
+    leaves, keywords = make_inputs(4, 4, 4)
+    with caplog.at_level(logging.INFO, 'basicsr'):
+        for _ in range(2):
+            window_attention(leaves['qkv'], 4, HEADS, **keywords)
+    assert [record.message for record in caplog.records] == ['Window attention: backend sdpa on cpu in float32.']
+
+
+def test_wrong_channels_are_refused():
+    with pytest.raises(ValueError, match='3C'):
+        window_attention(torch.rand(1, 4, 4, 31), 4, 2)
+
+
+def test_every_backend_is_listed():
+    assert available_backends() == ('flash', 'sdpa', 'reference')
+
+
+# ---- FlashAttention, for which a stand-in enforces what the real kernels demand
+
+
+def strict_flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False):
+    """Computes what flash_attn_func computes and refuses what it refuses."""
+    for name, tensor in (('q', q), ('k', k), ('v', v)):
+        assert tensor.dtype in (torch.float16, torch.bfloat16), f'{name}: {tensor.dtype}'
+        assert tensor.dtype == q.dtype
+        assert tensor.dim() == 4
+        assert tensor.stride(-1) == 1, f'{name} must have a contiguous last dimension'
+        assert tensor.shape[-1] == q.shape[-1], 'head sizes must be equal'
+        assert tensor.shape[-1] % 8 == 0, f'head size {tensor.shape[-1]} is no multiple of 8'
+        assert tensor.shape[-1] <= 256
+    batch, _, heads, _ = q.shape  # (batch, tokens, heads, size)
+    assert k.shape[0] == batch
+    assert k.shape[2] == heads
+    assert k.shape == v.shape
+    scale = q.shape[-1] ** -0.5 if softmax_scale is None else softmax_scale
+    logits = torch.einsum('bqhd,bkhd->bhqk', q.float(), k.float()) * scale
+    return torch.einsum('bhqk,bkhd->bqhd', logits.softmax(-1), v.float()).to(q.dtype)
+
+
+@pytest.fixture(params=['FlashAttention 2', 'FlashAttention 3 with log-sum-exp'])
+def installed_flash(request, monkeypatch):
+    def with_lse(*arguments, **keywords):
+        return strict_flash_attn_func(*arguments, **keywords), None
+
+    function = with_lse if 'log' in request.param else strict_flash_attn_func
+    monkeypatch.setattr(flash, 'flash_attn_func', lambda: function)
+    monkeypatch.setattr(flash.Flash, 'unsupported', lambda self, inputs: [])
+
+
+@pytest.mark.parametrize('kind', ['factored', 'rotation', 'nothing'])
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.usefixtures('installed_flash')
+def test_flash_adapter_agrees_with_reference(size, kind):
+    leaves, keywords = make_inputs(*size, 4, kind)
+    compare('flash', leaves, keywords, 4, 2e-3 * 2, dtype=torch.float16)
+
+
+@pytest.mark.usefixtures('installed_flash')
+def test_flash_adapter_in_bfloat16():
+    leaves, keywords = make_inputs(7, 13, 4)
+    compare('flash', leaves, keywords, 4, 2e-2, dtype=torch.bfloat16)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('backend', ['sdpa', 'flash', 'auto'])
+@pytest.mark.parametrize('size', SIZES, ids=str)
+def test_cuda_backends_agree_with_reference(size, backend):
+    if backend == 'flash' and flash.flash_attn_func() is None:
+        pytest.skip('FlashAttention is not installed')
+    with torch.device('cuda'):
+        leaves, keywords = make_inputs(*size, 8)
+        out = window_attention(leaves['qkv'], 8, HEADS, **keywords, backend=backend)
+        expected = window_attention(leaves['qkv'], 8, HEADS, **keywords, backend='reference')
+    assert_close(out.cpu(), expected.cpu(), 2e-2)
