@@ -1,0 +1,123 @@
+"""SST, the scalable super-resolution Transformer (arXiv 2603.06738), the whole network at a glance."""
+
+import torch
+from basicsr.utils.registry import ARCH_REGISTRY
+from torch import Tensor, nn
+
+from sst.archs.bias import build_bias
+from sst.archs.layers import CLA, Conv2d, ConvFFN, PointwiseGate
+from sst.archs.upsamplers import build_upsampler
+from sst.ops import window_attention
+from sst.options import SSTNetwork
+
+GATES = {'CLA': CLA, 'pointwise': PointwiseGate, 'none': None}
+
+
+@ARCH_REGISTRY.register()
+class SST(nn.Module):
+    """LR picture in, HR picture out.
+
+    Takes the fields of `sst.options.SSTNetwork` as keywords (`scale`, `dim`, `num_blocks`, `window_sizes`, `num_heads`,
+    `ffn_expansion`, `bias`, `gate`, `upsampler`, `backend`, `attention_dtype`); the defaults are SST-light at x2.
+
+    Raises:
+        OptionsError: for unknown, wrong or contradictory fields, in words.
+    """
+
+    def __init__(self, **options) -> None:
+        super().__init__()
+        self.options = options = SSTNetwork.parse(options).model_dump()
+        dim = options['dim']
+        self.scale = options['scale']
+        self.stem = Conv2d(3, dim, 3)
+        self.blocks = nn.Sequential(*(Block(options) for _ in range(options['num_blocks'])))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+        self.conv = Conv2d(dim, dim, 3)
+        self.upsampler = build_upsampler(options['upsampler'], dim, self.scale)
+        self.apply(initialise)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """Enlarge pictures of any size.
+
+        Args:
+            lr (Tensor): (B, 3, H, W), RGB in [0, 1], H and W >= 1.
+
+        Returns:
+            Tensor: (B, 3, scale * H, scale * W), not clipped.
+        """
+        image = lr.permute(0, 2, 3, 1)  # from here to the end maps are (B, H, W, C)
+        shallow = self.stem(image)
+        features = shallow + self.conv(self.norm(self.blocks(shallow)))
+        return self.upsampler(features, image).permute(0, 3, 1, 2).contiguous()
+
+
+class Block(nn.Module):
+    """x + conv3x3(layers(x)); the layers' windows grow and start over (the cyclic window strategy)."""
+
+    def __init__(self, options: dict) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*(Layer(options, index) for index in range(len(options['window_sizes']))))
+        self.conv = Conv2d(options['dim'], options['dim'], 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv(self.layers(x))
+
+
+class Layer(nn.Module):
+    """x + Attention(LN(x)), then x + ConvFFN(LN(x))."""
+
+    def __init__(self, options: dict, index: int) -> None:
+        super().__init__()
+        dim = options['dim']
+        self.attn_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = WindowAttention(options, index)
+        self.ffn_norm = nn.LayerNorm(dim, eps=1e-6)
+        self.ffn = ConvFFN(dim, int(dim * options['ffn_expansion']))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.attn.bias.features(x)
+        x = x + self.attn(self.attn_norm(x))
+        return x + self.ffn(self.ffn_norm(x))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head attention in windows with a positional bias and a gate (Eq. 4-11)."""
+
+    def __init__(self, options: dict, index: int) -> None:
+        super().__init__()
+        dim, windows = options['dim'], options['window_sizes']
+        self.window = windows[index]
+        self.num_heads = options['num_heads'][index]
+        # Windows of one size would never talk across their borders: every second layer shifts them.
+        self.shift = self.window // 2 if index % 2 and len(set(windows)) == 1 else 0
+        self.backend = options['backend']
+        self.dtype = None if options['attention_dtype'] == 'auto' else getattr(torch, options['attention_dtype'])
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.bias = build_bias(options['bias'], index, window=self.window, num_heads=self.num_heads, dim=dim)
+        gate = GATES[options['gate']]
+        self.gate = gate(dim) if gate else None
+        self.proj = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        term, rotation = self.bias.tables()
+        gate = self.gate(x) if self.gate else None
+        out = window_attention(
+            self.qkv(x),
+            self.window,
+            self.num_heads,
+            term,
+            rotation=rotation,
+            gate=gate,
+            shift=self.shift,
+            backend=self.backend,
+            dtype=self.dtype,
+        )
+        return self.proj(out)
+
+
+def initialise(module: nn.Module) -> None:
+    """Linear weights truncated normal with std 0.02, convolution weights the framework's default, all biases 0."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:
+        nn.init.zeros_(module.bias)

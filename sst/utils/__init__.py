@@ -1,0 +1,1 @@
+"""Small tools without a place of their own; they import nothing else of sst."""
