@@ -1,0 +1,1 @@
+"""Other people's files: released checkpoints and option files."""

@@ -1,0 +1,218 @@
+"""Reading weights files of any origin into a network, and saying in words why one does not fit."""
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sst.interop.official import convert_state_dict, is_released
+from sst.utils.errors import UserError
+from sst.utils.files import load_torch
+
+BIAS_BY_PARAMETER = {
+    'query_weight': 'RIB',
+    'query': 'FlashBias',
+    'table': 'RPB',
+    'frequencies': 'RoPE',
+    'conv.weight': 'CPE',
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the shapes of an SST state dict say about the network; None where they say nothing."""
+
+    dim: int
+    blocks: int
+    layers: int
+    bias: str
+    heads: tuple[int, ...] | None
+    ranks: tuple[int, ...] | None
+    ffn_hidden: int
+    gate: str
+    upsampler: str
+    channels: int | None
+    scale: int | None
+
+    def __str__(self) -> str:
+        shown = [(f.name.replace('_', ' '), getattr(self, f.name)) for f in fields(self)]
+        return ', '.join(f'{name} {_plain(value)}' for name, value in shown if value is not None)
+
+
+def facts(state: Mapping[str, Tensor]) -> Facts | None:
+    """Read the facts off a state dict under our names; None where it is none of an SST."""
+    try:
+        return _read_facts(state)
+    except KeyError:
+        return None
+
+
+def _read_facts(state: Mapping[str, Tensor]) -> Facts:
+    blocks = {int(m[1]) for name in state if (m := re.match(r'blocks\.(\d+)\.', name))}
+    layers = sorted({int(m[1]) for name in state if (m := re.match(r'blocks\.0\.layers\.(\d+)\.', name))})
+    first = 'blocks.0.layers.0.'
+    bias = next((b for p, b in BIAS_BY_PARAMETER.items() if f'{first}attn.bias.{p}' in state), 'none')
+    if bias == 'RIB' and state[f'{first}attn.bias.hidden_weight'].shape[0] == 2:
+        bias = 'SIREN'
+    heads, ranks = None, None
+    main = {'RIB': 'query_weight', 'SIREN': 'query_weight', 'FlashBias': 'query', 'RPB': 'table', 'RoPE': 'frequencies'}
+    if bias in main:
+        shapes = [state[f'blocks.0.layers.{i}.attn.bias.{main[bias]}'].shape for i in layers]
+        heads = tuple(shape[1 if bias == 'RoPE' else 0] for shape in shapes)
+        ranks = tuple(shape[-1] for shape in shapes) if bias in ('RIB', 'SIREN', 'FlashBias') else None
+    gate = 'CLA' if f'{first}attn.gate.depthwise.weight' in state else 'pointwise'
+    gate = gate if f'{first}attn.gate.pointwise.weight' in state else 'none'
+    upsampler, channels, scale = _upsampler_facts(state)
+    return Facts(
+        dim=state['norm.weight'].shape[0],
+        blocks=len(blocks),
+        layers=len(layers),
+        bias=bias,
+        heads=heads,
+        ranks=ranks,
+        ffn_hidden=state[f'{first}ffn.expand.weight'].shape[0],
+        gate=gate,
+        upsampler=upsampler,
+        channels=channels,
+        scale=scale,
+    )
+
+
+def _upsampler_facts(state: Mapping[str, Tensor]) -> tuple[str, int | None, int | None]:
+    if 'upsampler.image_conv.weight' in state:  # x2 and x3 have the same shapes
+        return (
+            'nearest_conv',
+            state['upsampler.reduce.weight'].shape[0],
+            4 if 'upsampler.convs.1.weight' in state else None,
+        )
+    up = state['upsampler.up.weight']
+    channels = up.shape[1] if 'upsampler.reduce.weight' in state else None
+    return 'pixelshuffle' if channels else 'pixelshuffle_direct', channels, math.isqrt(up.shape[0] // (channels or 3))
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A weights file: names (ours) to tensors, the key they were under, and `network_g` where the file tells it."""
+
+    state: dict[str, Tensor]
+    key: str
+    network_g: dict | None
+
+
+def read_weights(path: str, param_key: str | None = None) -> Weights:
+    """The weights in a file, under our names.
+
+    Args:
+        path (str): a `.pth` file: ours, BasicSR's or a released one.
+        param_key (str | None): which weights to take. None: `params_ema` where it exists, else `params`, else the file
+            itself as a plain state dict.
+
+    Raises:
+        UserError: for a file that is missing, broken or not weights, or lacks `param_key`.
+    """
+    content = load_torch(path)
+    if not isinstance(content, dict) or not content:
+        raise UserError(
+            f'{path}: holds no weights but a {type(content).__name__}; expected a dict with params or params_ema'
+        )
+    keys = [key for key in ('params_ema', 'params') if isinstance(content.get(key), dict)]
+    if param_key is None:
+        param_key = keys[0] if keys else ''
+    elif param_key not in content:
+        raise UserError(
+            f'{path}: has no {param_key!r} (path.param_key_g); it holds {", ".join(map(str, content))[:200]}'
+        )
+    state = content[param_key] if param_key else content
+    state = {name.removeprefix('module.'): value for name, value in state.items()}
+    if not all(isinstance(value, Tensor) for value in state.values()):
+        raise UserError(f'{path}: holds no weights; expected names with tensors, or params / params_ema with such')
+    if is_released(state):
+        state = convert_state_dict(state, released_structure(state))
+    return Weights(state, param_key or 'the file itself', content.get('network_g') if keys else None)
+
+
+def released_structure(state: Mapping[str, Tensor]) -> dict:
+    """The part of `network_g` that `convert_state_dict` needs, read off released weights."""
+    layers = {int(m[1]) for name in state if (m := re.match(r'body\.0\.(\d+)\.norm_attn\.', name))}
+    blocks = {int(m[1]) for name in state if (m := re.match(r'body\.(\d+)\.0\.norm_attn\.', name))}
+    gate = 'CLA' if 'body.0.0.attn.gate.1.weight' in state else 'pointwise'
+    gate = gate if 'body.0.0.attn.gate.0.weight' in state else 'none'
+    return {'num_blocks': len(blocks), 'window_sizes': [None] * len(layers), 'gate': gate}
+
+
+def load_weights(
+    net: nn.Module, path: str, param_key: str | None = None, *, strict: bool = True, transfer: bool = False
+) -> str:
+    """Load a weights file into a network.
+
+    Args:
+        net (nn.Module): the bare network.
+        path (str), param_key (str | None): as for `read_weights`.
+        strict (bool): every weight must fit; else those that fit are taken.
+        transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
+
+    Returns:
+        str: what was loaded, for the log.
+
+    Raises:
+        UserError: where the weights do not fit: which facts differ, and what the file holds.
+    """
+    weights = read_weights(path, param_key)
+    state, own = weights.state, net.state_dict()
+    report = f'Loaded {path} ({weights.key})'
+    trained = (weights.network_g or {}).get('window_sizes')
+    used = getattr(net, 'options', {}).get('window_sizes')
+    if trained and used and list(trained) != list(used):  # no shape tells
+        report += f', trained with windows {_plain(tuple(trained))}, used with {_plain(tuple(used))}'
+    theirs, ours = facts(state), facts(own)
+    if theirs and ours and transfer and theirs.scale == 2 and ours.scale in (3, 4):
+        state = resize_upsampling(state, 2, ours.scale)
+        theirs = replace(theirs, scale=ours.scale)
+        report += f', its upsampling convolution resized from x2 to x{ours.scale}'
+    if strict and theirs and ours and theirs != ours:
+        differences = '; '.join(_differences(theirs, ours))
+        raise UserError(f'{path}: does not fit network_g: {differences} (the file holds an SST of {theirs})')
+    misfits = [name for name in own if name not in state or own[name].shape != state[name].shape]
+    extra = [name for name in state if name not in own]
+    if strict and (misfits or extra):
+        examples = ', '.join(misfits[:3] or extra[:3])
+        raise UserError(
+            f'{path}: does not fit network {type(net).__name__}: {len(misfits)} weights are missing or of another '
+            f'shape and {len(extra)} unknown, such as {examples} (path.strict_load_g: false takes what fits)'
+        )
+    fitting = {name: value for name, value in state.items() if name in own and name not in misfits}
+    net.load_state_dict(fitting, strict=False)
+    if misfits or extra:
+        report += f', without {len(misfits)} weights that do not fit and {len(extra)} unknown ones'
+    return report
+
+
+def resize_upsampling(state: Mapping[str, Tensor], old: int, new: int) -> dict[str, Tensor]:
+    """Weights for another scale: the old x old sub-kernels of the upsampling convolution resized bilinearly.
+
+    Its output channels are ordered c s^2 + dy s + dx; weight and bias are interpolated over (dy, dx).
+    """
+
+    def resize(tensor: Tensor) -> Tensor:
+        rest = tensor.shape[1:]
+        grid = tensor.reshape(-1, old, old, math.prod(rest)).permute(0, 3, 1, 2).float()  # (c, rest, dy, dx)
+        grid = F.interpolate(grid, size=(new, new), mode='bilinear', align_corners=False)
+        return grid.permute(0, 2, 3, 1).reshape(-1, *rest).to(tensor.dtype)
+
+    return {name: resize(value) if name.startswith('upsampler.up.') else value for name, value in state.items()}
+
+
+def _differences(theirs: Facts, ours: Facts) -> Iterator[str]:
+    for field in fields(Facts):
+        file, network = getattr(theirs, field.name), getattr(ours, field.name)
+        if file != network:
+            yield f'{field.name.replace("_", " ")} is {_plain(file)} in the file, {_plain(network)} in network_g'
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, tuple):
+        return str(value[0]) if len(set(value)) == 1 else ' '.join(map(str, value))
+    return 'unknown' if value is None else str(value)

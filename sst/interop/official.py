@@ -1,0 +1,176 @@
+"""The released SST files: their option fields and weight names turned into ours."""
+
+import re
+from collections.abc import Mapping
+
+from torch import Tensor
+
+BIAS_TYPES = {
+    'RIB': 'RIB',
+    'RIBSiren': 'SIREN',
+    'Naive': 'RPB',  # the same bias computed in three ways
+    'SDPA': 'RPB',
+    'Flex': 'RPB',
+    'FlashBias': 'FlashBias',
+    'RoPEViT': 'RoPE',
+    'CPE': 'CPE',
+    'NoPE': 'none',
+}
+GATES = {'DWC': 'CLA', 'Linear': 'pointwise', None: 'none'}
+UPSAMPLERS = {'pixelshuffle_direct': 'pixelshuffle_direct', 'pixelshuffle': 'pixelshuffle', 'nn+conv': 'nearest_conv'}
+DEFAULTS = {
+    'exp_ratio': 2,
+    'attn_type': 'RIB',
+    'rib_hidden_dim': 64,
+    'rib_n_freqs': 10,
+    'upscaling_factor': 2,
+    'upsampler_type': 'pixelshuffle_direct',
+    'gate_type': None,
+    'intermediate_dim': 64,
+    'ranks': None,
+}
+REQUIRED = ('dim', 'n_blocks', 'window_sizes', 'num_heads')
+
+
+def network_options(released: Mapping) -> dict:
+    """Our `network_g` for the `network_g` of a released option file.
+
+    Args:
+        released (Mapping): its fields; those it leaves out have the released defaults.
+
+    Returns:
+        dict: with `type: SST`; set its key `backend` to choose the attention backend.
+
+    Raises:
+        ValueError: for a field or a value that the released code does not have.
+    """
+    fields = {**DEFAULTS, **{key: value for key, value in released.items() if key != 'type'}}
+    if unknown := fields.keys() - DEFAULTS.keys() - set(REQUIRED):
+        raise ValueError(f'unknown released option field {sorted(unknown)}; known are {[*REQUIRED, *DEFAULTS]}')
+    if missing := [key for key in REQUIRED if key not in fields]:
+        raise ValueError(f'the released options lack {missing}')
+    bias = {'type': _look_up(BIAS_TYPES, 'attn_type', fields)}
+    if bias['type'] in ('RIB', 'SIREN', 'FlashBias'):
+        bias['ranks'] = fields['ranks']
+    if bias['type'] in ('RIB', 'SIREN'):
+        bias['hidden'] = fields['rib_hidden_dim']
+    if bias['type'] == 'RIB':
+        bias['bands'] = fields['rib_n_freqs']
+    upsampler = {'type': _look_up(UPSAMPLERS, 'upsampler_type', fields)}
+    if upsampler['type'] != 'pixelshuffle_direct':
+        upsampler['channels'] = fields['intermediate_dim']
+    return {
+        'type': 'SST',
+        'scale': fields['upscaling_factor'],
+        'dim': fields['dim'],
+        'num_blocks': fields['n_blocks'],
+        'window_sizes': fields['window_sizes'],
+        'num_heads': fields['num_heads'],
+        'ffn_expansion': fields['exp_ratio'],
+        'bias': bias,
+        'gate': _look_up(GATES, 'gate_type', fields),
+        'upsampler': upsampler,
+    }
+
+
+def _look_up(table: Mapping, key: str, fields: Mapping) -> str:
+    if fields[key] not in table:
+        raise ValueError(f'released option {key}: {fields[key]!r} is unknown; known are {list(table)}')
+    return table[fields[key]]
+
+
+# Released name of a layer's parameter -> ours. The weights of 1x1 convolutions become those of linear layers.
+LAYER_NAMES = {
+    'norm_attn': 'attn_norm',
+    'norm_ffn': 'ffn_norm',
+    'attn.to_qkv': 'attn.qkv',
+    'attn.to_out': 'attn.proj',
+    'attn.to_hidden': 'attn.bias.hidden_weight',
+    'attn.hidden_b': 'attn.bias.hidden_bias',
+    'attn.to_q': 'attn.bias.query_weight',
+    'attn.to_k': 'attn.bias.key_weight',
+    'attn.flashbias_q': 'attn.bias.query',
+    'attn.flashbias_k': 'attn.bias.key',
+    'attn.relative_position_bias': 'attn.bias.table',
+    'attn.rope_freqs': 'attn.bias.frequencies',
+    'cpe': 'attn.bias.conv',
+    'ffn.proj': 'ffn.expand',
+    'ffn.dwc': 'ffn.depthwise',
+    'ffn.agg': 'ffn.project',
+}
+UPSAMPLER_NAMES = {
+    'feature_conv': 'reduce',
+    'up_conv': 'up',
+    'final_conv': 'last',
+    'f_img.0': 'image_in',
+    'f_img.1': 'image_conv',
+    'f_img.3': 'image_out',
+    'f.0': 'reduce',
+    'f.3': 'convs.0',
+}
+
+
+def is_released(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether weights bear the released names."""
+    return 'proj.weight' in state_dict and any(name.startswith('body.0.') for name in state_dict)
+
+
+def convert_state_dict(released: Mapping[str, Tensor], network_g: Mapping) -> dict[str, Tensor]:
+    """Released weights under our names and shapes.
+
+    Args:
+        released (Mapping): names to tensors, as under `params` or `params_ema` of a released file.
+        network_g (Mapping): our options of the network, from `network_options`.
+
+    Returns:
+        dict: for `load_state_dict` of the network; the tensors share memory with `released`.
+
+    Raises:
+        ValueError: for a name that no released file has.
+    """
+    num_blocks, num_layers, gate = network_g['num_blocks'], len(network_g['window_sizes']), network_g['gate']
+    converted = {}
+    for name, tensor in released.items():
+        # 'module.' stands before names saved from a DistributedDataParallel wrapper
+        ours = _our_name(name.removeprefix('module.'), num_blocks, num_layers, gate)
+        converted[ours] = _our_shape(ours, tensor)
+    return converted
+
+
+def _our_name(name: str, num_blocks: int, num_layers: int, gate: str) -> str:
+    """Our name for a released one."""
+    path, _, kind = name.rpartition('.')
+    if path == 'proj':
+        return f'stem.{kind}'
+    if path.startswith('upsampler.'):
+        part = path.removeprefix('upsampler.')
+        # nn+conv: f.5 is the last convolution of x2 and x3; x4 has one more step, f.6, and ends with f.8
+        step = {'f.5': 'last', 'f.6': 'convs.1', 'f.8': 'last'} | UPSAMPLER_NAMES
+        if part in step:
+            return f'upsampler.{step[part]}.{kind}'
+    if match := re.fullmatch(r'body\.(\d+)\.(weight|bias)', name):
+        end = {num_blocks: 'norm', num_blocks + 1: 'conv'}.get(int(match[1]))
+        if end:
+            return f'{end}.{kind}'
+    if match := re.fullmatch(r'body\.(\d+)\.(\d+)\.(.+)', name):
+        block, layer, rest = int(match[1]), int(match[2]), match[3]
+        if layer == num_layers and rest in ('weight', 'bias'):
+            return f'blocks.{block}.conv.{rest}'
+        stem = rest.removesuffix('.weight').removesuffix('.bias')
+        names = LAYER_NAMES | {
+            'attn.gate.0': 'attn.gate.pointwise' if gate == 'pointwise' else 'attn.gate.depthwise',
+            'attn.gate.1': 'attn.gate.pointwise',
+        }
+        if stem in names:
+            return f'blocks.{block}.layers.{layer}.{names[stem]}{rest.removeprefix(stem)}'
+    raise ValueError(
+        f'{name!r} is no released SST weight of a network of {num_blocks} blocks of {num_layers} layers, gate {gate}'
+    )
+
+
+def _our_shape(name: str, tensor: Tensor) -> Tensor:
+    if name.endswith('bias.hidden_bias'):
+        return tensor.flatten()  # (1, hidden)
+    if tensor.dim() == 4 and tensor.shape[-2:] == (1, 1):
+        return tensor.flatten(1)  # a 1x1 convolution
+    return tensor

@@ -1,0 +1,166 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from helpers import assert_close, picture, tiny_options
+from released import golden, released_names
+
+from sst.archs import SST
+from sst.interop.checkpoint import facts, load_weights, read_weights, resize_upsampling
+from sst.utils.errors import UserError
+
+
+def save(path, net, key='params', **extra):
+    torch.save({key: net.state_dict(), **extra}, path)
+    return str(path)
+
+
+def test_a_released_file_loads_as_it_is(tmp_path):
+    weights, options, image, expected = golden('light_x2')
+    torch.save({'params': {k: v * 0 for k, v in weights.items()}, 'params_ema': weights}, tmp_path / 'released.pth')
+    options.pop('type')
+    net = SST(**options).eval()
+    report = load_weights(net, str(tmp_path / 'released.pth'))
+    assert 'params_ema' in report
+    with torch.no_grad():
+        assert_close(net(image), expected, 2e-6)
+
+
+@pytest.mark.parametrize('key', ['params', 'params_ema'])
+def test_the_key_can_be_chosen(tmp_path, key):
+    nets = {'params': SST(**tiny_options()), 'params_ema': SST(**tiny_options())}
+    torch.save({name: net.state_dict() for name, net in nets.items()}, tmp_path / 'net.pth')
+    loaded = read_weights(str(tmp_path / 'net.pth'), key)
+    assert loaded.key == key
+    assert torch.equal(loaded.state['stem.weight'], nets[key].stem.weight)
+
+
+def test_ema_is_preferred_and_params_serve_without(tmp_path):
+    net = SST(**tiny_options())
+    assert read_weights(save(tmp_path / 'a.pth', net)).key == 'params'
+    assert read_weights(save(tmp_path / 'b.pth', net, params_ema=net.state_dict())).key == 'params_ema'
+
+
+def test_a_plain_state_dict_and_ddp_names_load(tmp_path):
+    net, other = SST(**tiny_options()), SST(**tiny_options())
+    torch.save({f'module.{k}': v for k, v in net.state_dict().items()}, tmp_path / 'plain.pth')
+    load_weights(other, str(tmp_path / 'plain.pth'))
+    assert torch.equal(other.stem.weight, net.stem.weight)
+
+
+MISFITS = [
+    ({'dim': 16}, 'dim is 16 in the file, 12 in network_g'),
+    ({'num_blocks': 1}, 'blocks is 1 in the file, 2 in network_g'),
+    ({'num_heads': 3}, 'heads is 3 in the file, 2 in network_g'),
+    ({'bias': {'type': 'RIB', 'ranks': [2, 6], 'hidden': 8, 'bands': 4}}, 'ranks is 2 6 in the file, 2 4 in network_g'),
+    (
+        {'window_sizes': [4, 6, 4], 'bias': {'type': 'RIB', 'ranks': [2, 4, 2], 'hidden': 8, 'bands': 4}},
+        'layers is 3 in the file, 2 in network_g',
+    ),
+    ({'scale': 4}, 'scale is 4 in the file, 2 in network_g'),
+    ({'bias': {'type': 'RPB'}}, 'bias is RPB in the file, RIB in network_g'),
+    ({'gate': 'none'}, 'gate is none in the file, CLA in network_g'),
+    ({'ffn_expansion': 2.0}, 'ffn hidden is 24 in the file, 18 in network_g'),
+    ({'upsampler': {'type': 'pixelshuffle', 'channels': 8}}, 'upsampler is pixelshuffle in the file'),
+]
+
+
+@pytest.mark.parametrize(('change', 'words'), MISFITS, ids=[' '.join(change) for change, _ in MISFITS])
+def test_a_misfit_says_which_and_what_the_file_holds(tmp_path, change, words):
+    file = save(tmp_path / 'other.pth', SST(**tiny_options(**change)))
+    with pytest.raises(UserError) as caught:
+        load_weights(SST(**tiny_options()), file)
+    text = str(caught.value)
+    assert words in text
+    assert 'other.pth' in text
+    assert 'the file holds an SST of dim' in text
+    assert '\n' not in text
+
+
+def test_a_released_misfit_is_named_too(tmp_path):
+    released = {
+        'dim': 8, 'n_blocks': 1, 'window_sizes': [4], 'num_heads': [2], 'gate_type': None, 'rib_hidden_dim': 4,
+        'attn_type': 'RIB', 'upsampler_type': 'pixelshuffle_direct', 'upscaling_factor': 2, 'intermediate_dim': 6,
+    }  # fmt: skip
+    weights = {name: torch.zeros(shape) for name, shape in released_names(released).items()}
+    torch.save({'params': weights}, tmp_path / 'released.pth')
+    with pytest.raises(UserError, match=r'dim is 8 in the file, 12 in network_g; blocks is 1'):
+        load_weights(SST(**tiny_options()), str(tmp_path / 'released.pth'))
+
+
+def test_another_network_is_refused_with_names(tmp_path):
+    file = save(tmp_path / 'linear.pth', torch.nn.Linear(2, 2))
+    with pytest.raises(UserError, match=r'does not fit network SST.*stem'):
+        load_weights(SST(**tiny_options()), file)
+
+
+def test_not_strict_takes_what_fits(tmp_path):
+    other = SST(**tiny_options(upsampler={'type': 'pixelshuffle', 'channels': 8}))
+    net = SST(**tiny_options())
+    report = load_weights(net, save(tmp_path / 'other.pth', other), strict=False)
+    assert torch.equal(net.stem.weight, other.stem.weight)
+    assert 'without' in report
+
+
+@pytest.mark.parametrize('content', [[1, 2], {'params': {'a': 3}}, {}], ids=['list', 'no tensors', 'empty'])
+def test_a_file_without_weights_is_one_line(tmp_path, content):
+    torch.save(content, tmp_path / 'odd.pth')
+    with pytest.raises(UserError, match=r'odd\.pth') as caught:
+        read_weights(str(tmp_path / 'odd.pth'))
+    assert '\n' not in str(caught.value)
+
+
+def test_windows_that_differ_are_reported_since_no_shape_tells(tmp_path):
+    net = SST(**tiny_options())
+    file = save(tmp_path / 'net.pth', net, network_g={'window_sizes': [4, 6]})
+    assert 'trained with' not in load_weights(net, file)
+    assert 'trained with windows 4 6, used with 4 8' in load_weights(SST(**tiny_options(window_sizes=[4, 8])), file)
+
+
+# ---- x2 weights for x3 and x4
+
+
+@pytest.mark.parametrize(
+    'upsampler', [{'type': 'pixelshuffle_direct'}, {'type': 'pixelshuffle', 'channels': 8}], ids=str
+)
+@pytest.mark.parametrize('scale', [3, 4])
+def test_x2_weights_start_x3_and_x4_by_a_resized_convolution(tmp_path, scale, upsampler):
+    x2, net = SST(**tiny_options(upsampler=upsampler)), SST(**tiny_options(scale=scale, upsampler=upsampler))
+    report = load_weights(net, save(tmp_path / 'x2.pth', x2), transfer=True)
+    assert f'resized from x2 to x{scale}' in report
+    assert torch.equal(net.stem.weight, x2.stem.weight)
+    old, new = x2.upsampler.up.weight, net.upsampler.up.weight
+    for channel in range(3):  # one output channel's sub-kernels at one tap form a 2x2 image
+        image = old[4 * channel : 4 * channel + 4, 1, 0, 2].reshape(1, 1, 2, 2)
+        expected = F.interpolate(image, size=(scale, scale), mode='bilinear', align_corners=False).flatten()
+        assert_close(new[scale**2 * channel : scale**2 * (channel + 1), 1, 0, 2], expected, 1e-6)
+
+
+def test_resizing_keeps_a_constant_sub_kernel():
+    state = {
+        'upsampler.up.weight': torch.ones(12, 4, 3, 3),
+        'upsampler.up.bias': torch.arange(3.0).repeat_interleave(4),
+    }
+    resized = resize_upsampling(state, 2, 4)
+    assert torch.equal(resized['upsampler.up.weight'], torch.ones(48, 4, 3, 3))
+    assert torch.equal(resized['upsampler.up.bias'], torch.arange(3.0).repeat_interleave(16))
+
+
+def test_a_test_run_never_resizes(tmp_path):
+    with pytest.raises(UserError, match='scale is 2 in the file, 3 in network_g'):
+        load_weights(SST(**tiny_options(scale=3)), save(tmp_path / 'x2.pth', SST(**tiny_options())))
+
+
+def test_facts_are_read_off_shapes():
+    net = SST(**tiny_options(scale=4, upsampler={'type': 'nearest_conv', 'channels': 6}))
+    found = facts(net.state_dict())
+    assert (found.dim, found.blocks, found.layers, found.heads, found.ranks) == (12, 2, 2, (2, 2), (2, 4))
+    assert (found.gate, found.upsampler, found.channels, found.scale) == ('CLA', 'nearest_conv', 6, 4)
+
+
+def test_loaded_weights_are_used_at_once(tmp_path):
+    net, other = SST(**tiny_options()).eval(), SST(**tiny_options())
+    image = picture(6, 6)
+    with torch.no_grad():
+        net(image)  # fills the table caches
+        load_weights(net, save(tmp_path / 'other.pth', other))
+        assert_close(net(image), other.eval()(image), 1e-6)

@@ -1,0 +1,89 @@
+import pytest
+import torch
+from basicsr.archs import build_network
+from helpers import assert_close
+from released import golden, released_names
+
+from sst.interop.official import convert_state_dict, is_released, network_options
+
+
+@pytest.mark.parametrize('mode', ['train', 'eval'])
+@pytest.mark.parametrize('backend', ['reference', 'auto'])
+@pytest.mark.parametrize('case', ['light_x2', 'base_x3'])
+def test_golden_cases(case, backend, mode):
+    weights, options, image, expected = golden(case)
+    net = build_network({**options, 'backend': backend})
+    net.load_state_dict(convert_state_dict(weights, options))
+    getattr(net, mode)()
+    with torch.no_grad():
+        assert_close(net(image), expected, 2e-6)
+
+
+def test_released_defaults():
+    options = network_options({'dim': 8, 'n_blocks': 1, 'window_sizes': [4], 'num_heads': [2], 'ranks': [4]})
+    assert options == {
+        'type': 'SST',
+        'scale': 2,
+        'dim': 8,
+        'num_blocks': 1,
+        'window_sizes': [4],
+        'num_heads': [2],
+        'ffn_expansion': 2,
+        'bias': {'type': 'RIB', 'ranks': [4], 'hidden': 64, 'bands': 10},
+        'gate': 'none',
+        'upsampler': {'type': 'pixelshuffle_direct'},
+    }
+
+
+RELEASED = {
+    'dim': 8,
+    'n_blocks': 2,
+    'window_sizes': [4, 4],
+    'num_heads': [2, 2],
+    'gate_type': 'DWC',
+    'rib_hidden_dim': 4,
+}
+TYPES = ['RIB', 'RIBSiren', 'Naive', 'SDPA', 'Flex', 'FlashBias', 'RoPEViT', 'CPE', 'NoPE']
+
+
+@pytest.mark.parametrize('scale', [2, 3, 4])
+@pytest.mark.parametrize('upsampler', ['pixelshuffle_direct', 'pixelshuffle', 'nn+conv'])
+@pytest.mark.parametrize('gate', ['DWC', 'Linear', None])
+@pytest.mark.parametrize('attn_type', TYPES)
+def test_every_released_variant_converts_and_runs(attn_type, gate, upsampler, scale):
+    released = RELEASED | {
+        'attn_type': attn_type,
+        'gate_type': gate,
+        'upsampler_type': upsampler,
+        'upscaling_factor': scale,
+        'intermediate_dim': 6,
+    }
+    if attn_type in ('RIB', 'RIBSiren', 'FlashBias'):
+        released['ranks'] = [3, 3]
+    weights = {name: torch.randn(shape) * 0.1 for name, shape in released_names(released).items()}
+    assert is_released(weights)
+    options = network_options(released)
+    net = build_network(options)
+    net.load_state_dict(convert_state_dict(weights, options))  # strict: every name, every shape
+    with torch.no_grad():
+        assert net(torch.rand(1, 3, 5, 6)).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ('change', 'words'),
+    [({'attn_type': 'ALiBi'}, 'ALiBi'), ({'window': 3}, 'window'), ({'upsampler_type': 'bilinear'}, 'bilinear')],
+)
+def test_unknown_released_options_are_named(change, words):
+    with pytest.raises(ValueError, match=words):
+        network_options(RELEASED | {'ranks': [2, 2]} | change)
+
+
+def test_missing_released_options_are_named():
+    with pytest.raises(ValueError, match='num_heads'):
+        network_options({'dim': 8, 'n_blocks': 1, 'window_sizes': [4]})
+
+
+def test_a_name_no_release_has_is_named():
+    weights, options, _, _ = golden('light_x2')
+    with pytest.raises(ValueError, match=r'body\.0\.0\.attn\.to_v'):
+        convert_state_dict(weights | {'body.0.0.attn.to_v.weight': torch.zeros(1)}, options)
