@@ -1,0 +1,323 @@
+"""The model BasicSR's loops drive: training step, validation, checkpoints."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from copy import deepcopy
+from os import path as osp
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from basicsr.archs import build_network
+from basicsr.losses import build_loss
+from basicsr.models.base_model import BaseModel
+from basicsr.utils import imwrite
+from basicsr.utils.registry import MODEL_REGISTRY
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from sst.interop.checkpoint import load_weights, read_weights
+from sst.models.evaluation import Picture, Row, average, evaluate, write_results
+from sst.models.schedule import learning_rate
+from sst.utils.errors import UserError
+from sst.utils.files import atomic_save
+
+logger = logging.getLogger('basicsr')
+AMP_DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+SAMPLE_PICTURES = 4  # shown in TensorBoard, per set
+SAMPLE_SIZE = 512  # pixels of their HR side at most
+
+
+@MODEL_REGISTRY.register()
+class SSTModel(BaseModel):
+    """Single-image super-resolution, one optimiser, one network and its exponential moving average.
+
+    Args:
+        opt (dict): resolved options, as `sst.options.load_options` gives them, with what the driver adds.
+    """
+
+    def __init__(self, opt: dict) -> None:
+        super().__init__(opt)
+        net = build_network(opt['network_g']).to(self.device)
+        logger.info(
+            f'{type(net).__name__} with {sum(p.numel() for p in net.parameters()):,} parameters on {self.device}'
+        )
+        paths = opt['path']
+        if weights := paths.get('pretrain_network_g'):
+            strict, key = paths.get('strict_load_g', True), paths.get('param_key_g')
+            report = load_weights(net, weights, key, strict=strict, transfer=self.is_train)
+            logger.info(report)
+        self.net_g = net
+        self.net_g_ema: nn.Module | None = None
+        self.results: dict[str, list[Row]] = {}
+        if self.is_train:
+            self._init_training()
+
+    # ---- training
+
+    def _init_training(self) -> None:
+        train = self.opt['train']
+        self.net_g.train()
+        self.ema_decay = train.get('ema_decay', 0)
+        if self.ema_decay > 0:
+            self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
+            if models := self.opt['path'].get('resume_models'):
+                self.net_g_ema.load_state_dict(read_weights(models, 'params_ema').state)
+            self._ema_update = get_ema_multi_avg_fn(self.ema_decay)
+        self.losses = {}
+        for name, key in (('l_pix', 'pixel_opt'), ('l_percep', 'perceptual_opt')):
+            if options := train.get(key):
+                self.losses[name] = build_loss(options).to(self.device)
+        if not self.losses:
+            raise UserError('train: no loss is given; give pixel_opt, perceptual_opt or both')
+        options = dict(train['optim_g'])
+        optimizer = getattr(torch.optim, options.pop('type'))
+        self.optimizer_g = optimizer([p for p in self.net_g.parameters() if p.requires_grad], **options)
+        self.optimizers = [self.optimizer_g]
+        self.amp_dtype = AMP_DTYPES.get(train.get('amp'))
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
+        if train.get('compile'):
+            self.net_g.compile()
+        self.net_g = self.model_to_device(self.net_g)
+        self.log: dict[str, Tensor] = {}
+        self.best_metric_results: dict = {}
+        self._checkpoint_due: int | None = None
+        self._validated: dict[str, int] = {}  # set -> the iteration it was last validated at
+
+    def model_to_device(self, net: nn.Module) -> nn.Module:
+        if not self.opt['dist']:
+            return net
+        return DistributedDataParallel(
+            net,
+            device_ids=[torch.cuda.current_device()] if self.device.type == 'cuda' else None,
+            find_unused_parameters=self.opt.get('find_unused_parameters', False),
+            gradient_as_bucket_view=True,
+        )
+
+    def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
+        """Set the rate of step `current_iter` (from 1)."""
+        train = self.opt['train']
+        for group in self.optimizer_g.param_groups:
+            group['lr'] = learning_rate(current_iter, train['optim_g']['lr'], train['scheduler'], warmup_iter)
+
+    def feed_data(self, data: dict) -> None:
+        """Take a batch: `lq` (B, 3, h, w) and `gt` (B, 3, H, W), RGB in [0, 1]."""
+        self.lq: Tensor = data['lq'].to(self.device, non_blocking=True)
+        self.gt: Tensor = data['gt'].to(self.device, non_blocking=True)
+
+    def optimize_parameters(self, current_iter: int) -> None:
+        """One optimiser step on the batch, in `train.accumulate` parts."""
+        train = self.opt['train']
+        self.optimizer_g.zero_grad(set_to_none=True)
+        self.log = {}
+        parts = list(zip(self.lq.chunk(train['accumulate']), self.gt.chunk(train['accumulate']), strict=True))
+        for number, (lq, gt) in enumerate(parts, start=1):
+            with ExitStack() as stack:
+                if self.opt['dist'] and number < len(parts):
+                    stack.enter_context(self.net_g.no_sync())  # gradients are averaged over processes once, at the end
+                with self._autocast():
+                    output = self.net_g(lq)
+                losses = self._compute_losses(output.float(), gt)
+                share = len(lq) / len(self.lq)
+                self.scaler.scale(torch.stack(list(losses.values())).sum() * share).backward()
+            for name, loss in losses.items():
+                self.log[name] = self.log.get(name, 0) + loss.detach() * share
+        if train.get('grad_clip'):
+            self.scaler.unscale_(self.optimizer_g)
+            nn.utils.clip_grad_norm_(self.net_g.parameters(), train['grad_clip'])
+        self.scaler.step(self.optimizer_g)
+        self.scaler.update()
+        if self.net_g_ema is not None:
+            self._update_ema(self.net_g_ema)
+
+    def _autocast(self):
+        return nullcontext() if self.amp_dtype is None else torch.autocast(self.device.type, self.amp_dtype)
+
+    def _compute_losses(self, output: Tensor, gt: Tensor) -> dict[str, Tensor]:
+        losses: dict[str, Tensor] = {}
+        for name, criterion in self.losses.items():
+            value = criterion(output, gt)
+            if isinstance(value, tuple):  # BasicSR's perceptual loss gives (perceptual, style), either may be None
+                losses |= {key: part for key, part in zip((name, 'l_style'), value, strict=True) if part is not None}
+            else:
+                losses[name] = value
+        return losses
+
+    @torch.no_grad()
+    def _update_ema(self, ema: nn.Module) -> None:
+        net = self.get_bare_model(self.net_g)
+        self._ema_update(list(ema.parameters()), list(net.parameters()), None)
+        for average_buffer, buffer in zip(ema.buffers(), net.buffers(), strict=True):
+            average_buffer.copy_(buffer)
+
+    def get_current_log(self) -> dict[str, float]:
+        """The losses of the last step, averaged over all processes. Every process must call it.
+
+        Raises:
+            UserError: where a loss is not finite, for from there training cannot recover.
+        """
+        values = torch.stack([loss.float() for loss in self.log.values()])
+        if self.opt['dist']:
+            dist.all_reduce(values)
+            values /= self.opt['world_size']
+        log = dict(zip(self.log, values.tolist(), strict=True))
+        if not values.isfinite().all():
+            raise UserError(
+                f'the loss is not finite any more: {log}. Lower train.optim_g.lr, set train.grad_clip (such as 0.5) or '
+                'train.amp: bf16, and go on from the last checkpoint with --auto_resume'
+            )
+        return log
+
+    # ---- validation and test
+
+    def evaluated_network(self) -> nn.Module:
+        """The network that is validated and tested: the moving average, unless `val.use_ema` is false."""
+        if self.net_g_ema is not None and (self.opt.get('val') or {}).get('use_ema', True):
+            return self.net_g_ema
+        return self.get_bare_model(self.net_g)
+
+    def validation(self, dataloader, current_iter, tb_logger, save_img=False) -> None:
+        """Evaluate a set on all processes and log the figures; in training then write the checkpoint that waits."""
+        name = dataloader.dataset.opt['name']
+        if not self.is_train:
+            self.results[name] = self._evaluate(dataloader.dataset, current_iter, None, save_img)
+            if self.opt['rank'] == 0:
+                write_results(self.opt['path']['results_root'], self.results)
+            return
+        try:
+            if self._validated.get(name) != current_iter:
+                rows = self._evaluate(dataloader.dataset, current_iter, tb_logger, save_img)
+                self._record(name, average(rows), current_iter, tb_logger)
+                self._validated[name] = current_iter
+        except BaseException:
+            self._write_due_checkpoint(synchronise=False)  # what was trained is not lost with a failed validation
+            raise
+        if name == self._validation_sets()[-1]:
+            self._write_due_checkpoint()
+
+    def _evaluate(self, dataset, current_iter, tb_logger, save_img: bool) -> list[Row]:
+        options, rank, name = self.opt['val'], self.opt['rank'], dataset.opt['name']
+
+        def on_picture(picture: Picture) -> None:
+            if save_img:
+                imwrite(picture.sr, self._picture_path(name, picture.name, current_iter))
+            if tb_logger and picture.index < SAMPLE_PICTURES * self.opt['world_size']:
+                tb_logger.add_image(f'{name}/{picture.name}', _side_by_side(picture), current_iter)
+
+        net = self.evaluated_network()
+        with _evaluating(net):
+            return evaluate(
+                dataset,
+                lambda batch: net(batch['lq'].to(self.device)),
+                options.get('metrics') or {},
+                rank=rank,
+                world=self.opt['world_size'],
+                num_workers=options.get('num_workers', 0),
+                progress=name if options.get('pbar') and rank == 0 else None,
+                on_picture=on_picture,
+            )
+
+    def _picture_path(self, dataset: str, picture: str, current_iter: int | str) -> str:
+        folder = self.opt['path']['visualization']
+        if self.is_train:
+            return osp.join(folder, picture, f'{picture}_{current_iter}.png')
+        return osp.join(folder, dataset, f'{picture}_{self.opt["val"].get("suffix") or self.opt["name"]}.png')
+
+    def _record(self, name: str, means: dict[str, float], current_iter: int, tb_logger) -> None:
+        if means:
+            self._initialize_best_metric_results(name)
+        parts = []
+        for metric, value in means.items():
+            self._update_best_metric_result(name, metric, value, current_iter)
+            best = self.best_metric_results[name][metric]
+            parts.append(f'{metric} {value:.4f} (best {best["val"]:.4f} at {best["iter"]:,})')
+            if tb_logger:
+                tb_logger.add_scalar(f'metrics/{name}/{metric}', value, current_iter)
+        logger.info(f'Validation {name}, iteration {current_iter:,}: {", ".join(parts) or "no metrics"}')
+
+    # ---- checkpoints
+
+    def _validation_sets(self) -> list[str]:
+        return [options['name'] for phase, options in self.opt['datasets'].items() if phase.startswith('val')]
+
+    def save(self, epoch: int, current_iter: int) -> None:
+        """Write a checkpoint (-1: the latest weights), after the validation of this iteration if there is one."""
+        self._checkpoint_due = current_iter
+        validates = bool(self.opt.get('val')) and bool(self._validation_sets())
+        if not validates or (current_iter != -1 and current_iter % self.opt['val']['val_freq']):
+            self._write_due_checkpoint()
+
+    def _write_due_checkpoint(self, synchronise: bool = True) -> None:
+        """Write what `save` announced; where it fails every process raises. No process goes on before it is written."""
+        due, self._checkpoint_due = self._checkpoint_due, None
+        if due is None:
+            return
+        failure: list = [None]
+        if self.opt['rank'] == 0:
+            try:
+                self._write_checkpoint(due)
+            except UserError as error:
+                failure = [str(error)]
+        if self.opt['dist'] and synchronise:
+            dist.broadcast_object_list(failure)
+        if failure[0]:
+            raise UserError(failure[0])
+
+    def _write_checkpoint(self, iteration: int) -> None:
+        net = self.get_bare_model(self.net_g)
+        content = {'params': _on_cpu(net), 'network_g': self.opt['network_g']}
+        if self.net_g_ema is not None:
+            content['params_ema'] = _on_cpu(self.net_g_ema)
+        label = 'latest' if iteration == -1 else iteration
+        atomic_save(content, osp.join(self.opt['path']['models'], f'net_g_{label}.pth'))
+        if iteration != -1:  # the state last: where it exists its weights do too
+            state = {
+                'epoch': 0,  # the stream has no epochs; BasicSR's loop wants the key
+                'iter': iteration,
+                'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
+                'scaler': self.scaler.state_dict(),
+                'best_metric_results': self.best_metric_results,
+                'stream': self.opt.get('stream'),
+            }
+            atomic_save(state, osp.join(self.opt['path']['training_states'], f'{iteration}.state'))
+
+    def resume_training(self, resume_state: dict) -> None:
+        """Take over optimiser, loss scale and best figures; weights come by `path`, data by the iteration."""
+        for optimizer, state in zip(self.optimizers, resume_state['optimizers'], strict=True):
+            optimizer.load_state_dict(state)
+        if scale := resume_state.get('scaler'):  # empty where the run had none
+            self.scaler.load_state_dict(scale)
+        self.best_metric_results = resume_state.get('best_metric_results') or {}
+
+
+@MODEL_REGISTRY.register()
+class ESRModel(SSTModel):
+    """The name that released option files use for `SSTModel`."""
+
+
+@contextmanager
+def _evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, the former mode afterwards."""
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        net.train(training)
+
+
+def _on_cpu(net: nn.Module) -> dict[str, Tensor]:
+    return {name: value.cpu() for name, value in net.state_dict().items()}
+
+
+def _side_by_side(picture: Picture) -> Tensor:
+    """LR (enlarged), SR and, where there is one, HR of a picture's centre, as (3, H, W) RGB in [0, 1]."""
+    height, width = picture.sr.shape[:2]
+    lr = F.interpolate(picture.lr, size=(height, width), mode='nearest')[0]
+    arrays = [array for array in (picture.sr, picture.hr) if array is not None]
+    views = [lr] + [torch.from_numpy(array[..., ::-1].copy()).permute(2, 0, 1) / 255 for array in arrays]
+    top, left = max(0, height - SAMPLE_SIZE) // 2, max(0, width - SAMPLE_SIZE) // 2
+    return torch.cat([view[:, top : top + SAMPLE_SIZE, left : left + SAMPLE_SIZE] for view in views], dim=2).clamp(0, 1)

@@ -1,0 +1,74 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from basicsr.metrics import calculate_psnr
+
+from sst.models.evaluation import Row, average, evaluate, write_results
+
+PSNR = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True, 'better': 'higher'}
+
+
+class Pictures(torch.utils.data.Dataset):
+    def __init__(self, count, with_gt=True):
+        self.count, self.with_gt = count, with_gt
+
+    def __len__(self):
+        return self.count
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        item = {'lq': torch.rand(3, 6, 7, generator=generator), 'lq_path': f'folder/p{index}.png'}
+        if self.with_gt:
+            item['gt'] = torch.rand(3, 12, 14, generator=generator)
+        return item
+
+
+def predict(batch):
+    return torch.nn.functional.interpolate(batch['lq'], scale_factor=2)
+
+
+def test_rows_hold_basicsrs_figures_of_8_bit_pictures():
+    rows = evaluate(Pictures(2), predict, {'psnr': PSNR}, num_workers=0)
+    item = Pictures(2)[1]
+
+    def image(tensor):
+        return (tensor.numpy().transpose(1, 2, 0)[..., ::-1] * 255).round().astype(np.uint8)
+
+    expected = calculate_psnr(image(predict({'lq': item['lq'][None]})[0]), image(item['gt']), 2, test_y_channel=True)
+    assert rows[1].image == 'p1'
+    assert rows[1].values['psnr'] == pytest.approx(expected, rel=1e-12)
+
+
+def test_workers_change_nothing():
+    assert evaluate(Pictures(3), predict, {'psnr': PSNR}, num_workers=2) == evaluate(
+        Pictures(3), predict, {'psnr': PSNR}, num_workers=0
+    )
+
+
+def test_each_process_takes_its_share():
+    seen = []
+    evaluate(Pictures(5), predict, {}, rank=0, num_workers=0, on_picture=lambda p: seen.append((p.index, p.sr.shape)))
+    assert seen == [(i, (12, 14, 3)) for i in range(5)]
+
+
+def test_a_set_without_hr_has_no_figures():
+    rows = evaluate(Pictures(1, with_gt=False), predict, {'psnr': PSNR}, num_workers=0)
+    assert rows == [Row(0, 'p0', {})]
+    assert average(rows) == {}
+
+
+def test_files(tmp_path):
+    rows = [Row(0, 'baby', {'psnr': 30.125, 'ssim': 0.5}), Row(1, 'bird', {'psnr': 31.0, 'ssim': 0.75})]
+    write_results(str(tmp_path), {'Set5': rows, 'Set14': rows[:1]})
+    assert json.loads((tmp_path / 'metrics.json').read_text()) == {
+        'Set5': {'psnr': 30.5625, 'ssim': 0.625, 'images': 2},
+        'Set14': {'psnr': 30.125, 'ssim': 0.5, 'images': 1},
+    }
+    with open(tmp_path / 'metrics.csv', newline='') as file:
+        table = list(csv.reader(file))
+    assert table[0] == ['set', 'image', 'psnr', 'ssim']
+    assert table[2] == ['Set5', 'bird', '31.0', '0.75']
+    assert len(table) == 4
