@@ -1,0 +1,104 @@
+"""Turns released SST files into ours: weights (.pth) and option files (.yml).
+
+Released weights also load as they are; converted ones carry our names and, with --options, the options of the network:
+no weight tells the windows by its shape.
+"""
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import yaml
+
+from sst.interop.checkpoint import read_weights
+from sst.interop.official import network_options
+from sst.options import load_options
+from sst.utils.errors import UserError
+from sst.utils.files import atomic_save, atomic_write_text
+
+KEPT = ('name', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger', 'dist_params')
+DROPPED = ('dataset_enlarge_ratio', 'use_shuffle', 'num_prefetch_queue', 'persistent_workers', 'print_network', 'phase')
+PATHS = ('pretrain_network_g', 'param_key_g', 'strict_load_g', 'resume_state')
+
+
+def convert_options(released: Mapping, gpus: int) -> dict:
+    """Our options for a released option file.
+
+    Args:
+        released (Mapping): the file's content.
+        gpus (int): processes it was meant for: our batch size is the total over all of them.
+    """
+    ours: dict = {'model_type': 'SSTModel'} | {key: released[key] for key in KEPT if released.get(key) is not None}
+    ours['network_g'] = network_options(released['network_g'])
+    ours.setdefault('scale', ours['network_g']['scale'])
+    ours['datasets'] = {
+        phase: convert_dataset(dataset, gpus) for phase, dataset in released.get('datasets', {}).items()
+    }
+    ours['path'] = {key: value for key, value in ours.get('path', {}).items() if key in PATHS}
+    ours.pop('dist_params', None)  # which backend serves is found out at the start
+    return {key: value for key, value in ours.items() if value not in (None, {})}
+
+
+def convert_dataset(released: Mapping, gpus: int) -> dict:
+    """Our options of one dataset: totals where BasicSR counts per GPU, without what the endless stream needs not."""
+    ours = {key: value for key, value in released.items() if key not in DROPPED}
+    if 'batch_size_per_gpu' in ours:
+        ours['batch_size'] = ours.pop('batch_size_per_gpu') * gpus
+    if 'num_worker_per_gpu' in ours:
+        ours['num_workers'] = ours.pop('num_worker_per_gpu')
+    return ours
+
+
+def read_yaml(path: Path) -> dict:
+    """A released option file. Raises UserError where it is none."""
+    try:
+        content = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f'{path}: cannot be read: {" ".join(str(error).split())}') from error
+    if not isinstance(content, dict) or not isinstance(content.get('network_g'), dict):
+        raise UserError(f'{path}: is no released option file: it has no network_g section')
+    return content
+
+
+def convert(path: Path, folder: Path, options: Path | None, gpus: int) -> Path:
+    """Convert one file into `folder`; returns the new file."""
+    target = folder / path.name
+    if target.resolve() == path.resolve():
+        raise UserError(f'{path}: would be overwritten; give another --output')
+    if path.suffix in ('.yml', '.yaml'):
+        text = yaml.safe_dump(convert_options(read_yaml(path), gpus), sort_keys=False)
+        atomic_write_text(target, text)
+        load_options(target)  # what it says must be right, or the user hears why
+    else:
+        content: dict = {}
+        for key in ('params', 'params_ema'):
+            try:
+                content[key] = read_weights(str(path), key).state
+            except UserError:
+                continue
+        content = content or {'params': read_weights(str(path)).state}
+        if options:
+            content['network_g'] = network_options(read_yaml(options)['network_g'])
+        atomic_save(content, target)
+    return target
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('files', nargs='+', type=Path, metavar='FILE', help='released .pth or .yml files')
+    parser.add_argument('--output', required=True, type=Path, help='folder for the converted files')
+    parser.add_argument('--options', type=Path, help='released option file of the weights, kept with them')
+    parser.add_argument('--gpus', type=int, default=4, help='GPUs that released option files count on (default: 4)')
+    args = parser.parse_args(arguments)
+    try:
+        args.output.mkdir(parents=True, exist_ok=True)
+        for path in args.files:
+            print(f'{path} -> {convert(path, args.output, args.options, args.gpus)}')
+    except (UserError, ValueError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == '__main__':
+    main()

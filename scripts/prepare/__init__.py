@@ -1,0 +1,1 @@
+"""The subcommands of prepare_data.py, one module each."""

@@ -1,0 +1,54 @@
+"""Packaging of SST: `pip install -e .` or, for everything at the tested versions, `bash scripts/install.sh`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def read_requirements() -> list[str]:
+    """The lines of requirements.txt without comments."""
+    lines = (line.split('#')[0].strip() for line in (ROOT / 'requirements.txt').read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def read_readme() -> str:
+    readme = ROOT / 'README.md'
+    return readme.read_text(encoding='utf-8') if readme.exists() else ''
+
+
+setup(
+    name='sst-sr',
+    version='0.1.0',
+    description='SST: super-resolution Transformers with FlashAttention through rank-factorized implicit neural bias',
+    long_description=read_readme(),
+    long_description_content_type='text/markdown',
+    author='The SST codebase authors',
+    license='MIT',
+    license_files=['LICENSE'],
+    python_requires='>=3.11,<3.13',
+    packages=find_packages(include=['sst', 'sst.*']),
+    install_requires=read_requirements(),
+    extras_require={
+        'flash': ['flash-attn>=2.6'],
+        'fused': ['triton>=3.0'],
+        'wandb': ['wandb>=0.17'],
+        'dev': [
+            'hypothesis>=6.100',
+            'mypy>=1.11',
+            'pytest>=8.2',
+            'pytest-xdist>=3.6',
+            'ruff>=0.6',
+            'types-PyYAML>=6.0.12',
+            'types-tqdm>=4.66',
+        ],
+    },
+    entry_points={'console_scripts': ['sst-train=sst.train:main', 'sst-test=sst.test:main']},
+    classifiers=[
+        'Intended Audience :: Science/Research',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Image Processing',
+    ],
+)
