@@ -1,0 +1,53 @@
+"""Keys that other option files have and ours do not: what to write in their place."""
+
+NO_GAN = 'training with a discriminator is not part of this program; delete it'
+
+# BasicSR's keys, wherever they stand.
+BASICSR = {
+    'batch_size_per_gpu': 'use batch_size, the total over all processes',
+    'num_worker_per_gpu': 'use num_workers, which counts per process',
+    'dataset_enlarge_ratio': 'not needed: the data stream has no epochs; delete the line',
+    'use_shuffle': 'not needed: the order of the samples follows from manual_seed; delete the line',
+    'num_prefetch_queue': 'not needed: the queue of prefetch_mode cpu has a fixed length; delete the line',
+    'persistent_workers': 'not needed: the workers live as long as the run; delete the line',
+    'print_network': 'not needed: delete the line',
+    'phase': 'not needed: it follows from the name of the section; delete the line',
+    'use_grad_clip': 'use grad_clip, the largest norm of the gradient',
+    'use_static_graph': 'not needed: delete the line',
+    'strict_load': 'use strict_load_g',
+    'network_d': NO_GAN,
+    'gan_opt': NO_GAN,
+    'optim_d': NO_GAN,
+    'net_d_iters': NO_GAN,
+    'net_d_init_iters': NO_GAN,
+    'pretrain_network_d': NO_GAN,
+    'total_epochs': 'use total_iter',
+    'epochs': 'use total_iter',
+    'is_train': 'not needed: sst/train.py trains and sst/test.py tests; delete the line',
+    'dist': 'not needed: the launcher is found from the environment; delete the line',
+}
+
+# Fields of the released SST files.
+RELEASED = {
+    'n_blocks': 'num_blocks',
+    'exp_ratio': 'ffn_expansion',
+    'ranks': 'bias.ranks',
+    'attn_type': 'bias.type',
+    'rib_hidden_dim': 'bias.hidden',
+    'rib_n_freqs': 'bias.bands',
+    'upscaling_factor': 'scale',
+    'upsampler_type': 'upsampler.type',
+    'gate_type': 'gate',
+    'intermediate_dim': 'upsampler.channels',
+}
+
+
+def advice(key: str, section: tuple[str | int, ...]) -> str:
+    """Text for an unknown key that is known from elsewhere, or ''."""
+    if section[:1] == ('datasets',) and key == 'scale':
+        return "unknown key, not needed: it is the run's scale; delete the line"
+    if key in BASICSR:
+        return f"BasicSR's key, {BASICSR[key]}"
+    if section in ((), ('network_g',)) and key in RELEASED:
+        return f'a field of the released files, use {RELEASED[key]}'
+    return ''

@@ -1,0 +1,149 @@
+"""The section `datasets`."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, Tag, model_validator
+
+from sst.options.faults import Fault, fault, refuse, shown
+from sst.options.registered import registered
+from sst.options.section import STRICT, Section, by_type
+from sst.utils.suggest import did_you_mean
+
+SECTIONS = ('train', 'val', 'test', 'val_1', 'test_1')
+SECTION_NAME = r'^(val|test)(_\w+)?$'
+PREPARE = 'what to type or do when the data is missing'
+
+
+def _folder_name(name: str) -> str:
+    if re.search(r'[/\\]', name) or name.strip() != name or name in ('', '.', '..'):
+        raise fault(f'{shown(name)}, allowed is the name of a folder, without path separators')
+    return name
+
+
+def _template(template: str) -> str:
+    if template.count('{}') != 1 or re.search(r'[{}]', template.replace('{}', '')):
+        raise fault(f'{shown(template)}, allowed is a text with one {{}}, which stands for the name of the HR file')
+    return template
+
+
+FolderName = Annotated[str, AfterValidator(_folder_name)]
+Template = Annotated[str, AfterValidator(_template)]
+Folder = Annotated[str, Field(min_length=1)]
+
+
+class IOBackend(Section):
+    """How pictures are stored."""
+
+    type: Literal['disk', 'lmdb'] = Field(default='disk', description='files in a folder, or one LMDB database')
+
+
+class Paired(Section):
+    """Pairs of HR and LR pictures."""
+
+    name: FolderName = Field(description='name of the data, as in tables and folders')
+    type: Literal['PairedImageDataset'] = Field(description='the kind of dataset')
+    dataroot_gt: Folder = Field(description='HR pictures: folder or LMDB, relative to the root folder')
+    dataroot_lq: Folder = Field(description='LR pictures: folder or LMDB, relative to the root folder')
+    meta_info_file: str | None = Field(default=None, description='file that lists the pictures to use; null takes all')
+    filename_tmpl: Template = Field(
+        default='{}', description="name of the LR file without extension; {} is the HR file's"
+    )
+    io_backend: IOBackend = Field(default=IOBackend(), description='how the pictures are stored')
+    prepare: str | None = Field(default=None, description=PREPARE)
+
+    @model_validator(mode='after')
+    def _databases(self) -> Self:
+        roots = {'dataroot_gt': self.dataroot_gt, 'dataroot_lq': self.dataroot_lq}
+        if self.io_backend.type == 'lmdb':
+            refuse(
+                [
+                    ((key,), f'{shown(root)}, allowed with io_backend lmdb is a name that ends in .lmdb')
+                    for key, root in roots.items()
+                    if not root.endswith('.lmdb')
+                ]
+            )
+        return self
+
+
+class Loading(Section):
+    """How training samples are drawn and loaded."""
+
+    gt_size: int = Field(ge=1, description='side of the HR crop in pixels, a multiple of scale')
+    use_hflip: bool = Field(default=True, description='flip at random')
+    use_rot: bool = Field(default=True, description='turn at random')
+    batch_size: int = Field(ge=1, description='samples per iteration over all processes')
+    num_workers: int = Field(default=4, ge=0, description='loading processes of each process')
+    prefetch_mode: Literal['cpu', 'cuda'] | None = Field(default=None, description='load ahead: cpu, cuda or null')
+    pin_memory: bool = Field(default=True, description='load into memory that a GPU reads directly')
+
+
+class PairedTraining(Loading, Paired):
+    """Pairs of HR and LR pictures to train with."""
+
+
+class Other(Section):
+    """Any other dataset that is registered in BasicSR; its own keys are not checked."""
+
+    model_config = STRICT | ConfigDict(extra='allow')
+
+    name: FolderName = Field(description='name of the data, as in tables and folders')
+    type: Annotated[str, registered('DATASET')] = Field(description='the kind of dataset: a name registered in BasicSR')
+    prepare: str | None = Field(default=None, description=PREPARE)
+
+
+class OtherTraining(Loading, Other):
+    """Any other dataset that is registered in BasicSR, to train with."""
+
+    model_config = STRICT | ConfigDict(extra='allow')
+
+
+Training = Annotated[
+    Annotated[PairedTraining, Tag('<PairedImageDataset>')] | Annotated[OtherTraining, Tag('<other>')],
+    by_type('PairedImageDataset'),
+]
+Evaluation = Annotated[
+    Annotated[Paired, Tag('<PairedImageDataset>')] | Annotated[Other, Tag('<other>')],
+    by_type('PairedImageDataset'),
+]
+
+
+def _schema(schema: dict[str, Any]) -> None:
+    sets = schema.pop('additionalProperties')
+    schema['patternProperties'] = {SECTION_NAME: {'anyOf': [sets, {'type': 'null'}]}}
+    schema['additionalProperties'] = False
+
+
+class Datasets(Section):
+    """`train`, and the sets to validate on (`val`, `val_1`, ...) or to test on (`test`, `test_1`, ...)."""
+
+    model_config = STRICT | ConfigDict(extra='allow', json_schema_extra=_schema)
+    __pydantic_extra__: dict[str, Evaluation]
+
+    train: Training | None = Field(default=None, description='what to train with')
+
+    @model_validator(mode='before')
+    @classmethod
+    def _sections(cls, sets: Any) -> Any:
+        if isinstance(sets, Mapping):
+            allowed = 'allowed: train, val, val_1, val_2, ..., test, test_1, test_2, ...'
+            wrong = [key for key in sets if key != 'train' and not re.fullmatch(SECTION_NAME, key)]
+            refuse([((key,), f'unknown section, {allowed}{did_you_mean(key, SECTIONS)}') for key in wrong])
+        return sets
+
+    @model_validator(mode='after')
+    def _names(self) -> Self:
+        faults: list[Fault] = []
+        first: dict[str, str] = {}
+        for key, dataset in self.by_section().items():
+            other = first.setdefault(dataset.name, key)
+            if other != key:
+                faults.append(((key, 'name'), f'{shown(dataset.name)}, which datasets.{other} has, allowed is another'))
+        refuse(faults)
+        return self
+
+    def by_section(self) -> dict[str, Paired | Other]:
+        """The sets under the names of their sections."""
+        train: dict[str, Paired | Other] = {'train': self.train} if self.train else {}
+        return train | (self.__pydantic_extra__ or {})

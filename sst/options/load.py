@@ -1,0 +1,95 @@
+"""From an option file and the command line to checked options."""
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import ValidationError
+
+from sst.options.faults import Fault, OptionsError, Path, faults_of, options_error
+from sst.options.merging import Merged, read_chain
+from sst.options.references import resolve, without_followers
+from sst.options.schema import Options
+
+
+def load_options(path: str | os.PathLike, overrides: Iterable[str] | None = ()) -> dict[str, Any]:
+    """Read an option file with the files of its `_base_`, and check every key.
+
+    Args:
+        path (str | PathLike): the option file.
+        overrides (Iterable[str] | None): changes of the command line, each `a:b:c=value`; the value is YAML, a number
+            among the keys names an entry of a list. They come after all files and before `${...}` is followed.
+
+    Returns:
+        dict: all options in plain Python, defaults filled in. `train` and `logger` are there in training files only. A
+            data set or metric that is set to null is left out.
+
+    Raises:
+        OptionsError: one line per fault, `<file>: <key>: <what was given>, <what is allowed>`.
+    """
+    merged = read_chain(path)
+    _override(merged, overrides or ())
+
+    def prefix(place: Path) -> str:
+        return f'{merged.origin(place)}: '
+
+    data, unresolved = resolve(merged.data)
+    _leave_out(data)
+    options, faults = _checked(data, merged)
+    unknown = {place for place, _ in unresolved}
+    faults = unresolved + [(place, text) for place, text in faults if not _within(place, unknown)]
+    if options is None or faults:
+        raise options_error(without_followers(faults, merged.data), prefix)
+    return _plain(options)
+
+
+def _checked(data: dict[str, Any], merged: Merged) -> tuple[Options | None, list[Fault]]:
+    """The options or what is wrong with them. What a file's new `type` does not take of the old one's keys goes out."""
+    while True:
+        try:
+            return Options.model_validate(data), []
+        except ValidationError as error:
+            faults = faults_of(error, Options)
+        useless = merged.inherited & {place for place, _ in faults}
+        if not useless:
+            return None, faults
+        merged.inherited -= useless
+        for *section, key in sorted(useless, key=len, reverse=True):  # the deepest first
+            holder: Any = data
+            for part in section:
+                holder = holder[part]
+            holder.pop(key, None)
+
+
+def _within(place: Path, places: set[Path]) -> bool:
+    return any(place[:length] in places for length in range(len(place) + 1))
+
+
+def _override(merged: Merged, overrides: Iterable[str]) -> None:
+    lines = []
+    for text in overrides:
+        try:
+            merged.override(text)
+        except OptionsError as error:
+            lines.append(str(error))
+    if lines:
+        raise OptionsError('\n'.join(lines))
+
+
+def _leave_out(data: dict[str, Any]) -> None:
+    """Take out the data sets and metrics that are null: a file leaves out what its base has."""
+    val = data.get('val')
+    for section in (data.get('datasets'), val.get('metrics') if isinstance(val, dict) else None):
+        if isinstance(section, dict):
+            for key in [key for key, value in section.items() if value is None]:
+                del section[key]
+
+
+def _plain(options: Options) -> dict[str, Any]:
+    """Lists, mappings and single values, in the order of the schema."""
+    data = options.model_dump(mode='json')
+    if options.train is None:
+        del data['train'], data['logger']
+    if options.datasets.train is None:
+        del data['datasets']['train']
+    return data

@@ -1,0 +1,161 @@
+"""One mapping from an option file, the files it builds on and the command line, with the origin of every key."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from sst.options.faults import OptionsError, dotted, shown
+from sst.options.faults import Path as Place
+from sst.options.reading import parse, read_file
+from sst.utils.suggest import did_you_mean
+
+COMMAND_LINE = '--force_yml'
+FORM = 'allowed is key:key=value, as train:ema_decay=0.99'
+
+
+class Merged:
+    """Options that were merged one over the other.
+
+    Mappings merge key by key; anything else replaces what was there.
+
+    Attributes:
+        data: the merged mapping.
+        leaf: the option file that was asked for.
+        inherited: keys from below a change of `type`, which the new type may not take.
+    """
+
+    def __init__(self, leaf: str) -> None:
+        self.data: dict[str, Any] = {}
+        self.leaf = leaf
+        self.inherited: set[Place] = set()
+        self._origins: dict[Place, str] = {}
+
+    def origin(self, place: Place) -> str:
+        """The file that set a key, or for a key that is missing its section's type, or the nearest section above.
+
+        The command line is `--force_yml`.
+        """
+        kind = (*place[:-1], 'type')
+        if place not in self._origins and kind in self._origins:
+            return self._origins[kind]
+        for length in range(len(place), 0, -1):
+            if place[:length] in self._origins:
+                return self._origins[place[:length]]
+        return self.leaf
+
+    def merge(self, over: dict[str, Any], origin: str) -> None:
+        """Merge a mapping over what is there."""
+        self._merge(self.data, over, origin, ())
+
+    def _merge(self, below: dict[str, Any], over: dict[str, Any], origin: str, section: Place) -> None:
+        for key, value in over.items():
+            place = (*section, key)
+            old = below.get(key)
+            if isinstance(value, dict) and isinstance(old, dict):
+                if 'type' in old and 'type' in value and old['type'] != value['type']:
+                    self.inherited |= {(*place, inner) for inner in old}
+                self._merge(old, value, origin, place)
+            else:
+                below[key] = value
+                self._mark(place, value, origin)
+
+    def _mark(self, place: Place, value: Any, origin: str) -> None:
+        self._origins = {known: file for known, file in self._origins.items() if known[: len(place)] != place}
+        self.inherited = {known for known in self.inherited if known[: len(place)] != place}
+        self._origins[place] = origin
+        if isinstance(value, dict):
+            for key, item in value.items():
+                self._mark((*place, key), item, origin)
+
+    def override(self, text: str) -> None:
+        """Merge one `a:b:c=value` of the command line; a number names an entry of a list.
+
+        Raises:
+            OptionsError: another form, or a place that is not there.
+        """
+        keys, value = _parsed(text)
+        node: Any = self.data
+        for depth, key in enumerate(keys):
+            if isinstance(node, list):
+                place, items = tuple(keys[:depth]), list(node)
+                _set_entry(items, keys[depth:], value, place)
+                keys, value = keys[:depth], items
+                break
+            if not isinstance(node, dict):
+                above = dotted(tuple(keys[:depth]))
+                raise OptionsError(
+                    f'{COMMAND_LINE}: {dotted(tuple(keys))}: {above} is {shown(node)}, which has no keys'
+                )
+            node = node.get(key, {})
+            if node is None and depth + 1 < len(keys):
+                node = {}
+        for key in reversed(keys):
+            value = {key: value}
+        self.merge(value, COMMAND_LINE)
+
+
+def read_chain(path: str | os.PathLike) -> Merged:
+    """An option file merged over all files of its `_base_`, in their order.
+
+    Raises:
+        OptionsError: a file that cannot be read, or files that build on each other in a circle.
+    """
+    leaf = os.path.normpath(path)
+    merged = Merged(leaf)
+    _read_into(merged, Path(leaf), [])
+    return merged
+
+
+def bases_of(content: dict[str, Any], path: Path) -> list[Path]:
+    """The files that a file's `_base_` names; takes the key out of its content."""
+    names = content.pop('_base_', [])
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+        raise OptionsError(f'{path}: _base_: {shown(names)}, allowed is a list of option files, relative to this one')
+    return [Path(os.path.normpath(path.parent / name)) for name in names]
+
+
+def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
+    circle = [*above, path]
+    if path.resolve() in [other.resolve() for other in above]:
+        way = ' -> '.join(str(other) for other in circle)
+        raise OptionsError(f'{above[-1]}: _base_: {path.name} builds on itself ({way}), allowed are files that do not')
+    if above and not path.exists():
+        siblings = [str(other) for other in path.parent.glob('*.yml')]
+        raise OptionsError(f'{above[-1]}: _base_: no file {path}{did_you_mean(str(path), siblings)}')
+    content = read_file(path)
+    for base in bases_of(content, path):
+        _read_into(merged, base, circle)
+    merged.merge(content, str(path))
+
+
+def _parsed(text: str) -> tuple[list[str], Any]:
+    path, equals, written = text.partition('=')
+    keys = [key.strip() for key in path.split(':')]
+    if not equals or not all(keys):
+        raise OptionsError(f'{COMMAND_LINE}: {shown(text)}, {FORM}')
+    if not written.strip():
+        raise OptionsError(f'{COMMAND_LINE}: {shown(text)} has no value, {FORM}; for no value write {path}=null')
+    if any('.' in key for key in keys):
+        raise OptionsError(f'{COMMAND_LINE}: {shown(text)}, {FORM}; keys are joined by colons')
+    if keys[0] == '_base_':
+        raise OptionsError(f'{COMMAND_LINE}: _base_: {written}, allowed only in option files')
+    try:
+        return keys, parse(written)
+    except ValueError as error:
+        raise OptionsError(f'{COMMAND_LINE}: {dotted(tuple(keys))}: {shown(written)}, {error}') from None
+
+
+def _set_entry(items: list, keys: list[str], value: Any, place: Place) -> None:
+    """Set an entry of a list, or a place inside of one."""
+    index, *rest = keys
+    if not index.isdecimal() or int(index) >= len(items) or (rest and not isinstance(items[int(index)], list)):
+        raise OptionsError(
+            f'{COMMAND_LINE}: {dotted((*place, *keys))}: {index}, allowed is the number of an entry of {shown(items)}, '
+            f'0 to {len(items) - 1}'
+        )
+    if rest:
+        inner = list(items[int(index)])
+        _set_entry(inner, rest, value, (*place, index))
+        value = inner
+    items[int(index)] = value

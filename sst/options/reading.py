@@ -1,0 +1,102 @@
+"""Reading YAML: one file or one value of the command line, by the same rules."""
+
+import re
+from pathlib import Path
+from typing import Any, ClassVar
+
+import yaml
+from yaml.constructor import ConstructorError
+
+from sst.options.faults import OptionsError, one_line, shown
+from sst.utils.suggest import did_you_mean
+
+KINDS = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
+TAGS = (*(f'tag:yaml.org,2002:{kind}' for kind in KINDS), None)  # None: what to do with any other tag
+
+
+class Loader(yaml.SafeLoader):
+    """Plain YAML as its version 1.2 has it: 5e-4 is a number, only true and false are truth values, dates are texts;
+    keys are texts and none is given twice."""
+
+    yaml_constructors: ClassVar[dict] = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in TAGS}
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key_node.tag == 'tag:yaml.org,2002:merge':
+                continue
+            if key_node.tag != 'tag:yaml.org,2002:str':
+                raise ConstructorError(problem=f'the key {key!r} is no text', problem_mark=key_node.start_mark)
+            if key in seen:
+                raise ConstructorError(problem=f'the key {key!r} is given twice', problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+Loader.yaml_implicit_resolvers = {}
+for _kind, _pattern, _first in (
+    ('null', r'~|null|Null|NULL|', ['~', 'n', 'N', '']),
+    ('bool', r'true|True|TRUE|false|False|FALSE', list('tTfF')),
+    ('int', r'[-+]?(0|[1-9][0-9_]*)', list('-+0123456789')),
+    (
+        'float',
+        r'[-+]?([0-9][0-9_]*\.[0-9_]*([eE][-+]?[0-9]+)?|\.[0-9]+([eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.(inf|Inf|INF))'
+        r'|\.(nan|NaN|NAN)',
+        list('-+.0123456789'),
+    ),
+    ('merge', r'<<', ['<']),
+):
+    Loader.add_implicit_resolver(f'tag:yaml.org,2002:{_kind}', re.compile(f'^({_pattern})$'), _first)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """The mapping that a file holds.
+
+    Raises:
+        OptionsError: no such file, no YAML, or no mapping.
+    """
+    try:
+        text = path.read_text(encoding='utf-8')
+    except FileNotFoundError:
+        siblings = path.parent.glob('*.yml') if path.parent.is_dir() else []
+        raise OptionsError(f'{path}: no such file{did_you_mean(str(path), map(str, siblings))}') from None
+    except OSError as error:
+        raise OptionsError(f'{path}: {error.strerror}') from None
+    except UnicodeDecodeError:
+        raise OptionsError(f'{path}: no UTF-8 text, allowed is a YAML file') from None
+    try:
+        content = parse(text)
+    except ValueError as error:
+        raise OptionsError(f'{path}: {error}') from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise OptionsError(f'{path}: holds {shown(content)}, allowed is a mapping of options')
+    return content
+
+
+def parse(text: str) -> Any:
+    """YAML as plain Python.
+
+    Raises:
+        ValueError: no YAML; one line, with the line's number.
+    """
+    try:
+        content = yaml.load(text, Loader)  # noqa: S506  # a SafeLoader with fewer types
+        return _copied(content)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f'line {mark.line + 1}: ' if mark else ''
+        raise ValueError(one_line(f'{where}no YAML: {error.problem or error.context}')) from None
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(one_line(f'no YAML: {error}')) from None
+
+
+def _copied(value: Any) -> Any:
+    """Aliases turned into copies, so that changing one place changes no other."""
+    if isinstance(value, dict):
+        return {key: _copied(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copied(item) for item in value]
+    return value

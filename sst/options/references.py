@@ -1,0 +1,107 @@
+"""`${...}` in option files: references to other keys, and `${mul:a,b}` for a product."""
+
+import re
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from omegaconf import Container, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from sst.options.faults import Fault, dotted, shown
+from sst.options.faults import Path as Place
+from sst.utils.suggest import did_you_mean
+
+
+def _product(left: Any, right: Any) -> Any:
+    for factor in (left, right):
+        if isinstance(factor, bool) or not isinstance(factor, (int, float)):
+            raise ValueError(f'mul takes two numbers, not {factor!r}')
+    return left * right
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # OmegaConf 2.4 calls it register_resolver, which in 2.3 was something else
+    OmegaConf.register_new_resolver('mul', _product, replace=True)
+
+
+def resolve(data: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """A copy with every `${...}` replaced by its value, and the faults of those that have none."""
+    faults = [
+        (place, f'{shown(text)}, allowed is ${{key}} or ${{section.key}}')
+        for place, text in _references(data, ())
+        if not _well_formed(text)
+    ]
+    if faults:
+        return data, faults  # OmegaConf would read none of the data
+    config = OmegaConf.create(data)
+
+    def plain(value: Any, parent: Any, place: Place) -> Any:
+        """`value` stands at `place`; `parent` is OmegaConf's view of the mapping or list that holds it."""
+        key = place[-1]
+        if isinstance(value, dict):
+            return {inner: plain(item, parent[key], (*place, inner)) for inner, item in value.items()}
+        if isinstance(value, list):
+            return [plain(item, parent[key], (*place, inner)) for inner, item in enumerate(value)]
+        if not _refers(value):
+            return value
+        try:
+            found = parent[key]
+            return OmegaConf.to_container(found, resolve=True) if isinstance(found, Container) else found
+        except (OmegaConfBaseException, RecursionError) as error:
+            faults.append((place, _unresolved(value, error, data)))
+            return value
+
+    return {key: plain(value, config, (key,)) for key, value in data.items()}, faults
+
+
+def without_followers(faults: list[Fault], data: dict[str, Any]) -> list[Fault]:
+    """The faults but for those of values that refer to a faulty key: mending that one mends them."""
+    faulty = {dotted(place) for place, _ in faults}
+    independent = [(place, text) for place, text in faults if not faulty & _followed(place, data)]
+    return independent or faults
+
+
+def _followed(place: Place, data: Any) -> set[str]:
+    """The keys that the value at a place, which need not be there, refers to."""
+    for part in place:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return set()
+    return set(re.findall(r'\$\{([\w.]+)\}', data)) if isinstance(data, str) else set()
+
+
+def _refers(value: Any) -> bool:
+    return isinstance(value, str) and '${' in value
+
+
+def _references(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
+    """(place, text) of every text with a reference."""
+    if isinstance(value, (dict, list)):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _references(item, (*place, key))
+    elif _refers(value):
+        yield place, value
+
+
+def _well_formed(text: str) -> bool:
+    try:
+        OmegaConf.create([text])
+    except OmegaConfBaseException:
+        return False
+    return True
+
+
+def _unresolved(text: str, error: Exception, data: dict[str, Any]) -> str:
+    reason = str(error).partition('\n')[0].rstrip('.')
+    missing = re.search("Interpolation key '([^']+)' not found", reason)
+    near = did_you_mean(missing[1], _dotted_keys(data, '')) if missing else ''
+    return f'{shown(text)}, allowed is a reference that can be followed ({reason}){near}'
+
+
+def _dotted_keys(data: dict[str, Any], above: str) -> Iterator[str]:
+    for key, value in data.items():
+        yield above + key
+        if isinstance(value, dict):
+            yield from _dotted_keys(value, f'{above}{key}.')

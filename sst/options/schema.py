@@ -1,0 +1,150 @@
+"""Every key of an option file, with its type, its default and what it means."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Field, Tag, model_validator
+
+from sst.options.data import Datasets, FolderName
+from sst.options.faults import Fault, refuse, shown
+from sst.options.network import SSTNetwork
+from sst.options.registered import call_faults, network_scale, registered
+from sst.options.section import STRICT, Section, by_type, only
+from sst.options.training import Train
+
+
+class OtherNetwork(Section):
+    """Any other network that is registered in BasicSR; its other keys are the parameters of its constructor."""
+
+    model_config = STRICT | ConfigDict(extra='allow')
+
+    type: Annotated[str, registered('ARCH')] = Field(description='name of the network')
+
+    @model_validator(mode='after')
+    def _callable(self) -> Self:
+        refuse(call_faults('ARCH', self.model_dump()))
+        return self
+
+
+Network = Annotated[
+    Annotated[SSTNetwork, Tag('<SST>')] | Annotated[OtherNetwork, Tag('<other>')],
+    by_type('SST'),
+]
+
+
+class Dist(Section):
+    """How several processes find each other."""
+
+    backend: Literal['auto', 'nccl', 'gloo'] = Field(default='auto', description='nccl for GPUs, gloo for CPUs')
+    port: int = Field(default=29500, ge=1, le=65535, description='port of the first process; for SLURM only')
+
+
+class Paths(Section):
+    """Weights and states to start from."""
+
+    pretrain_network_g: str | None = Field(
+        default=None, min_length=1, description='weights; released files load as they are'
+    )
+    param_key_g: str | None = Field(
+        default=None, description='entry of the file; null is params_ema if it is there, else params'
+    )
+    strict_load_g: bool = Field(default=True, description='whether every weight must be in the file')
+    resume_state: str | None = Field(default=None, min_length=1, description='training state to go on from')
+
+
+class Metric(Section):
+    """A metric that is registered in BasicSR; its other keys are the parameters of its function."""
+
+    model_config = STRICT | ConfigDict(extra='allow')
+
+    type: Annotated[str, registered('METRIC')] = Field(description='name of the metric, as calculate_psnr')
+    better: Literal['higher', 'lower'] = Field(default='higher', description='which figures are the better ones')
+
+    @model_validator(mode='after')
+    def _callable(self) -> Self:
+        section: dict[str, Any] = self.model_dump()
+        faults = call_faults('METRIC', section, given={'img', 'img2'}, ours=('type', 'better'))
+        border = section.get('crop_border', 0)
+        if isinstance(border, bool) or not isinstance(border, int) or border < 0:
+            faults.append((('crop_border',), f'{shown(border)}, allowed is an integer of at least 0'))
+        refuse(faults)
+        return self
+
+
+class Val(Section):
+    """Validation and testing."""
+
+    val_freq: int = Field(default=5000, ge=1, description='iterations between validations')
+    save_img: bool = Field(default=False, description='whether to write the pictures')
+    suffix: str | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
+    pbar: bool = Field(default=True, description='whether to show a progress bar')
+    use_ema: bool = Field(default=True, description='whether to take the averaged weights')
+    num_workers: int = Field(default=1, ge=0, description='loading processes')
+    metrics: dict[str, Metric] | None = Field(default=None, description='metrics under the names of their columns')
+
+
+class Wandb(Section):
+    """Weights & Biases."""
+
+    project: str | None = Field(default=None, description='project to report to; null is none')
+    resume_id: str | None = Field(default=None, description='run to go on with')
+
+
+class Logger(Section):
+    """What a training run reports and keeps."""
+
+    print_freq: int = Field(default=100, ge=1, description='iterations between lines of the log')
+    save_checkpoint_freq: int = Field(default=5000, ge=1, description='iterations between checkpoints')
+    use_tb_logger: bool = Field(default=True, description='whether to write for TensorBoard')
+    wandb: Wandb | None = Field(default=Wandb(), description='Weights & Biases')
+
+
+class Options(Section):
+    """A run. A file with the section `train` is for sst/train.py, one without it for sst/test.py."""
+
+    name: FolderName = Field(description='name of the run and of its folder in experiments/ or results/')
+    model_type: Annotated[str, registered('MODEL')] = Field(
+        default='SSTModel', description='name of a model that is registered in BasicSR'
+    )
+    scale: int = Field(ge=1, description='enlargement')
+    num_gpu: Annotated[Literal['auto', 0], only('auto', 0)] = Field(
+        default='auto', description='auto takes a GPU where there is one; 0 computes on the CPU'
+    )
+    manual_seed: int | None = Field(default=0, ge=0, description='seed of everything random; null draws one')
+    find_unused_parameters: bool = Field(default=False, description='for networks that do not use all their weights')
+    dist_params: Dist = Field(default=Dist(), description='how several processes find each other')
+    datasets: Datasets = Field(description='data to train with, to validate and to test on')
+    network_g: Network = Field(description='the network')
+    path: Paths = Field(default=Paths(), description='weights and states to start from')
+    train: Train | None = Field(default=None, description='how the network is trained')
+    val: Val = Field(default=Val(), description='validation and testing')
+    logger: Logger | None = Field(default=None, description='what a training run reports and keeps')
+
+    @model_validator(mode='after')
+    def _sections_agree(self) -> Self:
+        refuse([*self._scale_faults(), *self._training_faults()])
+        return self
+
+    def _scale_faults(self) -> list[Fault]:
+        if isinstance(self.network_g, SSTNetwork):
+            key, scale = 'scale', self.network_g.scale
+        else:
+            key, scale = network_scale(self.network_g.model_dump())
+        if not key or scale == self.scale:
+            return []
+        return [(('network_g', key), f"{shown(scale)}, allowed is the run's scale {self.scale}; write ${{scale}}")]
+
+    def _training_faults(self) -> list[Fault]:
+        data = self.datasets.train
+        if self.train is None:
+            return [(('datasets', 'train'), 'given, allowed only with a section train')] if data else []
+        if data is None:
+            return [(('datasets', 'train'), 'missing, required by the section train')]
+        faults: list[Fault] = []
+        if data.batch_size % self.train.accumulate:
+            text = f'{data.batch_size}, allowed is a multiple of train.accumulate {self.train.accumulate}'
+            faults.append((('datasets', 'train', 'batch_size'), text))
+        if data.gt_size % self.scale:
+            near = max(data.gt_size // self.scale, 1) * self.scale
+            text = f'{data.gt_size}, allowed is a multiple of scale {self.scale}, as {near}'
+            faults.append((('datasets', 'train', 'gt_size'), text))
+        return faults

@@ -1,0 +1,227 @@
+"""Whole files: what comes out, and one line for each thing that is wrong."""
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from sst.options import OptionsError, load_options
+from sst.options.schema import Options
+
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / 'options' / 'demo.yml'
+
+REFUSED = [
+    # top level
+    ('nmae: x', 'nmae: unknown key', 'did you mean "name"?'),
+    ('name: runs/x', 'name: "runs/x"', 'without path separators'),
+    ('name: [x]', 'name: ["x"]', 'a text'),
+    ('model_type: SSTModle', 'model_type: "SSTModle"', 'did you mean "SSTModel"?'),
+    ('scale: "2"', 'scale: "2" (a text)', 'an integer'),
+    ('scale: 2.0', 'scale: 2.0', 'an integer'),
+    ('scale: true', 'scale: true', 'an integer'),
+    ('num_gpu: 4', 'num_gpu: 4', 'auto, 0'),
+    ('num_gpu: false', 'num_gpu: false', 'auto, 0'),
+    ('manual_seed: -1', 'manual_seed: -1', 'at least 0'),
+    ('dist_params: {backend: nccl2}', 'dist_params.backend: "nccl2"', 'did you mean "nccl"?'),
+    ('print_network: true', 'print_network:', 'delete the line'),
+    ('val: {pbar: yes}', 'val.pbar: "yes"', 'true or false'),
+    ('val: null', 'val: null', 'a mapping'),
+    ('path: {pretrain_network: x.pth}', 'path.pretrain_network: unknown', 'did you mean "pretrain_network_g"?'),
+    ('logger: {wandb: {projcet: x}}', 'logger.wandb.projcet: unknown key', 'did you mean "project"?'),
+    # data
+    ('datasets: {trian: {name: x}}', 'datasets.trian: unknown section', 'did you mean "train"?'),
+    ('datasets: {train: {batch_size_per_gpu: 4}}', 'datasets.train.batch_size_per_gpu:', 'batch_size, the total'),
+    ('datasets: {train: {num_worker_per_gpu: 4}}', 'datasets.train.num_worker_per_gpu:', 'num_workers'),
+    ('datasets: {train: {dataset_enlarge_ratio: 4}}', 'datasets.train.dataset_enlarge_ratio:', 'no epochs; delete'),
+    ('datasets: {train: {use_shuffle: true}}', 'datasets.train.use_shuffle:', 'delete the line'),
+    ('datasets: {val_1: {scale: 2}}', 'datasets.val_1.scale:', 'delete the line'),
+    ('datasets: {train: {gt_size: 65}}', 'datasets.train.gt_size: 65', 'multiple of scale 2, as 64'),
+    ('datasets: {train: {prefetch_mode: gpu}}', 'datasets.train.prefetch_mode: "gpu"', 'cpu, cuda, null'),
+    ('datasets: {train: null}', 'datasets.train: missing', 'section train'),
+    ('datasets: {val_1: {gt_size: 64}}', 'datasets.val_1.gt_size: unknown key', 'PairedImageDataset'),
+    ('datasets: {val_1: {name: demo}}', 'datasets.val_1.name: "demo"', 'datasets.train'),
+    ('datasets: {val_1: {name: ..}}', 'datasets.val_1.name: ".."', 'a folder'),
+    ('datasets: {val_1: {filename_tmpl: x2}}', 'datasets.val_1.filename_tmpl: "x2"', 'one {}'),
+    ('datasets: {val_1: {filename_tmpl: "{}{x}"}}', 'datasets.val_1.filename_tmpl: "{}{x}"', 'one {}'),
+    ('datasets: {val_1: {io_backend: {type: tar}}}', 'datasets.val_1.io_backend.type: "tar"', 'disk, lmdb'),
+    ('datasets: {val_1: {type: PairedDataset}}', 'datasets.val_1.type: "PairedDataset"', 'is registered in BasicSR'),
+    ('datasets: {val_2: {name: x}}', 'datasets.val_2.type: missing', 'PairedImageDataset'),
+    (
+        'datasets: {val_1: {io_backend: {type: lmdb}, dataroot_gt: a.lmdb, dataroot_lq: b}}',
+        'datasets.val_1.dataroot_lq: "b"',
+        'ends in .lmdb',
+    ),
+    # network
+    ('network_g: {num_heads: 5}', 'network_g.num_heads: 5 does not divide dim 48', '1, 2, 3, 4, 6, 8'),
+    ('network_g: {n_blocks: 3}', 'network_g.n_blocks: a field of the released files', 'num_blocks'),
+    ('network_g: {bias: {rank: 3}}', 'network_g.bias.rank: unknown key', 'did you mean "ranks"?'),
+    ('network_g: {type: STS}', 'network_g.type: "STS"', 'did you mean "SST"?'),
+    ('network_g: {scale: 4}', 'network_g.scale: 4', "the run's scale 2"),
+    ('network_g: {type: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4}', 'network_g.scale: 4', "the run's scale 2"),
+    ('network_g: 3', 'network_g: 3', 'a mapping'),
+    # training
+    ('train: {total_itr: 5}', 'train.total_itr: unknown key', 'did you mean "total_iter"?'),
+    ('train: {total_iter: 0}', 'train.total_iter: 0', 'at least 1'),
+    ('train: {ema_decay: 1}', 'train.ema_decay: 1', 'less than 1'),
+    ('train: {grad_clip: .nan}', 'train.grad_clip: NaN', 'a finite number'),
+    ('train: {amp: float16}', 'train.amp: "float16"', 'bf16, fp16, null'),
+    ('train: {pixel_opt: null}', 'train.pixel_opt: null', 'a loss'),
+    ('train: {optim_g: {lr: 0}}', 'train.optim_g.lr: 0', 'more than 0'),
+    ('train: {optim_g: {lr: [1]}}', 'train.optim_g.lr: [1]', 'a number'),
+    ('train: {scheduler: {periods: [5]}}', 'train.scheduler.periods: [5]', 'total_iter 1500'),
+    ('train: {scheduler: {periods: []}}', 'train.scheduler.periods: []', 'a list of at least 1'),
+    ('train: {scheduler: {restart_weights: [1, 1]}}', 'train.scheduler.restart_weights: [1.0, 1.0]', 'periods [1500]'),
+    ('train: {scheduler: {type: Cosine}}', 'train.scheduler.type: "Cosine"', 'CosineAnnealingRestartLR'),
+    ('train: {scheduler: {type: MultiStepLR}}', 'train.scheduler.milestones: missing', 'increasing'),
+    ('train: {scheduler: {type: MultiStepLR, milestones: [3, 3]}}', 'train.scheduler.milestones: [3, 3]', 'increasing'),
+    ('train: {gan_opt: {type: GANLoss}}', 'train.gan_opt:', 'discriminator'),
+]
+
+
+@pytest.mark.parametrize(('text', 'start', 'allowed'), REFUSED, ids=[text for text, *_ in REFUSED])
+def test_refusal_names_file_and_key(refusal, text, start, allowed):
+    message = refusal(text)
+    assert message.startswith(start)
+    assert allowed in message.removeprefix(start)
+
+
+def test_batch_that_does_not_divide_by_accumulate(leaf):
+    path = leaf('train: {accumulate: 3}\ndatasets: {train: {batch_size: 8}}')
+    with pytest.raises(OptionsError, match=r'^\S+: datasets.train.batch_size: 8, .*train.accumulate 3$'):
+        load_options(path)
+
+
+def test_every_fault_has_its_line(leaf):
+    path = leaf(
+        'nmae: x\nnetwork_g: {dmi: 3, dim: "4"}\ntrain: {optim_g: {bets: 3}}\nval: {metrics: {psnr: {crop: 1}}}'
+    )
+    with pytest.raises(OptionsError) as caught:
+        load_options(path)
+    keys = [line.split(': ')[1] for line in str(caught.value).splitlines()]
+    assert sorted(keys) == ['network_g.dim', 'network_g.dmi', 'nmae', 'train.optim_g.bets', 'val.metrics.psnr.crop']
+
+
+def test_a_fault_names_the_file_of_the_chain(tmp_path):
+    (tmp_path / 'base.yml').write_text(f'_base_: {DEMO}\nscale: 4\ntrain: {{total_iter: x}}')
+    (tmp_path / 'leaf.yml').write_text('_base_: base.yml\nscale: 2')
+    with pytest.raises(OptionsError, match=rf'^{tmp_path}/base.yml: train.total_iter: "x"'):
+        load_options(tmp_path / 'leaf.yml')
+
+
+def test_one_wrong_value_is_one_line_though_others_refer_to_it(refusal):
+    assert refusal('scale: two') == 'scale: "two", allowed is an integer'
+
+
+def test_an_empty_file_lacks_what_has_no_default(tmp_path):
+    (tmp_path / 'empty.yml').touch()
+    with pytest.raises(OptionsError) as caught:
+        load_options(tmp_path / 'empty.yml')
+    assert [line.split(': ')[1] for line in str(caught.value).splitlines()] == [
+        'name',
+        'scale',
+        'datasets',
+        'network_g',
+    ]
+
+
+def test_result_is_plain_and_complete():
+    options = load_options(DEMO)
+    assert yaml.safe_load(yaml.safe_dump(options)) == options
+    assert options['network_g']['num_heads'] == [3, 3, 3]
+    assert options['train']['accumulate'] == 1
+    assert options['datasets']['train']['gt_size'] == 64
+    assert options['train']['scheduler']['periods'] == [1500]
+    assert options['val']['metrics']['psnr']['crop_border'] == 2
+
+
+def test_result_loads_again(tmp_path):
+    options = load_options(DEMO)
+    (tmp_path / 'saved.yml').write_text(yaml.safe_dump(options))
+    assert load_options(tmp_path / 'saved.yml') == options
+
+
+def test_test_file_has_no_training_sections():
+    options = load_options(ROOT / 'options' / 'test.yml')
+    assert 'train' not in options
+    assert 'logger' not in options
+    assert 'train' not in options['datasets']
+
+
+def test_training_data_without_training():
+    with pytest.raises(OptionsError, match=r'data/demo.yml: datasets.train: given, allowed only with a section train$'):
+        load_options(DEMO, ['train=null'])
+
+
+def test_null_leaves_out_a_set_or_metric():
+    options = load_options(DEMO, ['datasets:val_1=null', 'val:metrics:ssim=null'])
+    assert list(options['datasets']) == ['train']
+    assert list(options['val']['metrics']) == ['psnr']
+
+
+def test_scale_of_the_command_line_carries_through():
+    options = load_options(ROOT / 'options' / 'test.yml', ['scale=4'])
+    assert options['network_g']['scale'] == 4
+    assert options['val']['metrics']['psnr']['crop_border'] == 4
+    for dataset in options['datasets'].values():
+        assert dataset['dataroot_lq'].endswith('/LR_bicubic/X4')
+        assert dataset['filename_tmpl'] == '{}x4'
+
+
+def test_other_datasets_may_have_other_keys(leaf):
+    options = load_options(leaf('datasets: {val_1: {type: SingleImageDataset, mean: [0.5, 0.5, 0.5]}}'))
+    assert options['datasets']['val_1']['mean'] == [0.5, 0.5, 0.5]
+
+
+def test_other_networks_replace_ours(leaf):
+    options = load_options(leaf('network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'))
+    assert options['network_g'] == {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'upscale': 2}
+
+
+# A key with one letter wrong, anywhere in a file.
+
+DEMO_OPTIONS = load_options(DEMO)
+FREE = [('val', 'metrics')]  # the user names what stands below
+
+
+def places(section: dict, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = []
+    for key, value in section.items():
+        found += [(*above, key)] if above not in FREE else []
+        found += places(value, (*above, key)) if isinstance(value, dict) else []
+    return found
+
+
+def known_names() -> set[str]:
+    schema = Options.model_json_schema()
+    sections = [schema, *schema['$defs'].values()]
+    optimiser = inspect.signature(torch.optim.AdamW).parameters
+    return {name for section in sections for name in section.get('properties', {})} | set(optimiser) | {'input_order'}
+
+
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_any_misspelt_key_is_refused_by_name(tmp_path_factory, data):
+    *section, key = data.draw(st.sampled_from(places(DEMO_OPTIONS)))
+    at = data.draw(st.integers(0, len(key) - 1))
+    letter = data.draw(st.sampled_from('abcdefghijklmnopqrstuvwxyz_'))
+    wrong = data.draw(
+        st.sampled_from([key[:at] + key[at + 1 :], key[:at] + letter + key[at:], key[:at] + key[at] + key[at:]])
+    )
+    assume(wrong and wrong not in known_names())
+    assume(not (section == ['datasets'] and re.fullmatch(r'(val|test)(_\w+)?', wrong)))
+    content: dict = {wrong: 1}
+    for part in reversed(section):
+        content = {part: content}
+    path = tmp_path_factory.mktemp('misspelt') / 'leaf.yml'
+    path.write_text(yaml.safe_dump({'_base_': str(DEMO), **content}))
+    with pytest.raises(OptionsError) as caught:
+        load_options(path)
+    lines = str(caught.value).splitlines()
+    assert f'{path}: {".".join([*section, wrong])}: ' in lines[0]
+    assert len(lines) == 1

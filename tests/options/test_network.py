@@ -1,0 +1,109 @@
+"""The options of the network."""
+
+import pytest
+
+from sst.options import OptionsError, SSTNetwork
+
+
+def test_defaults_are_sst_light():
+    assert SSTNetwork.parse({}).model_dump() == {
+        'type': 'SST',
+        'scale': 2,
+        'dim': 48,
+        'num_blocks': 5,
+        'window_sizes': (8, 16, 32, 16, 32, 64),
+        'num_heads': (3, 3, 3, 3, 3, 3),
+        'ffn_expansion': 1.5,
+        'bias': {'type': 'RIB', 'ranks': (16, 16, 16, 24, 24, 24), 'hidden': 32, 'bands': 10},
+        'gate': 'CLA',
+        'upsampler': {'type': 'pixelshuffle_direct'},
+        'backend': 'auto',
+        'attention_dtype': 'auto',
+    }
+
+
+def test_numbers_are_repeated_per_layer():
+    network = SSTNetwork.parse({'window_sizes': [4, 8], 'num_heads': 2, 'bias': {'type': 'FlashBias', 'ranks': 4}})
+    assert network.num_heads == (2, 2)
+    assert network.bias.ranks == (4, 4)
+    assert network.window_sizes == (4, 8)
+
+
+def test_parsed_options_parse_again():
+    network = SSTNetwork.parse({'num_heads': [3, 3, 2, 3, 3, 3]})
+    assert SSTNetwork.parse(network.model_dump()) == network
+
+
+@pytest.mark.parametrize('kind', ['RPB', 'RoPE', 'CPE', 'none'])
+def test_biases_without_rank(kind):
+    assert SSTNetwork.parse({'bias': {'type': kind}}).model_dump()['bias'] == {'type': kind}
+
+
+@pytest.mark.parametrize('scale', [2, 3, 4])
+@pytest.mark.parametrize(
+    'upsampler',
+    [{'type': 'pixelshuffle_direct'}, {'type': 'pixelshuffle', 'channels': 8}, {'type': 'nearest_conv', 'channels': 8}],
+    ids=lambda options: options['type'],
+)
+def test_upsamplers(scale, upsampler):
+    assert SSTNetwork.parse({'scale': scale, 'upsampler': upsampler}).upsampler.model_dump() == upsampler
+
+
+REFUSED = [
+    ({'dmi': 3}, 'dmi: unknown key', 'did you mean "dim"?'),
+    ({'type': 'EDSR'}, 'type: "EDSR"', 'SST'),
+    ({'scale': 5}, 'scale: 5', '2, 3, 4'),
+    ({'scale': 2.0}, 'scale: 2.0', '2, 3, 4'),
+    ({'dim': '48'}, 'dim: "48" (a text)', 'an integer'),
+    ({'dim': 48.0}, 'dim: 48.0', 'an integer'),
+    ({'dim': True}, 'dim: true', 'an integer'),
+    ({'num_blocks': 0}, 'num_blocks: 0', 'at least 1'),
+    ({'window_sizes': []}, 'window_sizes: []', 'at least 1'),
+    ({'window_sizes': 8}, 'window_sizes: 8', 'a list'),
+    ({'window_sizes': [8, 16, 0, 16, 32, 64]}, 'window_sizes.2: 0', 'at least 1'),
+    ({'num_heads': 5}, 'num_heads: 5 does not divide dim 48', '1, 2, 3, 4, 6, 8, 12, 16, 24, 48'),
+    ({'num_heads': [3, 3, 5, 3, 3, 3]}, 'num_heads.2: 5 does not divide dim 48', '1, 2, 3'),
+    ({'num_heads': [3, 3]}, 'num_heads: [3, 3] has 2 entries', 'a list of 6'),
+    ({'num_heads': 0}, 'num_heads: 0', 'a positive integer'),
+    ({'num_heads': 'x'}, 'num_heads: "x"', 'a positive integer'),
+    ({'ffn_expansion': 0}, 'ffn_expansion: 0', 'more than 0'),
+    ({'ffn_expansion': 0.01}, 'ffn_expansion: 0.01', 'at least 0.02'),
+    ({'ffn_expansion': float('inf')}, 'ffn_expansion: Infinity', 'finite'),
+    ({'gate': 'DWC'}, 'gate: "DWC"', 'CLA, pointwise, none'),
+    ({'gate': None}, 'gate: null', 'CLA, pointwise, none'),
+    ({'backend': 'flahs'}, 'backend: "flahs"', 'did you mean "flash"?'),
+    ({'attention_dtype': 'fp16'}, 'attention_dtype: "fp16"', 'float16'),
+    ({'bias': 'RIB'}, 'bias: "RIB"', 'a mapping with a type'),
+    ({'bias': {}}, 'bias.type: missing', 'RIB, SIREN'),
+    ({'bias': {'type': 'RIBS'}}, 'bias.type: "RIBS"', 'did you mean "RIB"?'),
+    ({'bias': {'type': 'RIB'}}, 'bias.ranks: missing', 'one number, or a list'),
+    ({'bias': {'type': 'RIB', 'ranks': [8, 8]}}, 'bias.ranks: [8, 8] has 2 entries', 'a list of 6'),
+    ({'bias': {'type': 'RIB', 'ranks': 0}}, 'bias.ranks: 0', 'a positive integer'),
+    ({'bias': {'type': 'RIB', 'ranks': 8, 'bands': 0}}, 'bias.bands: 0', 'at least 1'),
+    ({'bias': {'type': 'SIREN', 'ranks': 8, 'bands': 3}}, 'bias.bands: unknown key', 'with type SIREN'),
+    ({'bias': {'type': 'RoPE', 'ranks': 8}}, 'bias.ranks: unknown key', 'with type RoPE: type'),
+    ({'upsampler': {'type': 'pixelshuffle'}}, 'upsampler.channels: missing', 'channels between'),
+    ({'upsampler': {'type': 'pixelshuffle', 'channels': 0}}, 'upsampler.channels: 0', 'at least 1'),
+    ({'upsampler': {'type': 'pixelshuffle_direct', 'channels': 8}}, 'upsampler.channels: unknown key', 'type'),
+    ({'upsampler': {'type': 'nn+conv', 'channels': 8}}, 'upsampler.type: "nn+conv"', 'nearest_conv'),
+    ({'exp_ratio': 2}, 'exp_ratio: a field of the released files', 'ffn_expansion'),
+]
+
+
+@pytest.mark.parametrize(('options', 'start', 'allowed'), REFUSED, ids=[str(options) for options, *_ in REFUSED])
+def test_refusal(options, start, allowed):
+    with pytest.raises(OptionsError) as caught:
+        SSTNetwork.parse(options, where='net')
+    message = str(caught.value)
+    assert '\n' not in message
+    assert message.startswith(f'net.{start}')
+    assert allowed in message.removeprefix(f'net.{start}')
+
+
+def test_every_fault_has_its_line():
+    with pytest.raises(OptionsError) as caught:
+        SSTNetwork.parse({'window_sizes': [8, 8], 'num_heads': 5})
+    assert [line.split(':')[0] for line in str(caught.value).splitlines()] == [
+        'network_g.bias.ranks',
+        'network_g.num_heads',
+    ]

@@ -1,0 +1,82 @@
+"""YAML as option files have it."""
+
+import math
+
+import pytest
+
+from sst.options import OptionsError
+from sst.options.reading import parse, read_file
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('5e-4', 5e-4),
+        ('1E3', 1e3),
+        ('.5', 0.5),
+        ('-1', -1),
+        ('500_000', 500000),
+        ('1.', 1.0),
+        ('.inf', math.inf),
+        ('true', True),
+        ('False', False),
+        ('null', None),
+        ('~', None),
+        ('yes', 'yes'),
+        ('off', 'off'),
+        ('1:30', '1:30'),
+        ('010', '010'),
+        ('2026-01-01', '2026-01-01'),
+        ('"4"', '4'),
+        ('[8, 8]', [8, 8]),
+        ('{a: [1, x]}', {'a': [1, 'x']}),
+        ('{a: &x {b: 1}, c: *x}', {'a': {'b': 1}, 'c': {'b': 1}}),
+        ('{a: &x {b: 1}, c: {<<: *x, d: 2}}', {'a': {'b': 1}, 'c': {'b': 1, 'd': 2}}),
+    ],
+)
+def test_values(text, value):
+    found = parse(text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_aliases_are_copies():
+    content = parse('{a: &x {b: 1}, c: *x}')
+    content['a']['b'] = 2
+    assert content['c'] == {'b': 1}
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('a: 1\nb: [', 'line 2: no YAML'),
+        ('a: 1\nb: 2\na: 3', "line 3: no YAML: the key 'a' is given twice"),
+        ('a: 1\n2: b', "line 2: no YAML: the key '2' is no text"),
+        ('a: !!python/object/apply:os.getcwd []', 'line 1: no YAML'),
+        ('a: &x [*x]', 'no YAML'),
+        ('a: \x00', 'no YAML'),
+        ('- 1', 'holds [1], allowed is a mapping'),
+        ('just text', 'holds "just text", allowed is a mapping'),
+    ],
+)
+def test_faulty_file_is_one_line(tmp_path, text, message):
+    path = tmp_path / 'x.yml'
+    path.write_text(text)
+    with pytest.raises(OptionsError) as caught:
+        read_file(path)
+    assert str(caught.value).startswith(f'{path}: {message}')
+    assert '\n' not in str(caught.value)
+
+
+def test_missing_file_suggests_its_neighbour(tmp_path):
+    (tmp_path / 'demo.yml').touch()
+    with pytest.raises(OptionsError, match=r'^\S+dmeo.yml: no such file; did you mean "\S+demo.yml"\?$'):
+        read_file(tmp_path / 'dmeo.yml')
+
+
+def test_folder_and_binary_file(tmp_path):
+    with pytest.raises(OptionsError, match='directory'):
+        read_file(tmp_path)
+    (tmp_path / 'x.yml').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(OptionsError, match='no UTF-8 text'):
+        read_file(tmp_path / 'x.yml')

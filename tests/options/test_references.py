@@ -1,0 +1,58 @@
+"""`${...}` in option files."""
+
+import pytest
+
+from sst.options.references import resolve, without_followers
+
+
+@pytest.mark.parametrize(
+    ('text', 'value'),
+    [
+        ('${scale}', 2),
+        ('x${scale}', 'x2'),
+        ('{}x${scale}', '{}x2'),
+        ('${mul:64,${scale}}', 128),
+        ('${mul:0.5,4}', 2.0),
+        ('${section.key}', 'deep'),
+        ('${list}', [1, 2]),
+        ('${section}', {'key': 'deep'}),
+    ],
+)
+def test_reference(text, value):
+    data, faults = resolve({'scale': 2, 'list': [1, '${scale}'], 'section': {'key': 'deep'}, 'x': {'y': [text]}})
+    assert faults == []
+    assert data['x']['y'] == [value]
+    assert type(data['x']['y'][0]) is type(value)
+
+
+def test_relative_reference():
+    assert resolve({'a': {'b': 1, 'c': '${.b}'}})[0]['a']['c'] == 1
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('${sclae}', 'did you mean "scale"?'),
+        ('${section.kye}', 'did you mean "section.key"?'),
+        ('${unclosed', 'allowed is ${key} or ${section.key}'),
+        ('${nothing:1}', 'nothing'),
+        ('${mul:a,2}', 'mul takes two numbers'),
+        ('${x.y}', 'Recursive'),
+    ],
+)
+def test_reference_without_value(text, message):
+    _, faults = resolve({'scale': 2, 'section': {'key': 1}, 'x': {'y': text}})
+    assert [place for place, _ in faults] == [('x', 'y')]
+    assert message in faults[0][1]
+
+
+def test_only_the_fault_itself_is_told():
+    data = {'scale': '${sclae}', 'size': '${mul:2,${scale}}', 'other': '${nothing}'}
+    _, faults = resolve(data)
+    assert [place for place, _ in faults] == [('scale',), ('size',), ('other',)]
+    assert [place for place, _ in without_followers(faults, data)] == [('scale',), ('other',)]
+
+
+def test_a_circle_is_told():
+    data = {'a': '${b}', 'b': '${a}'}
+    assert len(without_followers(resolve(data)[1], data)) == 2

@@ -1,0 +1,96 @@
+"""Options against code that is not ours."""
+
+import pytest
+
+from sst.options import load_options
+from sst.options.registered import network_scale, parameters_of, signature_faults
+
+REFUSED = [
+    ('train: {optim_g: {type: adamw}}', 'train.optim_g.type: "adamw"', 'did you mean "AdamW"?'),
+    ('train: {optim_g: {type: Optimizer}}', 'train.optim_g.type: "Optimizer"', 'torch.optim'),
+    ('train: {optim_g: {beta: [0.9, 0.9]}}', 'train.optim_g.beta: unknown key', 'did you mean "betas"?'),
+    ('train: {optim_g: {params: 3}}', 'train.optim_g.params: unknown key', 'type, lr, betas'),
+    ('train: {optim_g: {betas: [2, 0.9]}}', 'train.optim_g.betas: [2, 0.9]', 'AdamW refuses'),
+    ('train: {optim_g: {betas: 0.9}}', 'train.optim_g.betas: 0.9', 'a list'),
+    ('train: {optim_g: {weight_decay: -1}}', 'train.optim_g.weight_decay: -1', 'AdamW refuses'),
+    ('train: {optim_g: {amsgrad: 1}}', 'train.optim_g.amsgrad: 1', 'true or false'),
+    ('train: {pixel_opt: {type: L1Los}}', 'train.pixel_opt.type: "L1Los"', 'did you mean "L1Loss"?'),
+    ('train: {pixel_opt: {loss_wieght: 1}}', 'train.pixel_opt.loss_wieght: unknown key', 'did you mean "loss_weight"?'),
+    ('train: {pixel_opt: {loss_weight: x}}', 'train.pixel_opt.loss_weight: "x"', 'a number'),
+    ('train: {pixel_opt: {reduction: none}}', 'train.pixel_opt.reduction: "none"', 'mean, sum'),
+    (
+        'train: {perceptual_opt: {type: PerceptualLoss}}',
+        'train.perceptual_opt.layer_weights: missing',
+        'PerceptualLoss',
+    ),
+    ('val: {metrics: {psnr: {type: calc_psnr}}}', 'val.metrics.psnr.type: "calc_psnr"', 'mean "calculate_psnr"?'),
+    ('val: {metrics: {psnr: {crop_boarder: 2}}}', 'val.metrics.psnr.crop_boarder: unknown', 'mean "crop_border"?'),
+    ('val: {metrics: {psnr: {img: 2}}}', 'val.metrics.psnr.img: unknown key', 'type, better, crop_border'),
+    ('val: {metrics: {psnr: {crop_border: x}}}', 'val.metrics.psnr.crop_border: "x"', 'an integer'),
+    ('val: {metrics: {psnr: {test_y_channel: 1}}}', 'val.metrics.psnr.test_y_channel: 1', 'true or false'),
+    ('val: {metrics: {psnr: {better: more}}}', 'val.metrics.psnr.better: "more"', 'higher, lower'),
+    ('val: {metrics: {x: {type: calculate_psnr}}}', 'val.metrics.x.crop_border: missing', 'calculate_psnr'),
+    (
+        'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2, num_feats: 3}',
+        'network_g.num_feats: unknown',
+        'did you mean "num_feat"?',
+    ),
+    (
+        'network_g: {type: SwinIR, upscale: 2, windows_size: 8}',
+        'network_g.windows_size: unknown key',
+        'did you mean "window_size"?',
+    ),
+]
+
+
+@pytest.mark.parametrize(('text', 'start', 'allowed'), REFUSED, ids=[text for text, *_ in REFUSED])
+def test_refusal(refusal, text, start, allowed):
+    message = refusal(text)
+    assert message.startswith(start)
+    assert allowed in message.removeprefix(start)
+
+
+def test_a_missing_parameter_names_the_file_of_the_type(refusal):
+    assert (
+        refusal('network_g: {type: EDSR, num_in_ch: 3, upscale: 2}')
+        == 'network_g.num_out_ch: missing, required by EDSR'
+    )
+
+
+def test_losses_and_optimisers_of_other_types(leaf):
+    text = 'train: {pixel_opt: {type: CharbonnierLoss, eps: 1e-9}, optim_g: {type: SGD, momentum: 0.9}}'
+    train = load_options(leaf(text))['train']
+    assert train['pixel_opt'] == {'type': 'CharbonnierLoss', 'loss_weight': 1.0, 'reduction': 'mean', 'eps': 1e-9}
+    assert train['optim_g']['momentum'] == 0.9
+
+
+class Base:
+    def __init__(self, width: int, scale: int = 4) -> None: ...
+
+
+class Passing(Base):
+    def __init__(self, depth: int = 3, **kwargs) -> None: ...
+
+
+class Closed(Base):
+    def __init__(self, depth: int = 3) -> None: ...
+
+
+class Anything:
+    def __init__(self, **kwargs) -> None: ...
+
+
+def test_parameters_handed_on_to_the_base():
+    assert set(parameters_of(Passing)) == {'width', 'scale', 'depth'}
+    assert set(parameters_of(Closed)) == {'depth'}
+
+
+def test_nothing_is_known_of_bare_kwargs():
+    assert signature_faults(Anything, {'type': 'Anything', 'x': 1}) == []
+    assert signature_faults(Closed, {'type': 'Closed', 'x': 1}) != []
+
+
+def test_scale_of_other_networks():
+    assert network_scale({'type': 'RRDBNet'}) == ('scale', 4)
+    assert network_scale({'type': 'EDSR', 'upscale': 2}) == ('upscale', 2)
+    assert network_scale({'type': 'HiFaceGAN'}) == ('', None)
