@@ -1,0 +1,32 @@
+"""Datasets from options, with faults that a user can mend."""
+
+from typing import Any
+
+import basicsr.data
+from basicsr.utils.registry import DATASET_REGISTRY
+
+from sst.utils.errors import UserError
+
+
+def build_dataset(options: dict[str, Any]) -> Any:
+    """Build the dataset (a sized ``torch.utils.data.Dataset``) of one ``datasets`` section of the options.
+
+    Raises:
+        UserError: unknown ``type``, pictures without partner, unreadable lists, or no picture at all.
+    """
+    name, kind = options['name'], options['type']
+    if kind not in DATASET_REGISTRY:
+        there = ', '.join(sorted(DATASET_REGISTRY.keys()))
+        raise UserError(f'dataset {name}: unknown type "{kind}"; there are: {there}')
+    try:
+        dataset = basicsr.data.build_dataset(options)
+    except UserError as fault:
+        raise UserError('\n'.join(f'dataset {name}: {line}' for line in str(fault).splitlines())) from fault
+    except (OSError, ValueError, AssertionError) as fault:
+        raise UserError(f'dataset {name}: {str(fault) or type(fault).__name__}') from fault
+    if not len(dataset):
+        raise UserError(
+            f'dataset {name}: no pictures in {options.get("dataroot_gt") or options.get("dataroot_lq")}; '
+            f'{options.get("prepare") or "put pictures there, or name another folder"}'
+        )
+    return dataset

@@ -1,0 +1,251 @@
+"""One endless stream of training samples.
+
+Global position p, counted from 0 over the whole run, decides everything: which picture it is (a permutation of all
+pictures per epoch, from seed and epoch) and how it is cropped and turned (random numbers from seed and p). Iteration i,
+counted from 1, is made of the positions (i - 1) * total_batch ... i * total_batch - 1. So a resumed run goes on where
+it stopped, without any saved worker state, and the number of processes or workers changes nothing.
+"""
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from sst.data.prefetch import background
+from sst.utils.errors import UserError
+
+_ORDER, _SAMPLE = 0, 1  # keep the two uses of one seed apart
+
+
+class StreamSampler(Sampler[tuple[int, int]]):
+    """Yields (global position, picture index) for iterations ``start_iter`` + 1 to ``total_iter``.
+
+    Args:
+        length: number of pictures, at least 1.
+        total_batch: pictures per iteration over all processes, a multiple of ``world``.
+        seed: any integer.
+        rank, world: this process takes every ``world``-th position of each batch, from ``rank``.
+        start_iter: iterations that are done already.
+        total_iter: the last iteration.
+    """
+
+    def __init__(
+        self,
+        length: int,
+        total_batch: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        start_iter: int = 0,
+        total_iter: int = 1,
+    ) -> None:
+        if length < 1:
+            raise UserError('a training stream needs at least one picture')
+        check_batch(total_batch, world)
+        self.length, self.total_batch, self.seed = length, total_batch, seed
+        self.rank, self.world = rank, world
+        self.start_iter, self.total_iter = start_iter, total_iter
+
+    def __len__(self) -> int:
+        return max(self.total_iter - self.start_iter, 0) * (self.total_batch // self.world)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        epoch, order = -1, np.empty(0, dtype=np.int64)
+        for iteration in range(self.start_iter, self.total_iter):
+            for place in range(self.rank, self.total_batch, self.world):
+                position = iteration * self.total_batch + place
+                if position // self.length != epoch:
+                    epoch = position // self.length
+                    order = epoch_order(self.length, self.seed, epoch)
+                yield position, int(order[position % self.length])
+
+
+def epoch_order(length: int, seed: int, epoch: int) -> np.ndarray:
+    """The permutation of ``range(length)`` in which epoch ``epoch`` shows the pictures."""
+    # RandomState: numpy promises its numbers never to change, a Generator's may.
+    return np.random.RandomState(np.random.MT19937(_mixed(seed, epoch, _ORDER))).permutation(length)
+
+
+class StreamDataset(Dataset):
+    """Gives ``dataset[index]`` for (position, index), its random numbers drawn from (seed, position) alone."""
+
+    def __init__(self, dataset: Any, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: tuple[int, int]) -> Any:
+        """Raises ``UserError`` that names the picture where it cannot be read or is smaller than the crop."""
+        position, index = place
+        with seeded(self.seed, position):
+            try:
+                return self.dataset[index]
+            except (OSError, ValueError, cv2.error, AttributeError, TypeError) as fault:
+                # BasicSR passes on the None that OpenCV or LMDB return for what they cannot read.
+                if isinstance(fault, AttributeError | TypeError) and 'NoneType' not in str(fault):
+                    raise
+                raise UserError(_unusable(self.dataset, index, fault)) from fault
+
+
+@contextmanager
+def seeded(seed: int, position: int) -> Iterator[None]:
+    """Random numbers of Python, numpy and torch's CPU from (seed, position); the caller's states return afterwards."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    words = _mixed(seed, position, _SAMPLE).generate_state(8)
+    random.seed(int.from_bytes(words[:4].tobytes(), 'little'))
+    np.random.seed(words[4:6])
+    torch.default_generator.manual_seed(int.from_bytes(words[6:8].tobytes(), 'little'))  # leaves the GPU's alone
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+class _Unusable(NamedTuple):
+    """Takes a fault out of a worker: the loader would wrap it in the worker's stack trace."""
+
+    text: str
+
+
+class _Careful(Dataset):
+    """The dataset with each ``UserError`` handed over as ``_Unusable``."""
+
+    def __init__(self, dataset: StreamDataset) -> None:
+        self.dataset = dataset
+
+    def __getitem__(self, place: tuple[int, int]) -> Any:
+        try:
+            return self.dataset[place]
+        except UserError as fault:
+            return _Unusable(str(fault))
+
+
+def _collate(samples: list[Any]) -> Any:
+    return next((sample for sample in samples if isinstance(sample, _Unusable)), None) or default_collate(samples)
+
+
+class TrainLoader:
+    """This process's batches, from the first iteration left to do to the last.
+
+    ``iter`` is lazy: workers start at the first ``next``, because BasicSR calls ``iter`` twice and uses the second.
+
+    Args:
+        loader: gives the batches.
+        queue: batches that a thread fetches ahead; 0 for none.
+        on_request: called with the number of batches taken before, each time one is asked for.
+    """
+
+    def __init__(self, loader: DataLoader, queue: int = 0, on_request: Callable[[int], None] | None = None) -> None:
+        self.loader, self.queue, self.on_request = loader, queue, on_request
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        taken = 0
+        batches = background(self.loader, self.queue) if self.queue else iter(self.loader)
+        while True:
+            if self.on_request is not None:
+                self.on_request(taken)
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            if isinstance(batch, _Unusable):
+                raise UserError(batch.text)
+            yield batch
+            taken += 1
+
+
+def build_train_loader(
+    dataset: Any,
+    *,
+    total_batch: int,
+    seed: int,
+    start_iter: int,
+    total_iter: int,
+    rank: int = 0,
+    world: int = 1,
+    accumulate: int = 1,
+    num_workers: int = 0,
+    pin_memory: bool = False,
+    queue: int = 0,
+    on_request: Callable[[int], None] | None = None,
+    context: str | None = None,
+) -> TrainLoader:
+    """The stream of ``dataset`` as this process reads it; batches hold total_batch / world samples.
+
+    Args:
+        accumulate: parts that each process's batch is cut into later.
+        num_workers: loading processes; 0 loads in this one.
+        queue: batches fetched ahead by a thread; needs a worker, because samples seed the process's random numbers.
+        context: ``fork``, ``spawn`` or null for the system's default.
+
+    Raises:
+        UserError: the batch does not divide, or ``queue`` without a worker.
+    """
+    check_batch(total_batch, world, accumulate)
+    if queue and not num_workers:
+        raise UserError(
+            'datasets.train.prefetch_mode: cpu needs num_workers of at least 1 (0 given); add --force_yml '
+            'datasets:train:num_workers=1 or datasets:train:prefetch_mode=null'
+        )
+    sampler = StreamSampler(len(dataset), total_batch, seed, rank, world, start_iter, total_iter)
+    loader = DataLoader(
+        _Careful(StreamDataset(dataset, seed)),
+        batch_size=total_batch // world,
+        sampler=sampler,
+        num_workers=num_workers,
+        pin_memory=pin_memory and torch.cuda.is_available(),
+        collate_fn=_collate,
+        worker_init_fn=_start_worker,
+        multiprocessing_context=context,
+        generator=torch.Generator(),
+    )  # its own: the process's random state stays as it is
+    return TrainLoader(loader, queue, on_request)
+
+
+def check_batch(total_batch: int, world: int, accumulate: int = 1) -> None:
+    """Raise ``UserError`` unless the total batch divides evenly over processes and accumulated parts."""
+    parts = world * accumulate
+    if total_batch < 1 or total_batch % parts:
+        lower = total_batch // parts * parts
+        fitting = f'{lower} or {lower + parts}' if lower > 0 else f'{parts}'
+        split = f'{world} processes' + (f' x train.accumulate {accumulate}' if accumulate > 1 else '')
+        raise UserError(
+            f'datasets.train.batch_size: {total_batch} (the total) does not divide by {parts} ({split}); '
+            f'take {fitting}: --force_yml datasets:train:batch_size={fitting.split()[-1]}'
+        )
+
+
+def stream_facts(opt: dict[str, Any]) -> dict[str, int]:
+    """What the order of samples depends on, to keep in a training state as ``stream``: seed, total batch, pictures."""
+    return dict(opt['stream'])
+
+
+def _mixed(seed: int, number: int, use: int) -> np.random.SeedSequence:
+    return np.random.SeedSequence([seed % 2**64, number], spawn_key=(use,))
+
+
+def _start_worker(_: int) -> None:
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+def _unusable(dataset: Any, index: int, fault: Exception) -> str:
+    paths = getattr(dataset, 'paths', None)
+    place = paths[index] if paths is not None else index
+    if isinstance(place, dict):
+        place = place.get('gt_path') or place
+    reason = ' '.join(str(fault).split())
+    if 'NoneType' in reason:
+        reason = 'it, or its LQ partner, is no readable picture'
+    return f'training picture {place} cannot be used: {reason}; replace or remove it (its pair too)'

@@ -1,0 +1,68 @@
+"""The loaders that BasicSR's training loop reads: the endless stream, and the validation sets."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from basicsr.data import build_dataloader
+
+from sst.data import build_dataset, build_train_loader
+from sst.driver import launch
+from sst.driver.resume import warn_of_changed_stream
+
+
+class NoEpochs:
+    """Stands where BasicSR's loop wants the training sampler; the stream has no epochs to set."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Do nothing."""
+
+
+def create_loaders(
+    opt: dict[str, Any], logger: logging.Logger, on_request: Callable[[int], None]
+) -> tuple[Any, NoEpochs, list[Any], int, int]:
+    """What BasicSR's ``create_train_val_dataloader`` gives: (train loader, sampler, val loaders, 0, last iteration).
+
+    With 0 epochs BasicSR's loop reads the loader exactly once. Sets ``opt['stream']``: what the order of samples
+    depends on.
+    """
+    data, total_iter = opt['datasets']['train'], int(opt['train']['total_iter'])
+    train_set = launch.agree(lambda: build_dataset(data))
+    opt['stream'] = {'seed': opt['manual_seed'], 'total_batch': data['batch_size'], 'pictures': len(train_set)}
+    warn_of_changed_stream(opt, logger)
+    train_loader = launch.agree(
+        lambda: build_train_loader(
+            train_set,
+            total_batch=data['batch_size'],
+            seed=opt['manual_seed'],
+            start_iter=opt['start_iter'],
+            total_iter=total_iter,
+            rank=opt['rank'],
+            world=opt['world_size'],
+            accumulate=opt['train'].get('accumulate', 1),
+            num_workers=data['num_workers'],
+            pin_memory=data.get('pin_memory', False),
+            queue=2 if data.get('prefetch_mode') == 'cpu' else 0,
+            on_request=on_request,
+        )
+    )
+    logger.info(
+        'Training: %s pictures of %s, batch %d (%d per process x %d), iterations %s to %s, %.1f passes over '
+        'the pictures',
+        f'{len(train_set):,}',
+        data['name'],
+        data['batch_size'],
+        data['batch_size'] // opt['world_size'],
+        opt['world_size'],
+        f'{opt["start_iter"] + 1:,}',
+        f'{total_iter:,}',
+        data['batch_size'] * total_iter / len(train_set),
+    )
+    val_loaders = []
+    for key, options in opt['datasets'].items():
+        if key != 'train':
+            val_set = launch.agree(partial(build_dataset, options))
+            logger.info('Validation: %d pictures of %s', len(val_set), options['name'])
+            val_loaders.append(build_dataloader(val_set, options, num_gpu=opt['num_gpu'], dist=opt['dist']))
+    return train_loader, NoEpochs(), val_loaders, 0, total_iter

@@ -1,0 +1,156 @@
+"""What a run would do and cost, for ``--dry-run``: nothing is written, no weight is allocated on the device."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.archs import build_network
+from rich.console import Console
+from rich.table import Table
+from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
+
+from sst.data import build_dataset
+from sst.driver.prepare import Run
+from sst.driver.resume import newest_state
+
+OPTIMIZER_STATES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Lion': 1}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One training iteration of one process: multiply-adds, and bytes kept from forward to backward."""
+
+    multiply_adds: int
+    activations: int
+
+
+def print_plan(run: Run) -> None:
+    """Build the datasets' lists and the network without weights, and print what the run would be.
+
+    Raises:
+        UserError: a dataset or the network cannot be built.
+    """
+    opt = run.opt
+    table = Table(title=f'{opt["name"]}: the plan (nothing is written)', show_header=False)
+    table.add_row('kind', 'training' if opt['is_train'] else 'test')
+    table.add_row('device', f'{opt["world_size"]} x {_device_name(run.device)}')
+    table.add_row('root folder', str(run.root))
+    table.add_row('files of the run', str(run.folder))
+    for options in opt['datasets'].values():
+        table.add_row(f'{options["phase"]} set', f'{options["name"]}: {len(build_dataset(options)):,} pictures')
+    for name in opt['missing_sets']:
+        table.add_row('test set', f'{name}: missing')
+    with torch.device('meta'):
+        net = build_network(opt['network_g'])
+    table.add_row('network', f'{opt["network_g"]["type"]}, {sum(p.numel() for p in net.parameters()):,} parameters')
+    table.add_row('weights from', str(opt['path'].get('pretrain_network_g') or 'none: initialised'))
+    if opt['is_train']:
+        state = newest_state(Path(opt['path']['training_states'])) if opt['auto_resume'] else None
+        table.add_row('goes on from', str(state or opt['path']['resume_state'] or 'nothing: a fresh run'))
+        _add_training(table, run, net)
+    Console().print(table)
+
+
+def _add_training(table: Table, run: Run, net: torch.nn.Module) -> None:
+    opt, train, data = run.opt, run.opt['train'], run.opt['datasets']['train']
+    per_process = data['batch_size'] // opt['world_size']
+    size = data['gt_size'] // opt['scale']
+    total_iter = int(train['total_iter'])
+    table.add_row('iterations', f'{total_iter:,}')
+    table.add_row(
+        'batch',
+        f'{data["batch_size"]} in total, {per_process} per process, '
+        f'{per_process // train["accumulate"]} at a time, {size} x {size} LR pixels each',
+    )
+    fixed = fixed_memory(net, train)
+    try:
+        cost = measure_cost(net, per_process // train['accumulate'], size)
+    except (NotImplementedError, RuntimeError) as fault:  # a backend that cannot run without real numbers
+        table.add_row(
+            'memory',
+            f'{_size(fixed)} without activations (they could not be counted: {str(fault).splitlines()[0]})',
+        )
+        return
+    precision = f'; with amp {train["amp"]} about half of the activations' if train.get('amp') else ''
+    table.add_row(
+        'memory per process',
+        f'{_size(fixed)} weights, gradients, optimiser, EMA + about {_size(cost.activations)} activations{precision}',
+    )
+    iteration = cost.multiply_adds * train['accumulate']
+    table.add_row('multiply-adds', f'{iteration * opt["world_size"]:.4g} per iteration, forward and backward')
+    rate = multiply_add_rate(run.device)
+    seconds = iteration / rate
+    shortest, longest = (_duration(factor * seconds * total_iter) for factor in (2, 8))
+    table.add_row(
+        'time, very roughly',
+        f'{shortest} to {longest}: 2 to 8 times that of plain matrix products, which '
+        f'reach {2 * rate:.3g} FLOP/s here; data and validation not counted',
+    )
+
+
+def fixed_memory(net: torch.nn.Module, train: dict[str, Any]) -> int:
+    """Bytes of weights, gradients, optimiser states and EMA."""
+    weights = sum(p.numel() * p.element_size() for p in net.parameters())
+    trained = sum(p.numel() * p.element_size() for p in net.parameters() if p.requires_grad)
+    buffers = sum(b.numel() * b.element_size() for b in net.buffers())
+    optimizer = train['optim_g']
+    states = OPTIMIZER_STATES.get(optimizer['type'], int(bool(optimizer.get('momentum'))))
+    copies = 2 if train.get('ema_decay') else 1
+    return copies * (weights + buffers) + (1 + states) * trained
+
+
+def measure_cost(net: torch.nn.Module, batch: int, size: int) -> Cost:
+    """Cost of a forward and backward pass of a network on ``meta`` for (batch, 3, size, size)."""
+    own = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
+    kept: dict[int, torch.Tensor] = {}  # the tensors themselves: an address is used again once one is freed
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if (place := tensor.untyped_storage()._cdata) not in own:
+            kept[place] = tensor
+        return tensor
+
+    net.train()
+    with FlopCounterMode(display=False) as counter:
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = net(torch.empty(batch, 3, size, size, device='meta')).mean()
+        activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+        loss.backward()
+    return Cost(counter.get_total_flops() // 2, activations)
+
+
+def multiply_add_rate(device: torch.device, seconds: float = 1.0) -> float:
+    """Multiply-adds per second of a plain float32 matrix product on ``device``, measured for about ``seconds``."""
+    size = 8192 if device.type == 'cuda' else 1024
+    a = torch.ones(size, size, device=device)
+    _ = a @ a  # the first call sets things up
+    _wait(device)
+    begin, rounds, spent = time.perf_counter(), 0, 0.0
+    while spent < seconds:
+        _ = a @ a
+        _wait(device)
+        rounds += 1
+        spent = time.perf_counter() - begin
+    return rounds * size**3 / spent
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize(device)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == 'cuda' else f'CPU ({torch.get_num_threads()} threads)'
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (('days', 86400), ('hours', 3600), ('minutes', 60)):
+        if seconds >= length:
+            return f'{seconds / length:.1f} {unit}'
+    return f'{seconds:.0f} seconds'
+
+
+def _size(count: int) -> str:
+    return f'{count / 2**30:.2f} GiB' if count >= 2**30 else f'{count / 2**20:.1f} MiB'

@@ -1,0 +1,150 @@
+"""Checks of a run's options against this machine, and of its files, before anything is built or written."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sst.data.stream import check_batch
+from sst.utils.errors import UserError
+
+
+def check_options(opt: dict[str, Any], device: torch.device, world: int) -> None:
+    """Raise ``UserError`` for a batch that does not divide, a GPU prefetcher without GPU, or W&B that is not there."""
+    if 'train' not in opt:
+        return
+    data = opt['datasets']['train']
+    check_batch(data['batch_size'], world, opt['train'].get('accumulate', 1))
+    if data.get('prefetch_mode') == 'cuda':
+        if device.type != 'cuda':
+            raise UserError(
+                'datasets.train.prefetch_mode: cuda needs a GPU; on the CPU add: --force_yml '
+                'datasets:train:prefetch_mode=null'
+            )
+        if not data.get('pin_memory'):
+            raise UserError(
+                'datasets.train.prefetch_mode: cuda needs pinned memory; add: --force_yml '
+                'datasets:train:pin_memory=true'
+            )
+    if wandb_project(opt) and not opt['logger'].get('use_tb_logger'):
+        raise UserError(
+            'logger.wandb: copies what TensorBoard gets, so it needs: --force_yml logger:use_tb_logger=true'
+        )
+    if wandb_project(opt) and importlib.util.find_spec('wandb') is None:
+        raise UserError(
+            f'logger.wandb.project: {wandb_project(opt)}, but wandb is not installed; run: pip install '
+            "'sst-sr[wandb]', or leave it out: --force_yml logger:wandb:project=null"
+        )
+
+
+def wandb_project(opt: dict[str, Any]) -> str | None:
+    """The Weights & Biases project that the run reports to, if any."""
+    return (opt['logger'].get('wandb') or {}).get('project')
+
+
+def resolve_paths(opt: dict[str, Any], root: Path) -> None:
+    """Make every path of the options absolute: ``~`` is the home folder, anything relative lies in the root folder."""
+    for section, keys in [(opt['path'], list(_weight_keys(opt['path'])))] + [
+        (dataset, [key for key in dataset if key.startswith('dataroot') or key == 'meta_info_file'])
+        for dataset in opt['datasets'].values()
+    ]:
+        for key in keys:
+            if section[key] is not None and '://' not in str(section[key]):
+                section[key] = str(root / Path(section[key]).expanduser())
+
+
+def check_files(opt: dict[str, Any], root: Path) -> None:
+    """Look for all data and weights that the options name.
+
+    A test leaves out the sets that are missing: they go from ``opt['datasets']`` to ``opt['missing_sets']``, with a
+    warning.
+
+    Raises:
+        UserError: one line for each missing path, with what to do.
+    """
+    faults = [
+        f'{_shown(path, root)} ({key}): no such file; {_weights_advice(key, path, root)}'
+        for key, path in missing_weights(opt['path'])
+    ]
+    by_set = {key: list(missing_in(key, dataset, root)) for key, dataset in opt['datasets'].items()}
+    missing = {key: lines for key, lines in by_set.items() if lines}
+    set_faults = [line for lines in missing.values() for line in lines]
+    opt['missing_sets'] = []
+    if opt['is_train'] or len(missing) == len(by_set):
+        faults = set_faults + faults
+        if not by_set:
+            faults.append('datasets: no set is named; nothing to do')
+    if faults:
+        raise UserError('\n'.join(f'missing: {line}' for line in faults))
+    for key in missing:
+        opt['missing_sets'].append(opt['datasets'].pop(key)['name'])
+    if opt['rank'] == 0:
+        for line in set_faults:
+            print(f'warning: left out: {line}', file=sys.stderr)
+
+
+def missing_weights(path: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """(option, file) of each weights or state file that is not there."""
+    for key in _weight_keys(path):
+        if path[key] is not None and '://' not in path[key] and not Path(path[key]).is_file():
+            yield f'path.{key}', path[key]
+
+
+def missing_in(key: str, dataset: dict[str, Any], root: Path) -> Iterator[str]:
+    """A line for each path of a dataset that is not there or holds nothing."""
+    advice = ' '.join(
+        (
+            dataset.get('prepare')
+            or f'put the data there, or name another place: --force_yml datasets:{key}:dataroot_gt=FOLDER'
+        ).split()
+    )
+    lmdb = (dataset.get('io_backend') or {}).get('type') == 'lmdb'
+    for option in sorted(name for name in dataset if name.startswith('dataroot')):
+        if dataset[option] is not None:
+            fault = lmdb_fault(Path(dataset[option])) if lmdb else folder_fault(Path(dataset[option]))
+            if fault:
+                yield f'{_shown(dataset[option], root)} (datasets.{key}.{option}): {fault}; {advice}'
+    meta = dataset.get('meta_info_file')
+    if meta is not None and not Path(meta).is_file():
+        yield f'{_shown(meta, root)} (datasets.{key}.meta_info_file): no such file; {advice}'
+
+
+def folder_fault(folder: Path) -> str | None:
+    """What is wrong with a folder of pictures."""
+    if not folder.is_dir():
+        return 'a file, not a folder' if folder.exists() else 'no such folder'
+    if not any(not entry.name.startswith('.') for entry in folder.iterdir()):
+        return 'the folder is empty'
+    return None
+
+
+def lmdb_fault(folder: Path) -> str | None:
+    """What is wrong with an LMDB database."""
+    if folder.suffix != '.lmdb':
+        return 'with io_backend.type lmdb the name must end in .lmdb'
+    if not folder.is_dir():
+        return 'no such database'
+    absent = [name for name in ('data.mdb', 'meta_info.txt') if not (folder / name).is_file()]
+    return f'{" and ".join(absent)} missing in it' if absent else None
+
+
+def _weight_keys(path: dict[str, Any]) -> Iterator[str]:
+    return (key for key in path if key.startswith('pretrain_network') or key == 'resume_state')
+
+
+def _shown(path: str | Path, root: Path) -> str:
+    path = Path(path)
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
+
+
+def _weights_advice(key: str, path: str, root: Path) -> str:
+    place = Path(path)
+    if place.is_relative_to(root / 'experiments'):
+        name = place.relative_to(root / 'experiments').parts[0]
+        for file in (f'options/{name}.yml', f'options/train_{name}.yml'):
+            if (root / file).is_file():
+                return f'make it with: python sst/train.py -opt {file}'
+    return f'name another file: --force_yml {key.replace(".", ":")}=FILE'

@@ -1,0 +1,116 @@
+"""From the command line to the complete options of a run, with every check that needs no network built."""
+
+import argparse
+import random
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from basicsr.utils import set_random_seed
+
+from sst.driver import launch, preflight
+from sst.options import load_options
+from sst.utils.errors import UserError
+
+
+@dataclass
+class Run:
+    """A run that is ready to start.
+
+    Attributes:
+        opt: the options with what the driver adds; BasicSR's pipeline and the model read it.
+        written: the options as they are saved with the run: what ``-opt`` takes to repeat it.
+    """
+
+    root: Path
+    args: argparse.Namespace
+    opt: dict[str, Any]
+    written: dict[str, Any]
+    place: launch.Place
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and prints."""
+        return self.place.rank == 0
+
+    @property
+    def folder(self) -> Path:
+        """Where the run's files go."""
+        return Path(self.opt['path']['experiments_root' if self.opt['is_train'] else 'results_root'])
+
+
+def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.Place) -> Run:
+    """Read and check the options, join the other processes, look for every file. Writes nothing.
+
+    Raises:
+        UserError: faulty options, a batch that does not divide, missing data or weights.
+    """
+    opt = read_options(args, is_train)
+    if args.dry_run:
+        place = launch.Place(place.launcher, 0, place.world, 0, place.local_world)
+    device = launch.choose_device(place, opt['num_gpu'])
+    preflight.check_options(opt, device, place.world)
+    if not args.dry_run:
+        launch.join(place, device, opt.get('dist_params', {}))
+    if opt.get('manual_seed') is None:
+        opt['manual_seed'] = launch.from_first(lambda: random.randint(1, 10000))
+    set_random_seed(opt['manual_seed'])  # alike in all processes: they start from the same weights
+    written = deepcopy(opt)
+    complete(opt, root, is_train, place, device)
+    opt['auto_resume'] = args.auto_resume
+    preflight.resolve_paths(opt, root)
+    launch.agree(lambda: preflight.check_files(opt, root))
+    return Run(root, args, opt, written, place, device)
+
+
+def read_options(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
+    """The validated options with ``--force_yml`` and ``--debug``, and of the right kind: training or test."""
+    opt = load_options(args.opt, args.force_yml)
+    if is_train and 'train' not in opt:
+        raise UserError(
+            f'{args.opt}: no train section, so this is a test file; run: python sst/test.py -opt {args.opt}'
+        )
+    if not is_train and 'train' in opt:
+        raise UserError(
+            f'{args.opt}: has a train section, so this is a training file; run: python sst/train.py -opt {args.opt}'
+        )
+    tests = [key for key in opt['datasets'] if is_train and key.startswith('test')]
+    if tests:
+        raise UserError(
+            f'{args.opt}: datasets.{tests[0]} in a training file; sets to validate on are called val, val_1, ...'
+        )
+    if args.debug:
+        opt['name'] = f'debug_{opt["name"]}'
+        if is_train:
+            opt['logger'].update(print_freq=1, save_checkpoint_freq=8)
+            if opt.get('val') is not None:
+                opt['val']['val_freq'] = 8
+    return opt
+
+
+def complete(opt: dict[str, Any], root: Path, is_train: bool, place: launch.Place, device: torch.device) -> None:
+    """Add what the pipelines and the model read beside the file's options."""
+    opt.update(
+        is_train=is_train,
+        dist=place.launcher != 'none',
+        rank=place.rank,
+        world_size=place.world,
+        local_rank=place.local_rank,
+        root_path=str(root),
+        num_gpu=int(device.type == 'cuda'),
+    )
+    for key, dataset in opt['datasets'].items():
+        dataset['phase'] = key.split('_')[0]
+        dataset['scale'] = opt['scale']
+    folder = root / ('experiments' if is_train else 'results') / opt['name']
+    path = opt.setdefault('path', {})
+    if is_train:
+        path.update(
+            experiments_root=str(folder), models=str(folder / 'models'), training_states=str(folder / 'training_states')
+        )
+    else:
+        path['results_root'] = str(folder)
+    path.update(log=str(folder), visualization=str(folder / 'visualization'))

@@ -1,0 +1,124 @@
+"""Progress of a training run: the bar, the log lines, TensorBoard's scalars."""
+
+import datetime
+import logging
+import os
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, TypeVar
+
+from basicsr.utils import init_wandb_logger
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from sst.driver.preflight import wandb_project
+
+Function = TypeVar('Function', bound=Callable[..., Any])
+
+
+class Progress:
+    """Follows a training run. Stands in for BasicSR's ``MessageLogger``; only rank 0 shows anything.
+
+    The loader tells it each request for a batch (``on_request``); BasicSR's loop calls it every ``print_freq``
+    iterations with values fetched just then. Time spent in functions wrapped by ``aside`` (validation, saving) counts
+    for the time left, not for the time per iteration.
+    """
+
+    def __init__(self, opt: dict[str, Any]) -> None:
+        self.opt, self.total = opt, int(opt['train']['total_iter'])
+        self.ahead = 1 if opt['datasets']['train'].get('prefetch_mode') == 'cuda' else 0
+        self.logger = logging.getLogger('basicsr')
+        self.open = ExitStack()
+        self.bar: tqdm | None = None
+        self.writer: Any = None
+        self.start_iter = self.last_iter = self.counted_from = 0
+        self.start_time = self.last_time = time.perf_counter()
+        self.time_aside = 0.0
+
+    def begin(self, opt: dict[str, Any], start_iter: int, writer: Any) -> 'Progress':
+        """Called by BasicSR's loop where it would build its ``MessageLogger``."""
+        self.start_iter = self.last_iter = self.counted_from = start_iter
+        self.start_time = self.last_time = time.perf_counter()
+        self.writer = writer
+        if opt['rank'] == 0 and sys.stderr.isatty():
+            self.open.enter_context(logging_redirect_tqdm([self.logger]))
+            # smoothing 0: the rate and the time left are means over this session, validation included
+            self.bar = self.open.enter_context(
+                tqdm(total=self.total, initial=start_iter, desc=opt['name'], unit='it', smoothing=0, dynamic_ncols=True)
+            )
+        return self
+
+    def reset_start_time(self) -> None:
+        """Leave the first iteration, which sets things up, out of the time left; BasicSR's loop calls it after that."""
+        self.counted_from, self.start_time = self.start_iter + 1, time.perf_counter()
+
+    def on_request(self, taken: int) -> None:
+        """Advance the bar: ``taken`` batches were taken before this request, so their iterations are done."""
+        if self.bar is not None:
+            self.bar.update(self.start_iter + max(taken - self.ahead, 0) - self.bar.n)
+
+    def aside(self, function: Function) -> Function:
+        """``function``, its time not counted as training."""
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.time_aside += time.perf_counter() - begin
+
+        return timed  # type: ignore[return-value]  # same signature
+
+    def __call__(self, log_vars: dict[str, Any]) -> None:
+        """Log one line and its scalars; ``log_vars`` holds ``iter``, ``lrs``, ``data_time`` and the model's values."""
+        if self.opt['rank'] != 0:
+            return
+        values = dict(log_vars)
+        iteration, rates, data_time = values.pop('iter'), values.pop('lrs'), values.pop('data_time', 0.0)
+        for unused in ('epoch', 'time'):  # the stream has no epochs; BasicSR's timer does not wait for the GPU
+            values.pop(unused, None)
+        now = time.perf_counter()
+        seconds = (now - self.last_time - self.time_aside) / max(iteration - self.last_iter, 1)
+        counted = iteration - self.counted_from
+        mean = (now - self.start_time) / counted if counted else seconds  # validation included
+        left = mean * (self.total - iteration)
+        self.last_iter, self.last_time, self.time_aside = iteration, now, 0.0
+
+        rates_text = ','.join(f'{rate:.3e}' for rate in rates)
+        values_text = ' '.join(f'{name}: {value:.6e}' for name, value in values.items())
+        self.logger.info(
+            f'[{self.opt["name"]}][iter:{iteration:8,d}/{self.total:,d}, lr:({rates_text})] '
+            f'[eta: {datetime.timedelta(seconds=int(left))}, '
+            f'time (data): {seconds:.3f} ({data_time:.3f})] {values_text}'
+        )
+        if self.bar is not None:
+            self.bar.set_postfix_str(f'{values_text} lr: {rates[0]:.2e}', refresh=False)
+        if self.writer is not None:
+            for name, value in values.items():
+                self.writer.add_scalar(f'losses/{name}' if name.startswith('l_') else name, value, iteration)
+            self.writer.add_scalar('lr', rates[0], iteration)
+            self.writer.add_scalar('time', seconds, iteration)
+            self.writer.flush()  # an interrupted run keeps what was logged
+
+    def close(self) -> None:
+        """End the bar and give the log its stream back."""
+        self.open.close()
+        self.bar = None
+
+
+def init_writers(opt: dict[str, Any]) -> Any:
+    """Rank 0's TensorBoard writer in the run's folder (and W&B, which copies it), or None.
+
+    On resume, what was logged after the state's iteration is hidden.
+    """
+    if opt['rank'] != 0 or not opt['logger'].get('use_tb_logger'):
+        return None
+    if wandb_project(opt):
+        os.environ.setdefault('WANDB_DIR', opt['path']['experiments_root'])
+        init_wandb_logger(opt)
+    from torch.utils.tensorboard import SummaryWriter  # slow to import, and only rank 0 needs it
+
+    purge = opt['start_iter'] + 1 if opt['start_iter'] else None
+    return SummaryWriter(os.path.join(opt['path']['experiments_root'], 'tb_logger'), purge_step=purge)

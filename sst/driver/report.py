@@ -1,0 +1,38 @@
+"""The table at the end of a test."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+def print_results(opt: dict[str, Any]) -> None:
+    """Print sets x metrics from the run's ``metrics.json``, the sets that were left out, and where the files lie."""
+    folder = Path(opt['path']['results_root'])
+    results = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
+    console = Console()
+    console.print(results_table(opt['name'], results, list(opt['val']['metrics'] or {}), opt['missing_sets']))
+    for name in ('metrics.json', 'metrics.csv'):
+        console.print(f'{folder / name}', soft_wrap=True, highlight=False)
+
+
+def results_table(title: str, results: dict[str, dict[str, float]], metrics: list[str], missing: list[str]) -> Table:
+    """A row per set: number of pictures and each metric; sets in ``missing`` are marked so."""
+    table = Table(title=title)
+    table.add_column('set')
+    table.add_column('images', justify='right')
+    for metric in metrics:
+        table.add_column(metric.upper(), justify='right')
+    for name, row in results.items():
+        table.add_row(name, str(row['images']), *(_shown(metric, row.get(metric)) for metric in metrics))
+    for name in missing:
+        table.add_row(name, 'missing', *('-' for _ in metrics))
+    return table
+
+
+def _shown(metric: str, value: float | None) -> str:
+    if value is None:
+        return '-'
+    return f'{value:.2f}' if 'psnr' in metric.lower() else f'{value:.4f}'

@@ -1,0 +1,116 @@
+"""Going on with an interrupted run: which state, and what belongs to it."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from sst.driver import launch
+from sst.utils.errors import UserError
+from sst.utils.files import atomic_write_text, load_torch
+
+
+class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an error
+    """The run that should go on has trained all its iterations. The text says so."""
+
+
+def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+    """The training state to go on from, tensors on the CPU, or None for a fresh run.
+
+    ``--auto_resume`` takes the newest state of the run; ``path.resume_state`` names one. With a state, ``opt['path']``
+    is set so that the model loads its weights: ``pretrain_network_g`` with ``param_key_g`` ``params``, and
+    ``resume_models``, the same file, for the EMA weights in it. ``opt['start_iter']`` and ``opt['resumed_stream']``
+    (the state's ``stream``) are set too.
+
+    Raises:
+        UserError: a state or weights file that is missing or cannot be read, in any process.
+        AlreadyFinished: nothing is left to train.
+    """
+    opt['start_iter'], opt['resumed_stream'] = 0, None
+    path, finished = launch.from_first(lambda: _choose(opt))  # rank 0 looks, so that all go the same way
+    if finished:
+        raise AlreadyFinished(finished)
+    if path is None:
+        return None
+    state = launch.agree(lambda: read_state(Path(path)))
+    weights = launch.agree(lambda: weights_beside(Path(path), state['iter']))
+    opt['path'].update(
+        resume_state=path, pretrain_network_g=str(weights), param_key_g='params', resume_models=str(weights)
+    )
+    opt['start_iter'], opt['resumed_stream'] = state['iter'], state.get('stream')
+    if opt['rank'] == 0:  # BasicSR makes the folders of fresh runs only
+        for key in ('experiments_root', 'models', 'training_states', 'visualization'):
+            Path(opt['path'][key]).mkdir(parents=True, exist_ok=True)
+    return state
+
+
+def newest_state(folder: Path) -> Path | None:
+    """The ``<iteration>.state`` of the greatest iteration."""
+    states = [file for file in folder.glob('*.state') if file.stem.isdecimal()]
+    return max(states, key=lambda file: int(file.stem), default=None)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Load a training state. Raises ``UserError`` where it is none."""
+    state = load_torch(path)
+    if not isinstance(state, dict) or not isinstance(state.get('iter'), int) or 'optimizers' not in state:
+        raise UserError(
+            f'{path}: not a training state (no "iter" and "optimizers" in it); give a file of '
+            'experiments/<name>/training_states, or weights as --force_yml path:pretrain_network_g=FILE'
+        )
+    return state
+
+
+def weights_beside(state: Path, iteration: int) -> Path:
+    """The weights saved with a state: ``models/net_g_<iteration>.pth`` of the same run, or beside the state itself."""
+    name = f'net_g_{iteration}.pth'
+    places = [state.parent.parent / 'models' / name, state.parent / name]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(
+        f'{state} needs the weights saved with it: {places[0]} is missing; bring it back, or go on from an '
+        'older state: --force_yml path:resume_state=FILE (without --auto_resume)'
+    )
+
+
+def mark_finished(opt: dict[str, Any]) -> None:
+    """Note that the run has come to its end, saved and validated."""
+    atomic_write_text(_mark(opt), json.dumps({'iter': int(opt['train']['total_iter'])}) + '\n')
+
+
+def warn_of_changed_stream(opt: dict[str, Any], logger: logging.Logger) -> None:
+    """Say in the log what makes the order of samples differ from the run so far."""
+    before, now = opt['resumed_stream'] or {}, opt['stream']
+    changed = [f'{key} {before[key]} -> {now[key]}' for key in now if key in before and before[key] != now[key]]
+    if changed:
+        logger.warning(
+            'The order of training samples changes here, because the state was saved with other settings: %s',
+            ', '.join(changed),
+        )
+
+
+def _choose(opt: dict[str, Any]) -> tuple[str | None, str | None]:
+    """(state to go on from, what to say if nothing is left to train)."""
+    named = opt['path'].get('resume_state')
+    if not opt['auto_resume']:
+        return named, None
+    newest = newest_state(Path(opt['path']['training_states']))
+    total, done = int(opt['train']['total_iter']), _finished_iterations(opt)
+    if newest is not None and done is not None and done >= total:
+        return None, (
+            f'{opt["name"]} is finished ({done:,} of {total:,} iterations): nothing to train. '
+            f'Its weights: {opt["path"]["models"]}. To train longer raise train.total_iter.'
+        )
+    return (str(newest) if newest is not None else named), None
+
+
+def _finished_iterations(opt: dict[str, Any]) -> int | None:
+    try:
+        return int(json.loads(_mark(opt).read_text())['iter'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _mark(opt: dict[str, Any]) -> Path:
+    return Path(opt['path']['experiments_root'], 'finished.json')

@@ -1,0 +1,154 @@
+"""Training and testing: our preparations, then BasicSR's pipelines with the names replaced that need it."""
+
+import contextlib
+import logging
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import basicsr.models
+import basicsr.test
+import basicsr.train
+import basicsr.utils.logger
+from basicsr.utils import make_exp_dirs
+
+from sst.basicsr_compat import replaced
+from sst.data import build_dataset
+from sst.data.prefetch import CUDAPrefetcher
+from sst.driver import launch, record, report
+from sst.driver.arguments import parse_arguments
+from sst.driver.loaders import create_loaders
+from sst.driver.plan import print_plan
+from sst.driver.prepare import Run, prepare
+from sst.driver.progress import Progress, init_writers
+from sst.driver.resume import AlreadyFinished, load_resume_state, mark_finished
+from sst.utils.errors import UserError
+
+GOOD, FAULTY, INTERRUPTED = 0, 2, 130
+
+
+def run_training(root: Path, argv: Sequence[str] | None = None) -> int:
+    """Train as the command line says; runs lie in ``root``/experiments. Returns the process's exit code."""
+    return _execute(root, argv, is_train=True, work=_train)
+
+
+def run_testing(root: Path, argv: Sequence[str] | None = None) -> int:
+    """Test as the command line says; results lie in ``root``/results. Returns the process's exit code."""
+    return _execute(root, argv, is_train=False, work=_test)
+
+
+def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Callable[[Run], None]) -> int:
+    args = parse_arguments(is_train, argv)
+    first = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0) == 0
+    try:
+        place = launch.detect(args.launcher, os.environ)
+        first = place.rank == 0
+        if args.dry_run and not first:
+            return GOOD
+        run = prepare(root.resolve(), args, is_train, place)
+        if args.dry_run:
+            print_plan(run)
+        else:
+            work(run)
+    except AlreadyFinished as fact:
+        _say(first, str(fact))
+    except UserError as fault:
+        for line in str(fault).splitlines():
+            _say(first, f'error: {line}')
+        return FAULTY
+    except KeyboardInterrupt:
+        _say(first, _interrupted(is_train, argv))
+        return INTERRUPTED
+    finally:
+        _forget_logger()
+    launch.leave()
+    return GOOD
+
+
+def _train(run: Run) -> None:
+    progress = Progress(run.opt)
+
+    def build_model(opt: dict[str, Any]) -> Any:
+        model = _build_model(opt)
+        model.validation, model.save = progress.aside(model.validation), progress.aside(model.save)
+        return model
+
+    try:
+        with replaced(
+            basicsr.train,
+            parse_options=lambda *_, **__: (run.opt, run.args),
+            load_resume_state=load_resume_state,
+            mkdir_and_rename=lambda path: None,
+            copy_opt_file=lambda *_: None,
+            make_exp_dirs=_make_folders,
+            get_env_info=lambda: record.summary(run.device, run.place.world),
+            dict2str=lambda _: _save_record(run),
+            init_tb_loggers=init_writers,
+            create_train_val_dataloader=lambda opt, logger: create_loaders(opt, logger, progress.on_request),
+            build_model=build_model,
+            MessageLogger=progress.begin,
+            CUDAPrefetcher=CUDAPrefetcher,
+        ):
+            basicsr.train.train_pipeline(str(run.root))
+    finally:
+        progress.close()
+    if run.first:
+        mark_finished(run.opt)
+
+
+def _test(run: Run) -> None:
+    with replaced(
+        basicsr.test,
+        make_exp_dirs=_make_folders,
+        parse_options=lambda *_, **__: (run.opt, run.args),
+        get_env_info=lambda: record.summary(run.device, run.place.world),
+        dict2str=lambda _: _save_record(run),
+        build_dataset=lambda options: launch.agree(lambda: build_dataset(options)),
+        build_model=_build_model,
+    ):
+        basicsr.test.test_pipeline(str(run.root))
+    if run.first:
+        report.print_results(run.opt)
+
+
+def _build_model(opt: dict[str, Any]) -> Any:
+    return launch.agree(lambda: basicsr.models.build_model(opt))
+
+
+def _make_folders(opt: dict[str, Any]) -> None:
+    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results; BasicSR says there what it renames
+        make_exp_dirs(opt)
+
+
+def _save_record(run: Run) -> str:
+    if not run.first:
+        return ''
+    return f'Options: {record.write_record(run.folder, run.written, run.opt.get("start_iter", 0))}'
+
+
+def _interrupted(is_train: bool, argv: Sequence[str] | None) -> str:
+    if not is_train:
+        return 'interrupted'
+    arguments = [*sys.argv[:1], *(sys.argv[1:] if argv is None else argv)]
+    if '--auto_resume' not in arguments:
+        arguments.append('--auto_resume')
+    return (
+        f'interrupted; to go on from the last saved state: the same command with --auto_resume: {shlex.join(arguments)}'
+    )
+
+
+def _say(first: bool, text: str) -> None:
+    if first:
+        print(text, file=sys.stderr)
+
+
+def _forget_logger() -> None:
+    """Close the run's log, so that a next run in this process gets its own."""
+    logger = logging.getLogger('basicsr')
+    for handler in list(logger.handlers):
+        handler.close()
+        logger.removeHandler(handler)
+    basicsr.utils.logger.initialized_logger.pop('basicsr', None)

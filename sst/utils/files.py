@@ -1,0 +1,112 @@
+"""Files that are whole or not there at all, and weights read without running anything."""
+
+import os
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from sst.utils.errors import UserError
+
+
+def atomic_save(obj: Any, path: str | os.PathLike) -> None:
+    """``torch.save`` that leaves either the old file or the whole new one. Raises ``UserError`` when it cannot."""
+    _write_whole(Path(path), lambda file: torch.save(obj, file))
+
+
+def atomic_write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text so that either the old file or the whole new one is there. Raises ``UserError``."""
+    _write_whole(Path(path), lambda file: file.write(text.encode()))
+
+
+def _write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')  # same folder: renaming stays on one file system
+    try:
+        with open(temporary, 'wb') as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+    except (OSError, RuntimeError) as fault:  # torch.save reports a full disk as RuntimeError
+        raise UserError(
+            f'cannot write {path}: {_one_line(fault)}; make room or correct the rights, then go on from '
+            'the last saved state with --auto_resume'
+        ) from fault
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems cannot; the rename itself has happened
+        pass
+    finally:
+        os.close(descriptor)
+
+
+def load_torch(path: str | os.PathLike) -> Any:
+    """``torch.load`` onto the CPU with ``weights_only=True``: tensors, numbers, texts and containers, no code.
+
+    Raises:
+        UserError: one line that names the file and what it seems to be, where it is missing, truncated or foreign.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'{path}: {"a folder, not a weights file" if path.is_dir() else "no such file"}')
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except PermissionError as fault:
+        raise UserError(f'{path}: no right to read it') from fault
+    except Exception as fault:  # foreign bytes make torch.load raise anything at all
+        raise UserError(f'{path}: cannot be read as PyTorch weights; {_describe(path, fault)}') from fault
+
+
+def _describe(path: Path, fault: Exception) -> str:
+    with open(path, 'rb') as file:
+        head = file.read(4096)
+    if not head:
+        return 'it is empty (an interrupted download or copy): fetch it again'
+    if head.startswith(b'PK\x03\x04'):
+        return _describe_zip(path)
+    if head.startswith(b'version https://git-lfs'):
+        return 'it is a Git LFS pointer, not the file itself: run `git lfs pull`'
+    if head[8:9] == b'{' and int.from_bytes(head[:8], 'little') < path.stat().st_size:
+        return 'it seems to be a safetensors file'
+    if head.startswith(b'\x80'):
+        if isinstance(fault, pickle.UnpicklingError) and 'weights_only' in str(fault).lower():
+            return 'it is a pickle that holds code or objects beside weights, which is refused: anything could run'
+        return 'it seems to be a truncated pickle: fetch or copy it again'
+    if head.lstrip()[:9].lower() in (b'<!doctype', b'<html') or head.lstrip()[:5].lower() == b'<html':
+        return 'it is a web page (the download gave an error page): fetch it again'
+    if _is_text(head):
+        return 'it is a text file'
+    return 'it is a file of another kind'
+
+
+def _describe_zip(path: Path) -> str:
+    if not zipfile.is_zipfile(path):
+        return 'it is truncated (an interrupted download or copy): fetch it again'
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+    if not any(name.endswith('data.pkl') for name in names):
+        return 'it is a zip archive of other files: unpack it first'
+    return 'it is damaged, or holds code or objects beside weights, which are refused: anything could run'
+
+
+def _is_text(head: bytes) -> bool:
+    try:
+        text = head[:-4].decode() if len(head) > 8 else head.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character.isspace() for character in text)
+
+
+def _one_line(fault: BaseException) -> str:
+    text = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+    return text.strip().splitlines()[0] if text.strip() else type(fault).__name__

@@ -1,0 +1,288 @@
+"""The real entry points in a temporary folder: sst-train and sst-test, torchrun, kills, refusals."""
+
+import csv
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from sst.utils.imresize import imresize
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPTS = Path(sysconfig.get_path('scripts'))
+OPTIONS = """\
+_base_: [{repository}/options/demo.yml]
+name: tiny
+datasets:
+  train: {{dataroot_gt: data/HR, dataroot_lq: data/LR, gt_size: 24, batch_size: 4, num_workers: {workers}}}
+  val_1: {{dataroot_gt: data/HR, dataroot_lq: data/LR}}
+network_g:
+  dim: 12
+  num_blocks: 1
+  window_sizes: [4, 8]
+  num_heads: 2
+  bias: {{ranks: 4}}
+train: {{total_iter: 6, warmup_iter: 2, scheduler: {{periods: [6]}}}}
+val: {{val_freq: 3, pbar: false}}
+logger: {{print_freq: 1, save_checkpoint_freq: 3}}
+"""
+TEST_OPTIONS = """\
+_base_: [{repository}/options/test_demo.yml]
+name: tiny_test
+datasets:
+  test_1: {{name: here, dataroot_gt: data/HR, dataroot_lq: data/LR}}
+  test_2:
+    name: Manga109
+    type: PairedImageDataset
+    dataroot_gt: data/Manga109/HR
+    dataroot_lq: data/Manga109/LR
+    filename_tmpl: '{{}}x2'
+    prepare: ask manga109.org
+network_g:
+  dim: 12
+  num_blocks: 1
+  window_sizes: [4, 8]
+  num_heads: 2
+  bias: {{ranks: 4}}
+path: {{pretrain_network_g: experiments/tiny/models/net_g_latest.pth}}
+val: {{save_img: true, pbar: false}}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A working folder with five small pictures, a training and a test file."""
+    generator = np.random.default_rng(0)
+    for name in ('HR', 'LR'):
+        (tmp_path / 'data' / name).mkdir(parents=True)
+    for index in range(5):
+        small = generator.integers(0, 256, (6, 7, 3), dtype=np.uint8)
+        hr = cv2.resize(small, (44, 36), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(tmp_path / 'data' / 'HR' / f'p{index}.png'), hr)
+        cv2.imwrite(str(tmp_path / 'data' / 'LR' / f'p{index}x2.png'), imresize(hr, 0.5))
+    (tmp_path / 'tiny.yml').write_text(OPTIONS.format(repository=REPOSITORY, workers=1))
+    (tmp_path / 'tiny_test.yml').write_text(TEST_OPTIONS.format(repository=REPOSITORY))
+    return tmp_path
+
+
+def command(program: str, *arguments: str, processes: int = 1) -> list[str]:
+    """The installed console script, under torchrun for several processes."""
+    start = [str(SCRIPTS / program)]
+    if processes > 1:
+        port = 20000 + os.getpid() % 20000
+        start = [
+            str(SCRIPTS / 'torchrun'),
+            f'--nproc_per_node={processes}',
+            f'--master_port={port}',
+            '--no-python',
+            *start,
+        ]
+    return [*start, *arguments]
+
+
+def run(folder, program, *arguments, processes=1, code=0, **keywords):
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+    done = subprocess.run(
+        command(program, *arguments, processes=processes),
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False, **keywords,
+    )  # fmt: skip
+    assert done.returncode == code, f'exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}'
+    return done
+
+
+def weights(folder, name='tiny'):
+    content = torch.load(folder / 'experiments' / name / 'models' / 'net_g_latest.pth', weights_only=True)
+    return {f'{key}.{name}': value for key in ('params', 'params_ema') for name, value in content[key].items()}
+
+
+def losses(folder, name='tiny'):
+    events = EventAccumulator(str(folder / 'experiments' / name / 'tb_logger')).Reload()
+    return [event.value for event in events.Scalars('losses/l_pix')]
+
+
+def assert_equal_to_the_bit(first, second):
+    assert first.keys() == second.keys()
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert not different
+
+
+def test_train_then_test(folder):
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml')
+    experiment = folder / 'experiments' / 'tiny'
+    assert {path.name for path in (experiment / 'models').iterdir()} == {
+        'net_g_3.pth',
+        'net_g_6.pth',
+        'net_g_latest.pth',
+    }
+    assert {path.name for path in (experiment / 'training_states').iterdir()} == {'3.state', '6.state'}
+    assert 'total_iter: 6' in (experiment / 'options.yml').read_text()
+    assert 'torch' in (experiment / 'environment.txt').read_text()
+    assert re.search(r'Validation \S+, iteration 6', next(experiment.glob('train_*.log')).read_text())
+    assert 'Traceback' not in done.stderr
+    assert 'Warning' not in done.stderr
+    assert len(losses(folder)) == 6
+
+    done = run(folder, 'sst-test', '-opt', 'tiny_test.yml')
+    results = folder / 'results' / 'tiny_test'
+    figures = json.loads((results / 'metrics.json').read_text())
+    assert figures.keys() == {'here'}
+    assert figures['here']['images'] == 5
+    with open(results / 'metrics.csv', newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert np.mean([float(row['psnr']) for row in rows]) == pytest.approx(figures['here']['psnr'])
+    assert f'{figures["here"]["psnr"]:.2f}' in done.stdout
+    assert re.search(r'Manga109.*missing', done.stdout)
+    assert len(list((results / 'visualization' / 'here').iterdir())) == 5
+
+
+def test_the_saved_options_repeat_the_run(folder):
+    run(folder, 'sst-train', '-opt', 'tiny.yml')
+    before = weights(folder)
+    options = folder / 'experiments' / 'tiny' / 'options.yml'
+    (folder / 'again.yml').write_text(options.read_text())
+    run(folder, 'sst-train', '-opt', 'again.yml', '--force_yml', 'name=again')
+    assert_equal_to_the_bit(before, weights(folder, 'again'))
+
+
+@pytest.mark.parametrize('processes', [1, 2])
+def test_a_killed_run_goes_on_to_the_same_weights(folder, processes):
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'name=whole', processes=processes)
+    arguments = ('-opt', 'tiny.yml', '--auto_resume', '--force_yml', 'train:total_iter=6')
+    environment = os.environ | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+    state = folder / 'experiments' / 'tiny' / 'training_states' / '3.state'
+    with subprocess.Popen(
+        command('sst-train', *arguments, processes=processes),
+        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    ) as process:  # fmt: skip
+        deadline = time.monotonic() + 200
+        while not state.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert state.exists()
+    run(folder, 'sst-train', *arguments, processes=processes)
+    assert_equal_to_the_bit(weights(folder, 'whole'), weights(folder))
+
+
+def test_two_processes_train_as_one_does(folder):
+    run(folder, 'sst-train', '-opt', 'tiny.yml')
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'name=two', processes=2)
+    assert losses(folder, 'two') == pytest.approx(losses(folder), rel=1e-5)
+
+    one = run(folder, 'sst-test', '-opt', 'tiny_test.yml')
+    figures = (folder / 'results' / 'tiny_test' / 'metrics.csv').read_text()
+    two = run(folder, 'sst-test', '-opt', 'tiny_test.yml', processes=2)
+    assert (folder / 'results' / 'tiny_test' / 'metrics.csv').read_text() == figures
+    assert one.stdout == two.stdout
+
+
+def test_a_finished_run_has_nothing_left_to_do(folder):
+    run(folder, 'sst-train', '-opt', 'tiny.yml')
+    before = weights(folder)
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--auto_resume')
+    assert 'finished' in done.stderr
+    assert_equal_to_the_bit(before, weights(folder))
+
+
+def test_dry_run_plans_and_writes_nothing(folder):
+    before = sorted(folder.rglob('*'))
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--dry-run')
+    assert re.search(r'arameters', done.stdout)
+    assert sorted(folder.rglob('*')) == before
+
+
+@pytest.mark.parametrize(
+    'feature', ['train:amp=bf16', 'train:accumulate=2', 'train:grad_clip=0.5', 'train:pixel_opt:type=MSELoss']
+)
+def test_training_options(folder, feature):
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', feature, 'train:total_iter=2')
+    assert all(value.isfinite().all() for value in weights(folder).values())
+
+
+def test_torch_compile(folder):
+    run(folder, 'sst-train', '-opt', 'tiny.yml')
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'name=compiled', 'train:compile=true')
+    assert losses(folder, 'compiled') == pytest.approx(losses(folder), rel=1e-4)
+
+
+# ---- refusals: one line each, no stack trace, nothing written
+
+REFUSALS = [
+    (['train:total_itr=6'], r'train\.total_itr.*total_iter'),
+    (['network_g:num_heads=5'], r'network_g\.num_heads.*5.*12'),
+    (['network_g:window_sizes=[4,8,16]', 'network_g:bias:ranks=[4,4]'], r'network_g.*ranks'),
+    (['network_g:dmi=12'], r'network_g\.dmi.*dim'),
+    (['train:optim_g:lrr=1'], r'train\.optim_g\.lrr.*lr'),
+    (['train:pixel_opt:type=L2Los'], r'train\.pixel_opt.*L2Los'),
+    (['val:metrics:psnr:crop_bordr=2'], r'val\.metrics\.psnr\.crop_bordr'),
+    (['datasets:train:batch_size=four'], r'datasets\.train\.batch_size.*four'),
+    (['datasets:train:batch_size_per_gpu=4'], r'batch_size_per_gpu.*batch_size'),
+    (['train:amp=fp8'], r'train\.amp.*fp8'),
+    (['nonsense'], r'nonsense'),
+]
+
+
+@pytest.mark.parametrize(('overrides', 'words'), REFUSALS, ids=[' '.join(overrides) for overrides, _ in REFUSALS])
+def test_nonsense_is_refused_in_one_line(folder, overrides, words):
+    before = sorted(folder.rglob('*'))
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *overrides, code=2)
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert re.search(words, done.stderr)
+    assert sorted(folder.rglob('*')) == before
+
+
+def test_everything_missing_is_listed_at_once(folder):
+    missing = {
+        'datasets:train:dataroot_gt': 'no/HR',
+        'datasets:val_1:dataroot_lq': 'no/LR',
+        'path:pretrain_network_g': 'no/net.pth',
+    }
+    done = run(
+        folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *(f'{k}={v}' for k, v in missing.items()), code=2
+    )
+    for path in missing.values():
+        assert path in done.stderr
+    assert 'prepare_data.py demo' in done.stderr
+    assert 'Traceback' not in done.stderr
+    assert not (folder / 'experiments').exists()
+
+
+def test_no_test_set_at_all_is_an_error(folder):
+    (folder / 'experiments' / 'tiny' / 'models').mkdir(parents=True)
+    torch.save({'params': {}}, folder / 'experiments' / 'tiny' / 'models' / 'net_g_latest.pth')
+    done = run(folder, 'sst-test', '-opt', 'tiny_test.yml', '--force_yml', 'datasets:test_1:dataroot_gt=no', code=2)
+    assert 'ask manga109.org' in done.stderr
+    assert not (folder / 'results').exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'hello', b'PK\x03\x04 torn'], ids=['empty', 'text', 'truncated'])
+def test_weights_that_are_none_are_one_line(folder, content):
+    (folder / 'net.pth').write_bytes(content)
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'path:pretrain_network_g=net.pth', code=2)
+    assert 'Traceback' not in done.stderr
+    assert re.search(r'error: .*net\.pth', done.stderr)
+
+
+def test_weights_of_another_network_are_one_line(folder):
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'train:total_iter=1')
+    done = run(folder, 'sst-test', '-opt', 'tiny_test.yml', '--force_yml', 'network_g:dim=16', code=2)
+    assert 'dim is 12 in the file, 16 in network_g' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+def test_scripts_run_from_the_repository_without_installation():
+    for script in ('sst/train.py', 'sst/test.py'):
+        done = subprocess.run(
+            [sys.executable, script, '--help'], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        )
+        assert '--auto_resume' in done.stdout
