@@ -11,7 +11,9 @@ from pathlib import Path
 
 import yaml
 
-from sst.interop.checkpoint import read_weights
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
+
+from sst.interop.checkpoint import read_weights  # after the repository is on the path
 from sst.interop.official import network_options
 from sst.options import load_options
 from sst.utils.errors import UserError

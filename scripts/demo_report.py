@@ -13,7 +13,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from comparison import Panel, draw_comparison
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
+
+from comparison import Panel, draw_comparison  # after the repository is on the path
 from sst.utils.errors import UserError
 
 

@@ -3,8 +3,11 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from prepare import demo
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
+
+from prepare import demo  # after the repository is on the path
 from sst.utils.errors import UserError
 
 # A module per dataset: its docstring is the help, add_arguments() declares its options, run() makes it.

@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(f'{source} lacks {", ".join(missing)}; install scikit-image as constraints.txt names it')
     jobs = [(name, 'train') for name in TRAINING] + [(name, 'val') for name in VALIDATION]
     made = 0
-    for name, part in tqdm(jobs, desc='demo pictures', unit='picture'):
+    for name, part in tqdm(jobs, desc='demo pictures', unit='picture', disable=None):
         picture = crop_to_multiple(read_rgb(source / name), MULTIPLE)
         tile = TILE if part == 'train' else max(picture.shape)
         made += _write_pairs(args.output / part, Path(name).stem, picture, cut_tiles(picture.shape[:2], tile))

@@ -57,7 +57,7 @@ def evaluate(
         predict (Callable): from a batch of one to SR pictures (1, 3, H, W) in [0, 1].
         metrics (Mapping): name to BasicSR metric options, computed on 8-bit pictures.
         num_workers (int): processes that decode ahead.
-        progress (str | None): label of the progress bar; None for no bar.
+        progress (str | None): label of the progress bar, shown on terminals only; None for no bar.
         on_picture (Callable | None): called on each of this process's pictures, to save or show it.
 
     Returns:
@@ -67,7 +67,7 @@ def evaluate(
     loader = DataLoader(Subset(dataset, share), batch_size=1, num_workers=min(num_workers, len(share)))
     rows = []
     for index, batch in zip(
-        share, tqdm(loader, desc=progress, unit='image', disable=progress is None, leave=False), strict=True
+        share, tqdm(loader, desc=progress, unit='image', disable=None if progress else True, leave=False), strict=True
     ):
         sr = tensor2img([predict(batch).detach().cpu()])
         hr = tensor2img([batch['gt']]) if 'gt' in batch else None

@@ -74,9 +74,9 @@ REFUSED = [
     ('train: {pixel_opt: null}', 'train.pixel_opt: null', 'a loss'),
     ('train: {optim_g: {lr: 0}}', 'train.optim_g.lr: 0', 'more than 0'),
     ('train: {optim_g: {lr: [1]}}', 'train.optim_g.lr: [1]', 'a number'),
-    ('train: {scheduler: {periods: [5]}}', 'train.scheduler.periods: [5]', 'total_iter 1500'),
+    ('train: {scheduler: {periods: [5]}}', 'train.scheduler.periods: [5]', 'total_iter 1200'),
     ('train: {scheduler: {periods: []}}', 'train.scheduler.periods: []', 'a list of at least 1'),
-    ('train: {scheduler: {restart_weights: [1, 1]}}', 'train.scheduler.restart_weights: [1.0, 1.0]', 'periods [1500]'),
+    ('train: {scheduler: {restart_weights: [1, 1]}}', 'train.scheduler.restart_weights: [1.0, 1.0]', 'periods [1200]'),
     ('train: {scheduler: {type: Cosine}}', 'train.scheduler.type: "Cosine"', 'CosineAnnealingRestartLR'),
     ('train: {scheduler: {type: MultiStepLR}}', 'train.scheduler.milestones: missing', 'increasing'),
     ('train: {scheduler: {type: MultiStepLR, milestones: [3, 3]}}', 'train.scheduler.milestones: [3, 3]', 'increasing'),
@@ -136,7 +136,7 @@ def test_result_is_plain_and_complete():
     assert options['network_g']['num_heads'] == [3, 3, 3]
     assert options['train']['accumulate'] == 1
     assert options['datasets']['train']['gt_size'] == 64
-    assert options['train']['scheduler']['periods'] == [1500]
+    assert options['train']['scheduler']['periods'] == [1200]
     assert options['val']['metrics']['psnr']['crop_border'] == 2
 
 
