@@ -1,6 +1,6 @@
 """What BasicSR 1.4.2 lacks on today's stack. No other file knows about it.
 
-``install`` makes ``import basicsr`` work; ``replaced`` swaps names in one of its modules for the duration of a run.
+`install` makes `import basicsr` work; `replaced` swaps names in one of its modules for the duration of a run.
 """
 
 import importlib
@@ -37,7 +37,7 @@ def install() -> None:
 
 @contextmanager
 def replaced(module: types.ModuleType, **names: Any) -> Iterator[None]:
-    """Swap ``names`` in ``module`` while the context lasts.
+    """Swap `names` in `module` while the context lasts.
 
     Raises:
         AttributeError: a name is not in the module, so swapping it would change nothing.
@@ -117,8 +117,8 @@ def paired_paths_from_folder(folders: list[str], keys: list[str], filename_tmpl:
 
     Args:
         folders: [LQ folder, GT folder].
-        keys: their names in the result, ``['lq', 'gt']`` giving ``lq_path`` and ``gt_path``.
-        filename_tmpl: LQ name from the GT name, both without extension, as ``'{}x2'``.
+        keys: their names in the result, `['lq', 'gt']` giving `lq_path` and `gt_path`.
+        filename_tmpl: LQ name from the GT name, both without extension, as `'{}x2'`.
 
     Raises:
         UserError: pictures without a partner.

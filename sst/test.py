@@ -1,11 +1,11 @@
-"""Test a network: ``python sst/test.py -opt options/test.yml``, or ``sst-test`` where sst is installed."""
+"""Test a network: `python sst/test.py -opt options/test.yml`, or `sst-test` where sst is installed."""
 
 import sys
 from pathlib import Path
 
 
 def main(root: Path | None = None) -> int:
-    """Test as the command line says, with data and results under ``root`` (default: the current folder)."""
+    """Test as the command line says, with data and results under `root` (default: the current folder)."""
     from sst.driver.run import run_testing
 
     return run_testing(root or Path.cwd())

@@ -1,11 +1,11 @@
-"""Train a network: ``python sst/train.py -opt options/train_SST_L_x2.yml``, or ``sst-train`` where sst is installed."""
+"""Train a network: `python sst/train.py -opt options/train_SST_L_x2.yml`, or `sst-train` where sst is installed."""
 
 import sys
 from pathlib import Path
 
 
 def main(root: Path | None = None) -> int:
-    """Train as the command line says, with data and runs under ``root`` (default: the current folder)."""
+    """Train as the command line says, with data and runs under `root` (default: the current folder)."""
     from sst.driver.run import run_training
 
     return run_training(root or Path.cwd())

@@ -9,7 +9,7 @@ import torch
 
 
 def background(batches: Iterable[Any], depth: int) -> Iterator[Any]:
-    """The same batches, at most ``depth`` of them fetched ahead by a thread. A fault in the thread is raised here."""
+    """The same batches, at most `depth` of them fetched ahead by a thread. A fault in the thread is raised here."""
     waiting: queue.Queue[tuple[str, Any]] = queue.Queue(depth)
 
     def fetch() -> None:
@@ -33,7 +33,7 @@ def background(batches: Iterable[Any], depth: int) -> Iterator[Any]:
 class CUDAPrefetcher:
     """Copies the next batch to the GPU while the present one is worked on. Stands in for BasicSR's class of that name.
 
-    BasicSR's fetches a batch at once and again at ``reset``, which would drop the first batch of the stream and start
+    BasicSR's fetches a batch at once and again at `reset`, which would drop the first batch of the stream and start
     the workers twice; and it lets a copy overwrite memory that the network still reads.
     """
 

@@ -9,10 +9,10 @@ from sst.utils.errors import UserError
 
 
 def build_dataset(options: dict[str, Any]) -> Any:
-    """Build the dataset (a sized ``torch.utils.data.Dataset``) of one ``datasets`` section of the options.
+    """Build the dataset (a sized `torch.utils.data.Dataset`) of one `datasets` section of the options.
 
     Raises:
-        UserError: unknown ``type``, pictures without partner, unreadable lists, or no picture at all.
+        UserError: unknown `type`, pictures without partner, unreadable lists, or no picture at all.
     """
     name, kind = options['name'], options['type']
     if kind not in DATASET_REGISTRY:

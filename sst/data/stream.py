@@ -7,29 +7,28 @@ it stopped, without any saved worker state, and the number of processes or worke
 """
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+from torch.utils.data import Dataset, Sampler
 
-from sst.data.prefetch import background
 from sst.utils.errors import UserError
 
 _ORDER, _SAMPLE = 0, 1  # keep the two uses of one seed apart
 
 
 class StreamSampler(Sampler[tuple[int, int]]):
-    """Yields (global position, picture index) for iterations ``start_iter`` + 1 to ``total_iter``.
+    """Yields (global position, picture index) for iterations `start_iter` + 1 to `total_iter`.
 
     Args:
         length: number of pictures, at least 1.
-        total_batch: pictures per iteration over all processes, a multiple of ``world``.
+        total_batch: pictures per iteration over all processes, a multiple of `world`.
         seed: any integer.
-        rank, world: this process takes every ``world``-th position of each batch, from ``rank``.
+        rank, world: this process takes every `world`-th position of each batch, from `rank`.
         start_iter: iterations that are done already.
         total_iter: the last iteration.
     """
@@ -66,13 +65,13 @@ class StreamSampler(Sampler[tuple[int, int]]):
 
 
 def epoch_order(length: int, seed: int, epoch: int) -> np.ndarray:
-    """The permutation of ``range(length)`` in which epoch ``epoch`` shows the pictures."""
+    """The permutation of `range(length)` in which epoch `epoch` shows the pictures."""
     # RandomState: numpy promises its numbers never to change, a Generator's may.
     return np.random.RandomState(np.random.MT19937(_mixed(seed, epoch, _ORDER))).permutation(length)
 
 
 class StreamDataset(Dataset):
-    """Gives ``dataset[index]`` for (position, index), its random numbers drawn from (seed, position) alone."""
+    """Gives `dataset[index]` for (position, index), its random numbers drawn from (seed, position) alone."""
 
     def __init__(self, dataset: Any, seed: int) -> None:
         self.dataset, self.seed = dataset, seed
@@ -81,7 +80,7 @@ class StreamDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, place: tuple[int, int]) -> Any:
-        """Raises ``UserError`` that names the picture where it cannot be read or is smaller than the crop."""
+        """Raises `UserError` that names the picture where it cannot be read or is smaller than the crop."""
         position, index = place
         with seeded(self.seed, position):
             try:
@@ -109,112 +108,8 @@ def seeded(seed: int, position: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-class _Unusable(NamedTuple):
-    """Takes a fault out of a worker: the loader would wrap it in the worker's stack trace."""
-
-    text: str
-
-
-class _Careful(Dataset):
-    """The dataset with each ``UserError`` handed over as ``_Unusable``."""
-
-    def __init__(self, dataset: StreamDataset) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, place: tuple[int, int]) -> Any:
-        try:
-            return self.dataset[place]
-        except UserError as fault:
-            return _Unusable(str(fault))
-
-
-def _collate(samples: list[Any]) -> Any:
-    return next((sample for sample in samples if isinstance(sample, _Unusable)), None) or default_collate(samples)
-
-
-class TrainLoader:
-    """This process's batches, from the first iteration left to do to the last.
-
-    ``iter`` is lazy: workers start at the first ``next``, because BasicSR calls ``iter`` twice and uses the second.
-
-    Args:
-        loader: gives the batches.
-        queue: batches that a thread fetches ahead; 0 for none.
-        on_request: called with the number of batches taken before, each time one is asked for.
-    """
-
-    def __init__(self, loader: DataLoader, queue: int = 0, on_request: Callable[[int], None] | None = None) -> None:
-        self.loader, self.queue, self.on_request = loader, queue, on_request
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Any]:
-        taken = 0
-        batches = background(self.loader, self.queue) if self.queue else iter(self.loader)
-        while True:
-            if self.on_request is not None:
-                self.on_request(taken)
-            try:
-                batch = next(batches)
-            except StopIteration:
-                return
-            if isinstance(batch, _Unusable):
-                raise UserError(batch.text)
-            yield batch
-            taken += 1
-
-
-def build_train_loader(
-    dataset: Any,
-    *,
-    total_batch: int,
-    seed: int,
-    start_iter: int,
-    total_iter: int,
-    rank: int = 0,
-    world: int = 1,
-    accumulate: int = 1,
-    num_workers: int = 0,
-    pin_memory: bool = False,
-    queue: int = 0,
-    on_request: Callable[[int], None] | None = None,
-    context: str | None = None,
-) -> TrainLoader:
-    """The stream of ``dataset`` as this process reads it; batches hold total_batch / world samples.
-
-    Args:
-        accumulate: parts that each process's batch is cut into later.
-        num_workers: loading processes; 0 loads in this one.
-        queue: batches fetched ahead by a thread; needs a worker, because samples seed the process's random numbers.
-        context: ``fork``, ``spawn`` or null for the system's default.
-
-    Raises:
-        UserError: the batch does not divide, or ``queue`` without a worker.
-    """
-    check_batch(total_batch, world, accumulate)
-    if queue and not num_workers:
-        raise UserError(
-            'datasets.train.prefetch_mode: cpu needs num_workers of at least 1 (0 given); add --force_yml '
-            'datasets:train:num_workers=1 or datasets:train:prefetch_mode=null'
-        )
-    sampler = StreamSampler(len(dataset), total_batch, seed, rank, world, start_iter, total_iter)
-    loader = DataLoader(
-        _Careful(StreamDataset(dataset, seed)),
-        batch_size=total_batch // world,
-        sampler=sampler,
-        num_workers=num_workers,
-        pin_memory=pin_memory and torch.cuda.is_available(),
-        collate_fn=_collate,
-        worker_init_fn=_start_worker,
-        multiprocessing_context=context,
-        generator=torch.Generator(),
-    )  # its own: the process's random state stays as it is
-    return TrainLoader(loader, queue, on_request)
-
-
 def check_batch(total_batch: int, world: int, accumulate: int = 1) -> None:
-    """Raise ``UserError`` unless the total batch divides evenly over processes and accumulated parts."""
+    """Raise `UserError` unless the total batch divides evenly over processes and accumulated parts."""
     parts = world * accumulate
     if total_batch < 1 or total_batch % parts:
         lower = total_batch // parts * parts
@@ -226,18 +121,8 @@ def check_batch(total_batch: int, world: int, accumulate: int = 1) -> None:
         )
 
 
-def stream_facts(opt: dict[str, Any]) -> dict[str, int]:
-    """What the order of samples depends on, to keep in a training state as ``stream``: seed, total batch, pictures."""
-    return dict(opt['stream'])
-
-
 def _mixed(seed: int, number: int, use: int) -> np.random.SeedSequence:
     return np.random.SeedSequence([seed % 2**64, number], spawn_key=(use,))
-
-
-def _start_worker(_: int) -> None:
-    cv2.setNumThreads(0)
-    torch.set_num_threads(1)
 
 
 def _unusable(dataset: Any, index: int, fault: Exception) -> str:

@@ -1,11 +1,11 @@
-"""The command line of training and testing: BasicSR's flags, and ``--dry-run``."""
+"""The command line of training and testing: BasicSR's flags, and `--dry-run`."""
 
 import argparse
 from collections.abc import Sequence
 
 
 def parse_arguments(is_train: bool, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse ``argv`` (default: the process's own). A fault prints the usage and exits with code 2."""
+    """Parse `argv` (default: the process's own). A fault prints the usage and exits with code 2."""
     script, verb = ('sst/train.py', 'train') if is_train else ('sst/test.py', 'test')
     parser = argparse.ArgumentParser(
         prog=script, description=f'{verb} a network as an option file says', allow_abbrev=False

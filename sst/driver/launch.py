@@ -21,7 +21,7 @@ Result = TypeVar('Result')
 
 @dataclass(frozen=True)
 class Place:
-    """A process among all (``rank`` of ``world``) and on its machine (``local_rank`` of ``local_world``)."""
+    """A process among all (`rank` of `world`) and on its machine (`local_rank` of `local_world`)."""
 
     launcher: str
     rank: int = 0
@@ -34,7 +34,7 @@ def detect(launcher: str | None, env: Mapping[str, str]) -> Place:
     """The place that torchrun's or SLURM's variables give; a single process where there are none.
 
     Raises:
-        UserError: variables are missing or senseless, or ``none`` was asked for under several processes.
+        UserError: variables are missing or senseless, or `none` was asked for under several processes.
     """
     if launcher is None:
         launcher = 'pytorch' if {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} <= set(env) else 'none'
@@ -58,7 +58,7 @@ def _slurm_tasks(env: Mapping[str, str]) -> int:
 
 
 def _slurm_local_tasks(env: Mapping[str, str]) -> int:
-    """Tasks on this machine, from a text as ``8(x3),4``: eight on the first three machines, four on the fourth."""
+    """Tasks on this machine, from a text as `8(x3),4`: eight on the first three machines, four on the fourth."""
     counts = env.get('SLURM_STEP_TASKS_PER_NODE') or env.get('SLURM_TASKS_PER_NODE') or '1'
     machines = [
         int(count) for count, times in re.findall(r'(\d+)(?:\(x(\d+)\))?', counts) for _ in range(int(times or 1))
@@ -85,7 +85,7 @@ def _place(launcher: str, env: Mapping[str, str], rank_key: str, world_key: str,
 
 
 def choose_device(place: Place, num_gpu: int | str) -> torch.device:
-    """The process's device: cuda:local_rank, or cpu for ``num_gpu`` 0 and for ``auto`` without a GPU.
+    """The process's device: cuda:local_rank, or cpu for `num_gpu` 0 and for `auto` without a GPU.
 
     Raises:
         UserError: more processes than GPUs, or a GPU asked for where there is none.
@@ -116,7 +116,7 @@ def join(place: Place, device: torch.device, dist_params: Mapping[str, Any]) -> 
     """Take the device and, unless alone, join the process group.
 
     Args:
-        dist_params: ``backend`` (auto, nccl or gloo) and, for SLURM, ``port``.
+        dist_params: `backend` (auto, nccl or gloo) and, for SLURM, `port`.
     """
     if device.type == 'cuda':
         torch.cuda.set_device(device)
@@ -170,7 +170,7 @@ def slurm_master(env: Mapping[str, str]) -> str:
 
 
 def agree(call: Callable[[], Result]) -> Result:
-    """Run ``call`` in every process; a ``UserError`` in one is raised in all, so that none waits for the others."""
+    """Run `call` in every process; a `UserError` in one is raised in all, so that none waits for the others."""
     result, fault = _attempt(call)
     if dist.is_initialized():
         faults: list[str | None] = [None] * dist.get_world_size()
@@ -182,7 +182,7 @@ def agree(call: Callable[[], Result]) -> Result:
 
 
 def from_first(call: Callable[[], Result]) -> Result:
-    """What ``call`` gives in rank 0 (a ``UserError`` too), in every process."""
+    """What `call` gives in rank 0 (a `UserError` too), in every process."""
     if not dist.is_initialized():
         return call()
     answer: list[Any] = [_attempt(call) if dist.get_rank() == 0 else None]

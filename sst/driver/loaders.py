@@ -22,9 +22,9 @@ class NoEpochs:
 def create_loaders(
     opt: dict[str, Any], logger: logging.Logger, on_request: Callable[[int], None]
 ) -> tuple[Any, NoEpochs, list[Any], int, int]:
-    """What BasicSR's ``create_train_val_dataloader`` gives: (train loader, sampler, val loaders, 0, last iteration).
+    """What BasicSR's `create_train_val_dataloader` gives: (train loader, sampler, val loaders, 0, last iteration).
 
-    With 0 epochs BasicSR's loop reads the loader exactly once. Sets ``opt['stream']``: what the order of samples
+    With 0 epochs BasicSR's loop reads the loader exactly once. Sets `opt['stream']`: what the order of samples
     depends on.
     """
     data, total_iter = opt['datasets']['train'], int(opt['train']['total_iter'])

@@ -1,4 +1,4 @@
-"""What a run would do and cost, for ``--dry-run``: nothing is written, no weight is allocated on the device."""
+"""What a run would do and cost, for `--dry-run`: nothing is written, no weight is allocated on the device."""
 
 import time
 from dataclasses import dataclass
@@ -103,7 +103,7 @@ def fixed_memory(net: torch.nn.Module, train: dict[str, Any]) -> int:
 
 
 def measure_cost(net: torch.nn.Module, batch: int, size: int) -> Cost:
-    """Cost of a forward and backward pass of a network on ``meta`` for (batch, 3, size, size)."""
+    """Cost of a forward and backward pass of a network on `meta` for (batch, 3, size, size)."""
     own = {parameter.untyped_storage()._cdata for parameter in net.parameters()}
     kept: dict[int, torch.Tensor] = {}  # the tensors themselves: an address is used again once one is freed
 
@@ -122,7 +122,7 @@ def measure_cost(net: torch.nn.Module, batch: int, size: int) -> Cost:
 
 
 def multiply_add_rate(device: torch.device, seconds: float = 1.0) -> float:
-    """Multiply-adds per second of a plain float32 matrix product on ``device``, measured for about ``seconds``."""
+    """Multiply-adds per second of a plain float32 matrix product on `device`, measured for about `seconds`."""
     size = 8192 if device.type == 'cuda' else 1024
     a = torch.ones(size, size, device=device)
     _ = a @ a  # the first call sets things up

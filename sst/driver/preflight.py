@@ -13,7 +13,7 @@ from sst.utils.errors import UserError
 
 
 def check_options(opt: dict[str, Any], device: torch.device, world: int) -> None:
-    """Raise ``UserError`` for a batch that does not divide, a GPU prefetcher without GPU, or W&B that is not there."""
+    """Raise `UserError` for a batch that does not divide, a GPU prefetcher without GPU, or W&B that is not there."""
     if 'train' not in opt:
         return
     data = opt['datasets']['train']
@@ -46,7 +46,7 @@ def wandb_project(opt: dict[str, Any]) -> str | None:
 
 
 def resolve_paths(opt: dict[str, Any], root: Path) -> None:
-    """Make every path of the options absolute: ``~`` is the home folder, anything relative lies in the root folder."""
+    """Make every path of the options absolute: `~` is the home folder, anything relative lies in the root folder."""
     for section, keys in [(opt['path'], list(_weight_keys(opt['path'])))] + [
         (dataset, [key for key in dataset if key.startswith('dataroot') or key == 'meta_info_file'])
         for dataset in opt['datasets'].values()
@@ -59,7 +59,7 @@ def resolve_paths(opt: dict[str, Any], root: Path) -> None:
 def check_files(opt: dict[str, Any], root: Path) -> None:
     """Look for all data and weights that the options name.
 
-    A test leaves out the sets that are missing: they go from ``opt['datasets']`` to ``opt['missing_sets']``, with a
+    A test leaves out the sets that are missing: they go from `opt['datasets']` to `opt['missing_sets']`, with a
     warning.
 
     Raises:

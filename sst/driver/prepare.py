@@ -21,7 +21,7 @@ class Run:
 
     Attributes:
         opt: the options with what the driver adds; BasicSR's pipeline and the model read it.
-        written: the options as they are saved with the run: what ``-opt`` takes to repeat it.
+        written: the options as they are saved with the run: what `-opt` takes to repeat it.
     """
 
     root: Path
@@ -67,7 +67,7 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
 
 
 def read_options(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
-    """The validated options with ``--force_yml`` and ``--debug``, and of the right kind: training or test."""
+    """The validated options with `--force_yml` and `--debug`, and of the right kind: training or test."""
     opt = load_options(args.opt, args.force_yml)
     if is_train and 'train' not in opt:
         raise UserError(

@@ -19,10 +19,10 @@ Function = TypeVar('Function', bound=Callable[..., Any])
 
 
 class Progress:
-    """Follows a training run. Stands in for BasicSR's ``MessageLogger``; only rank 0 shows anything.
+    """Follows a training run. Stands in for BasicSR's `MessageLogger`; only rank 0 shows anything.
 
-    The loader tells it each request for a batch (``on_request``); BasicSR's loop calls it every ``print_freq``
-    iterations with values fetched just then. Time spent in functions wrapped by ``aside`` (validation, saving) counts
+    The loader tells it each request for a batch (`on_request`); BasicSR's loop calls it every `print_freq`
+    iterations with values fetched just then. Time spent in functions wrapped by `aside` (validation, saving) counts
     for the time left, not for the time per iteration.
     """
 
@@ -38,7 +38,7 @@ class Progress:
         self.time_aside = 0.0
 
     def begin(self, opt: dict[str, Any], start_iter: int, writer: Any) -> 'Progress':
-        """Called by BasicSR's loop where it would build its ``MessageLogger``."""
+        """Called by BasicSR's loop where it would build its `MessageLogger`."""
         self.start_iter = self.last_iter = self.counted_from = start_iter
         self.start_time = self.last_time = time.perf_counter()
         self.writer = writer
@@ -55,12 +55,12 @@ class Progress:
         self.counted_from, self.start_time = self.start_iter + 1, time.perf_counter()
 
     def on_request(self, taken: int) -> None:
-        """Advance the bar: ``taken`` batches were taken before this request, so their iterations are done."""
+        """Advance the bar: `taken` batches were taken before this request, so their iterations are done."""
         if self.bar is not None:
             self.bar.update(self.start_iter + max(taken - self.ahead, 0) - self.bar.n)
 
     def aside(self, function: Function) -> Function:
-        """``function``, its time not counted as training."""
+        """`function`, its time not counted as training."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
             begin = time.perf_counter()
@@ -72,7 +72,7 @@ class Progress:
         return timed  # type: ignore[return-value]  # same signature
 
     def __call__(self, log_vars: dict[str, Any]) -> None:
-        """Log one line and its scalars; ``log_vars`` holds ``iter``, ``lrs``, ``data_time`` and the model's values."""
+        """Log one line and its scalars; `log_vars` holds `iter`, `lrs`, `data_time` and the model's values."""
         if self.opt['rank'] != 0:
             return
         values = dict(log_vars)

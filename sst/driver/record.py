@@ -17,9 +17,9 @@ from sst.utils.files import atomic_write_text
 
 
 def write_record(folder: Path, options: dict[str, Any], resumed_at: int = 0) -> Path:
-    """Write ``options.yml`` and ``environment.txt`` into a run's folder and return the options' path.
+    """Write `options.yml` and `environment.txt` into a run's folder and return the options' path.
 
-    A resumed run keeps the older files and adds ``options_<iteration>.yml`` and ``environment_<iteration>.txt`` where
+    A resumed run keeps the older files and adds `options_<iteration>.yml` and `environment_<iteration>.txt` where
     something differs.
     """
     text = yaml.safe_dump(options, sort_keys=False, allow_unicode=True, width=120)
@@ -50,7 +50,7 @@ def environment() -> str:
 
 
 def git_commit() -> str:
-    """The commit of the checkout that sst was imported from, with ``(changed)`` where its files differ from it."""
+    """The commit of the checkout that sst was imported from, with `(changed)` where its files differ from it."""
     home = Path(sst.__file__).resolve().parents[1]
     top = _git(home, 'rev-parse', '--show-toplevel')
     commit = _git(home, 'rev-parse', 'HEAD')

@@ -9,7 +9,7 @@ from rich.table import Table
 
 
 def print_results(opt: dict[str, Any]) -> None:
-    """Print sets x metrics from the run's ``metrics.json``, the sets that were left out, and where the files lie."""
+    """Print sets x metrics from the run's `metrics.json`, the sets that were left out, and where the files lie."""
     folder = Path(opt['path']['results_root'])
     results = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
     console = Console()
@@ -19,7 +19,7 @@ def print_results(opt: dict[str, Any]) -> None:
 
 
 def results_table(title: str, results: dict[str, dict[str, float]], metrics: list[str], missing: list[str]) -> Table:
-    """A row per set: number of pictures and each metric; sets in ``missing`` are marked so."""
+    """A row per set: number of pictures and each metric; sets in `missing` are marked so."""
     table = Table(title=title)
     table.add_column('set')
     table.add_column('images', justify='right')

@@ -17,10 +17,10 @@ class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an err
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     """The training state to go on from, tensors on the CPU, or None for a fresh run.
 
-    ``--auto_resume`` takes the newest state of the run; ``path.resume_state`` names one. With a state, ``opt['path']``
-    is set so that the model loads its weights: ``pretrain_network_g`` with ``param_key_g`` ``params``, and
-    ``resume_models``, the same file, for the EMA weights in it. ``opt['start_iter']`` and ``opt['resumed_stream']``
-    (the state's ``stream``) are set too.
+    `--auto_resume` takes the newest state of the run; `path.resume_state` names one. With a state, `opt['path']`
+    is set so that the model loads its weights: `pretrain_network_g` with `param_key_g` `params`, and
+    `resume_models`, the same file, for the EMA weights in it. `opt['start_iter']` and `opt['resumed_stream']`
+    (the state's `stream`) are set too.
 
     Raises:
         UserError: a state or weights file that is missing or cannot be read, in any process.
@@ -45,13 +45,13 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
 
 
 def newest_state(folder: Path) -> Path | None:
-    """The ``<iteration>.state`` of the greatest iteration."""
+    """The `<iteration>.state` of the greatest iteration."""
     states = [file for file in folder.glob('*.state') if file.stem.isdecimal()]
     return max(states, key=lambda file: int(file.stem), default=None)
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """Load a training state. Raises ``UserError`` where it is none."""
+    """Load a training state. Raises `UserError` where it is none."""
     state = load_torch(path)
     if not isinstance(state, dict) or not isinstance(state.get('iter'), int) or 'optimizers' not in state:
         raise UserError(
@@ -62,7 +62,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 
 def weights_beside(state: Path, iteration: int) -> Path:
-    """The weights saved with a state: ``models/net_g_<iteration>.pth`` of the same run, or beside the state itself."""
+    """The weights saved with a state: `models/net_g_<iteration>.pth` of the same run, or beside the state itself."""
     name = f'net_g_{iteration}.pth'
     places = [state.parent.parent / 'models' / name, state.parent / name]
     for place in places:

@@ -31,12 +31,12 @@ GOOD, FAULTY, INTERRUPTED = 0, 2, 130
 
 
 def run_training(root: Path, argv: Sequence[str] | None = None) -> int:
-    """Train as the command line says; runs lie in ``root``/experiments. Returns the process's exit code."""
+    """Train as the command line says; runs lie in `root`/experiments. Returns the process's exit code."""
     return _execute(root, argv, is_train=True, work=_train)
 
 
 def run_testing(root: Path, argv: Sequence[str] | None = None) -> int:
-    """Test as the command line says; results lie in ``root``/results. Returns the process's exit code."""
+    """Test as the command line says; results lie in `root`/results. Returns the process's exit code."""
     return _execute(root, argv, is_train=False, work=_test)
 
 

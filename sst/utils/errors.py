@@ -4,5 +4,5 @@
 class UserError(Exception):
     """Something the user must change. Its text is the whole message, one line per fault.
 
-    Entry points print it as ``error: <line>`` on stderr, without a stack trace, and exit with code 2.
+    Entry points print it as `error: <line>` on stderr, without a stack trace, and exit with code 2.
     """

@@ -13,12 +13,12 @@ from sst.utils.errors import UserError
 
 
 def atomic_save(obj: Any, path: str | os.PathLike) -> None:
-    """``torch.save`` that leaves either the old file or the whole new one. Raises ``UserError`` when it cannot."""
+    """`torch.save` that leaves either the old file or the whole new one. Raises `UserError` when it cannot."""
     _write_whole(Path(path), lambda file: torch.save(obj, file))
 
 
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text so that either the old file or the whole new one is there. Raises ``UserError``."""
+    """Write UTF-8 text so that either the old file or the whole new one is there. Raises `UserError`."""
     _write_whole(Path(path), lambda file: file.write(text.encode()))
 
 
@@ -51,7 +51,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 def load_torch(path: str | os.PathLike) -> Any:
-    """``torch.load`` onto the CPU with ``weights_only=True``: tensors, numbers, texts and containers, no code.
+    """`torch.load` onto the CPU with `weights_only=True`: tensors, numbers, texts and containers, no code.
 
     Raises:
         UserError: one line that names the file and what it seems to be, where it is missing, truncated or foreign.

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.data import Dataset
 
-from sst.data.stream import StreamDataset, StreamSampler, build_train_loader, check_batch
+from sst.data.loader import build_train_loader
+from sst.data.stream import StreamDataset, StreamSampler, check_batch
 from sst.utils.errors import UserError
 
 streams = st.fixed_dictionaries(
