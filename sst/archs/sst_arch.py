@@ -35,7 +35,6 @@ class SST(nn.Module):
         self.conv = Conv2d(dim, dim, 3)
         self.upsampler = build_upsampler(options['upsampler'], dim, self.scale)
         self.apply(initialise)
-        self.to(memory_format=torch.channels_last)  # to the convolutions every map is a channels_last tensor
 
     def forward(self, lr: Tensor) -> Tensor:
         """Enlarge pictures of any size.

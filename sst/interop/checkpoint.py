@@ -118,20 +118,32 @@ def read_weights(path: str, param_key: str | None = None) -> Weights:
         raise UserError(
             f'{path}: holds no weights but a {type(content).__name__}; expected a dict with params or params_ema'
         )
-    keys = [key for key in ('params_ema', 'params') if isinstance(content.get(key), dict)]
-    if param_key is None:
-        param_key = keys[0] if keys else ''
-    elif param_key not in content:
-        raise UserError(
-            f'{path}: has no {param_key!r} (path.param_key_g); it holds {", ".join(map(str, content))[:200]}'
-        )
-    state = content[param_key] if param_key else content
-    state = {name.removeprefix('module.'): value for name, value in state.items()}
-    if not all(isinstance(value, Tensor) for value in state.values()):
+    by_key = {key: _tensors(content[key]) for key in ('params_ema', 'params') if key in content}
+    if param_key is not None:
+        if not _tensors(content.get(param_key)):
+            held = ', '.join(map(str, content))[:200]
+            raise UserError(f'{path}: has no weights under {param_key!r} (path.param_key_g); it holds {held}')
+        state = _tensors(content[param_key])
+    else:
+        param_key = next((key for key, tensors in by_key.items() if tensors), None)
+        state = by_key[param_key] if param_key else _tensors(content)
+    if not state:
         raise UserError(f'{path}: holds no weights; expected names with tensors, or params / params_ema with such')
     if is_released(state):
-        state = convert_state_dict(state, released_structure(state))
-    return Weights(state, param_key or 'the file itself', content.get('network_g') if keys else None)
+        try:
+            state = convert_state_dict(state, released_structure(state))
+        except ValueError as error:
+            raise UserError(f'{path}: {error}') from error
+    options = content.get('network_g')
+    return Weights(state, param_key or 'the file itself', options if isinstance(options, dict) else None)
+
+
+def _tensors(content: object) -> dict[str, Tensor]:
+    """The named tensors in a part of a file, without the prefixes that DistributedDataParallel and compile() leave."""
+    if not isinstance(content, Mapping):
+        return {}
+    named = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    return {re.sub(r'^((module|_orig_mod)\.)+', '', name): value for name, value in named.items()}
 
 
 def released_structure(state: Mapping[str, Tensor]) -> dict:
@@ -165,7 +177,7 @@ def load_weights(
     report = f'Loaded {path} ({weights.key})'
     trained = (weights.network_g or {}).get('window_sizes')
     used = getattr(net, 'options', {}).get('window_sizes')
-    if trained and used and list(trained) != list(used):  # no shape tells
+    if isinstance(trained, list) and used and trained != list(used):  # no shape tells
         report += f', trained with windows {_plain(tuple(trained))}, used with {_plain(tuple(used))}'
     theirs, ours = facts(state), facts(own)
     if theirs and ours and transfer and theirs.scale == 2 and ours.scale in (3, 4):
@@ -200,7 +212,7 @@ def resize_upsampling(state: Mapping[str, Tensor], old: int, new: int) -> dict[s
         rest = tensor.shape[1:]
         grid = tensor.reshape(-1, old, old, math.prod(rest)).permute(0, 3, 1, 2).float()  # (c, rest, dy, dx)
         grid = F.interpolate(grid, size=(new, new), mode='bilinear', align_corners=False)
-        return grid.permute(0, 2, 3, 1).reshape(-1, *rest).to(tensor.dtype)
+        return grid.permute(0, 2, 3, 1).reshape(-1, *rest)
 
     return {name: resize(value) if name.startswith('upsampler.up.') else value for name, value in state.items()}
 

@@ -44,7 +44,8 @@ def network_options(released: Mapping) -> dict:
     Raises:
         ValueError: for a field or a value that the released code does not have.
     """
-    fields = {**DEFAULTS, **{key: value for key, value in released.items() if key != 'type'}}
+    given = {key: value for key, value in released.items() if key != 'type' and value is not None}
+    fields = DEFAULTS | given  # a null is a field left out
     if unknown := fields.keys() - DEFAULTS.keys() - set(REQUIRED):
         raise ValueError(f'unknown released option field {sorted(unknown)}; known are {[*REQUIRED, *DEFAULTS]}')
     if missing := [key for key in REQUIRED if key not in fields]:

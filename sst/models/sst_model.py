@@ -40,7 +40,8 @@ class SSTModel(BaseModel):
 
     def __init__(self, opt: dict) -> None:
         super().__init__(opt)
-        net = build_network(opt['network_g']).to(self.device)
+        # the weights in the layout of the maps, which are channels_last tensors to the convolutions
+        net = build_network(opt['network_g']).to(self.device, memory_format=torch.channels_last)
         logger.info(
             f'{type(net).__name__} with {sum(p.numel() for p in net.parameters()):,} parameters on {self.device}'
         )
@@ -310,7 +311,7 @@ def _evaluating(net: nn.Module) -> Iterator[None]:
 
 
 def _on_cpu(net: nn.Module) -> dict[str, Tensor]:
-    return {name: value.cpu() for name, value in net.state_dict().items()}
+    return {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
 
 
 def _side_by_side(picture: Picture) -> Tensor:

@@ -65,8 +65,8 @@ class Rotation:
     def apply(self, tokens: Tensor) -> Tensor:
         """Turn q or k. tokens and the result are (..., N, heads, d)."""
         size = tokens.shape[-1]
-        angle = self.angle.transpose(0, 1).to(tokens.dtype)  # (N, heads, pairs)
-        cos, sin = angle.cos(), angle.sin()
+        angle = self.angle.transpose(0, 1)  # (N, heads, pairs), rounded to half only as cosine and sine
+        cos, sin = angle.cos().to(tokens.dtype), angle.sin().to(tokens.dtype)
         padded = torch.nn.functional.pad(tokens, (0, 2 * angle.shape[-1] - size))
         even, odd = padded[..., 0::2], padded[..., 1::2]
         turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)

@@ -185,6 +185,32 @@ def test_tables_follow_weights_changed_in_place_loaded_or_replaced(net):
         assert not torch.equal(tables(net), before)
 
 
+def test_tables_follow_an_optimiser_that_steps_in_evaluation_mode(net):
+    with torch.no_grad():
+        before = tables(net).clone()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.1, fused=True)  # counts no versions
+    net(picture(6, 6)).mean().backward()
+    optimizer.step()
+    with torch.no_grad():
+        assert not torch.equal(tables(net), before)
+
+
+@torch.no_grad()
+def test_tables_follow_weights_replaced_many_times(net):
+    weight = net.blocks[0].layers[0].attn.bias.query_weight
+    for _ in range(50):  # a freed weight's address may be given to the next
+        before = tables(net).clone()
+        weight.data = weight.data * 1.5
+        assert_close(tables(net), 1.5 * before, 1e-5)
+
+
+def test_compiles_as_one_graph(net):
+    compiled = torch.compile(net, fullgraph=True, backend='eager')
+    with torch.no_grad():
+        image = picture(7, 9)
+        assert_close(compiled(image), net(image), 1e-6)
+
+
 @torch.no_grad()
 def test_tables_follow_changes_behind_autograds_back_after_a_change_of_mode(net):
     before = tables(net).clone()

@@ -101,12 +101,30 @@ def test_not_strict_takes_what_fits(tmp_path):
     assert 'without' in report
 
 
-@pytest.mark.parametrize('content', [[1, 2], {'params': {'a': 3}}, {}], ids=['list', 'no tensors', 'empty'])
+ODD = [[1, 2], {'params': {'a': 3}}, {}, {1: torch.zeros(1)}, {'params': 3}]
+
+
+@pytest.mark.parametrize('content', ODD, ids=['list', 'no tensors', 'empty', 'numbered', 'a number'])
 def test_a_file_without_weights_is_one_line(tmp_path, content):
     torch.save(content, tmp_path / 'odd.pth')
     with pytest.raises(UserError, match=r'odd\.pth') as caught:
         read_weights(str(tmp_path / 'odd.pth'))
     assert '\n' not in str(caught.value)
+
+
+def test_entries_that_are_no_tensors_and_prefixes_do_not_matter(tmp_path):
+    net, other = SST(**tiny_options()), SST(**tiny_options())
+    state = {f'module._orig_mod.{name}': value for name, value in net.state_dict().items()}
+    torch.save({'params': {**state, 'epoch': 3}, 'params_ema': {}, 'network_g': 'SST'}, tmp_path / 'net.pth')
+    assert '(params)' in load_weights(other, str(tmp_path / 'net.pth'))
+    assert torch.equal(other.stem.weight, net.stem.weight)
+
+
+def test_a_released_weight_nobody_knows_is_one_line(tmp_path):
+    weights, _, _, _ = golden('light_x2')
+    torch.save({'params': weights | {'body.0.0.attn.extra': torch.zeros(1)}}, tmp_path / 'net.pth')
+    with pytest.raises(UserError, match=r'net\.pth.*attn\.extra'):
+        read_weights(str(tmp_path / 'net.pth'))
 
 
 def test_windows_that_differ_are_reported_since_no_shape_tells(tmp_path):

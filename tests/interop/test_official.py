@@ -78,6 +78,11 @@ def test_unknown_released_options_are_named(change, words):
         network_options(RELEASED | {'ranks': [2, 2]} | change)
 
 
+def test_a_null_is_a_field_left_out():
+    nulls = {'exp_ratio': None, 'attn_type': None, 'upsampler_type': None, 'upscaling_factor': None}
+    assert network_options(RELEASED | {'ranks': [2, 2]} | nulls) == network_options(RELEASED | {'ranks': [2, 2]})
+
+
 def test_missing_released_options_are_named():
     with pytest.raises(ValueError, match='num_heads'):
         network_options({'dim': 8, 'n_blocks': 1, 'window_sizes': [4]})

@@ -126,6 +126,19 @@ def test_rotation_depends_on_relative_position_only():
     assert_close(logits[..., 1:, 1:], logits[..., :-1, :-1], 1e-5)
 
 
+def test_rotation_by_large_angles_survives_half_precision():
+    angle = torch.rand(HEADS, 16, 4) * 90
+    tokens = torch.randn(1, 16, HEADS, 5)
+    assert_close(Rotation(angle).apply(tokens.bfloat16()), Rotation(angle).apply(tokens), 1e-2)
+
+
+def test_reference_computes_in_float32_whatever_is_asked():
+    leaves, keywords = make_inputs(7, 5, 4)
+    expected = window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='reference')
+    out = window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='reference', dtype=torch.bfloat16)
+    assert torch.equal(out, expected)
+
+
 def test_shift_rolls_the_padded_map():
     leaves, keywords = make_inputs(8, 8, 4, gated=False)
     shifted = window_attention(leaves['qkv'], 4, HEADS, **keywords, shift=2)
@@ -212,7 +225,7 @@ def installed_flash(request, monkeypatch):
         return strict_flash_attn_func(*arguments, **keywords), None
 
     function = with_lse if 'log' in request.param else strict_flash_attn_func
-    monkeypatch.setattr(flash, 'flash_attn_func', lambda: function)
+    monkeypatch.setattr(flash, 'flash_attn_func', function)
     monkeypatch.setattr(flash.Flash, 'unsupported', lambda self, inputs: [])
 
 
@@ -234,7 +247,7 @@ def test_flash_adapter_in_bfloat16():
 @pytest.mark.parametrize('backend', ['sdpa', 'flash', 'auto'])
 @pytest.mark.parametrize('size', SIZES, ids=str)
 def test_cuda_backends_agree_with_reference(size, backend):
-    if backend == 'flash' and flash.flash_attn_func() is None:
+    if backend == 'flash' and flash.flash_attn_func is None:
         pytest.skip('FlashAttention is not installed')
     with torch.device('cuda'):
         leaves, keywords = make_inputs(*size, 8)

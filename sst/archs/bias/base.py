@@ -1,5 +1,7 @@
 """The one interface of positional biases."""
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -15,7 +17,7 @@ class PositionalBias(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._cache: tuple[object, tuple[Term | None, Rotation | None]] | None = None
+        self._cache: _Cache | None = None
 
     def features(self, x: Tensor) -> Tensor:
         """Act on the layer's input, a map (B, H, W, C), before its first LayerNorm."""
@@ -30,20 +32,43 @@ class PositionalBias(nn.Module):
         return None
 
     def tables(self) -> tuple[Term | None, Rotation | None]:
-        """`term()` and `rotation()`, which depend on weights alone: kept outside training until a weight, its dtype
-        or device, or the mode changes."""
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        """`term()` and `rotation()`, which depend on weights alone: kept while no gradient is asked for.
+
+        They are computed anew when a weight was changed in place, loaded or replaced, after a pass with gradients (an
+        optimiser may have followed), and after a change of mode, dtype or device. Only writing into `weight.data` in
+        place goes unnoticed; call `eval()` afterwards.
+        """
+        if torch.compiler.is_compiling():
             return self.term(), self.rotation()
-        if any(p.is_inference() for p in self.parameters()):  # these count no versions, a change could not be seen
+        if self.training or torch.is_grad_enabled() or any(p.is_inference() for p in self.parameters()):
+            self._cache = None  # weights that are inference tensors count no versions: no change could be seen
             return self.term(), self.rotation()
-        key = [(p.data_ptr(), p._version, p.dtype, p.device) for p in self.parameters()]
-        if self._cache is None or self._cache[0] != key:
-            self._cache = (key, (self.term(), self.rotation()))
-        return self._cache[1]
+        if self._cache is None or not self._cache.holds(self.parameters()):
+            self._cache = _Cache(list(self.parameters()), (self.term(), self.rotation()))
+        return self._cache.tables
 
     def train(self, mode: bool = True) -> 'PositionalBias':
         self._cache = None
         return super().train(mode)
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> 'PositionalBias':
+        self._cache = None  # half(), to(device) and the like
+        return super()._apply(fn, recurse)
+
+
+class _Cache:
+    """Tables, and the weights they came from: kept alive, so that a new weight cannot have an old one's address."""
+
+    def __init__(self, weights: list[Tensor], tables: tuple[Term | None, Rotation | None]) -> None:
+        self.weights = [weight.detach() for weight in weights]
+        self.versions = [weight._version for weight in weights]
+        self.tables = tables
+
+    def holds(self, weights: Iterable[Tensor]) -> bool:
+        return all(
+            weight.data_ptr() == old.data_ptr() and weight._version == version and weight.dtype == old.dtype
+            for weight, old, version in zip(weights, self.weights, self.versions, strict=True)
+        )
 
 
 def window_coordinates(window: int, device: torch.device) -> Tensor:

@@ -1,7 +1,7 @@
 """FlashAttention, as the paper uses it: `flash_attn_func` of FlashAttention 3 or 2, whichever is installed."""
 
 from collections.abc import Callable
-from functools import cache
+from importlib import import_module
 
 import torch
 import torch.nn.functional as F
@@ -10,20 +10,19 @@ from torch import Tensor
 from sst.ops.backends.base import Inputs, WindowedBackend, concatenated
 from sst.ops.terms import Factored, RelativeTable
 
-MAX_HEAD_DIM = 256
 
-
-@cache
-def flash_attn_func() -> Callable | None:
-    """FlashAttention 3's function, else FlashAttention 2's, else None where neither is installed."""
-    try:
-        from flash_attn_interface import flash_attn_func as function  # FlashAttention 3
-    except ImportError:
+def _import_flash_attn_func() -> Callable | None:
+    for package in ('flash_attn_interface', 'flash_attn'):  # FlashAttention 3, 2
         try:
-            from flash_attn import flash_attn_func as function  # FlashAttention 2
+            return import_module(package).flash_attn_func
         except ImportError:
-            return None
-    return function
+            continue
+    return None
+
+
+flash_attn_func = _import_flash_attn_func()
+
+MAX_HEAD_DIM = 256
 
 
 class Flash(WindowedBackend):
@@ -34,7 +33,7 @@ class Flash(WindowedBackend):
 
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = []
-        if flash_attn_func() is None:
+        if flash_attn_func is None:
             reasons.append('neither FlashAttention 2 nor 3 is installed (pip install flash-attn --no-build-isolation)')
         if inputs.qkv.device.type != 'cuda':
             reasons.append(f'the input is on {inputs.qkv.device.type}, it needs a CUDA device')
@@ -50,11 +49,10 @@ class Flash(WindowedBackend):
         return reasons
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
-        function = flash_attn_func()
-        assert function is not None, 'unsupported() guards this call'
+        assert flash_attn_func is not None, 'unsupported() guards this call'
         q, k = concatenated(q, k, inputs)
         size = -(-q.shape[-1] // 8) * 8
         q, k, v = (F.pad(t, (0, size - t.shape[-1])) for t in (q, k, v))
-        out = function(q, k, v, softmax_scale=1.0)
+        out = flash_attn_func(q, k, v, softmax_scale=1.0)
         out = out[0] if isinstance(out, tuple) else out  # early FlashAttention 3 also returns the log-sum-exp
         return out[..., : inputs.head_dim]

@@ -1,5 +1,7 @@
 """The truth every other backend is tested against: the equations in float32, logits and all."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -14,10 +16,12 @@ class Reference(WindowedBackend):
     def unsupported(self, inputs: Inputs) -> list[str]:
         return []
 
+    def __call__(self, inputs: Inputs) -> Tensor:
+        return super().__call__(replace(inputs, dtype=torch.promote_types(inputs.qkv.dtype, torch.float32)))
+
     def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
-        dtype = torch.promote_types(q.dtype, torch.float32)
-        q, k, v = (t.transpose(1, 2).to(dtype) for t in (q, k, v))  # (M, heads, N, d)
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (M, heads, N, d)
         logits = (q / inputs.head_dim**0.5) @ k.transpose(-1, -2)  # Eq. 6
         if inputs.term is not None:
-            logits = logits + inputs.term.materialize().to(dtype)
+            logits = logits + inputs.term.materialize().to(q.dtype)
         return (logits.softmax(-1) @ v).transpose(1, 2)

@@ -8,7 +8,7 @@ from sst.ops.terms import RelativeTable
 
 
 class SDPA(WindowedBackend):
-    """Adds the term as a mask where that is faster (small windows on the CPU) or the only way (a dense term);
+    """Adds the term as a mask where that is faster (inference on the CPU) or the only way (a relative table);
     elsewhere concatenates its factors to q and k and pads v, as torch's flash kernels want equal head sizes."""
 
     name = 'sdpa'
@@ -18,7 +18,9 @@ class SDPA(WindowedBackend):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
         if inputs.term is None or isinstance(inputs.term, RelativeTable) or self._mask_is_faster(inputs):
-            mask = None if inputs.term is None else inputs.term.materialize().to(q.dtype)
+            mask = (
+                None if inputs.term is None else inputs.term.materialize().to(q.dtype)[None]
+            )  # four axes, or torch takes its slow kernel
             return self._sdpa(q, k, v, mask, scale=inputs.head_dim**-0.5)
         q, k = concatenated(q, k, inputs)
         v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))
@@ -26,8 +28,8 @@ class SDPA(WindowedBackend):
 
     @staticmethod
     def _mask_is_faster(inputs: Inputs) -> bool:
-        """Measured on CPUs: the (heads, N, N) mask wins up to w = 64, but up to w = 8 where it needs a gradient."""
-        return inputs.qkv.device.type == 'cpu' and inputs.window <= (8 if inputs.needs_grad else 64)
+        """Measured on CPUs: the (heads, N, N) mask wins up to w = 64, and never where it needs a gradient."""
+        return inputs.qkv.device.type == 'cpu' and not inputs.needs_grad and inputs.window <= 64
 
     @staticmethod
     def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
