@@ -18,9 +18,8 @@ class SDPA(WindowedBackend):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
         if inputs.term is None or isinstance(inputs.term, RelativeTable) or self._mask_is_faster(inputs):
-            mask = (
-                None if inputs.term is None else inputs.term.materialize().to(q.dtype)[None]
-            )  # four axes, or torch takes its slow kernel
+            # four axes: with three torch takes its slow kernel
+            mask = None if inputs.term is None else inputs.term.materialize().to(q.dtype)[None]
             return self._sdpa(q, k, v, mask, scale=inputs.head_dim**-0.5)
         q, k = concatenated(q, k, inputs)
         v = F.pad(v, (0, q.shape[-1] - v.shape[-1]))
