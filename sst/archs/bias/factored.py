@@ -33,8 +33,14 @@ class ImplicitBias(PositionalBias):
         with autocast_off(device):
             coordinates = window_coordinates(self.window, device)
             h = self.hidden(coordinates, self.hidden_weight.float(), self.hidden_bias.float())  # (N, hidden)
-            query, key = h @ self.query_weight.float(), h @ self.key_weight.float()  # (heads, N, rank)
+            query, key = (self._per_head(h, weight.float()) for weight in (self.query_weight, self.key_weight))
         return Factored(query * query.shape[-1] ** -0.5, key)
+
+    @staticmethod
+    def _per_head(h: Tensor, weight: Tensor) -> Tensor:
+        """h W for each head, (heads, N, rank), as one matrix product."""
+        heads, _, rank = weight.shape
+        return (h @ weight.transpose(0, 1).flatten(1)).unflatten(1, (heads, rank)).transpose(0, 1)
 
 
 class RIB(ImplicitBias):
