@@ -130,7 +130,7 @@ def test_a_new_type_drops_what_it_does_not_take():
     bias = load_options(DEMO, ['network_g:bias:type=SIREN'])['network_g']['bias']
     assert bias == {'type': 'SIREN', 'ranks': [8, 8, 8], 'hidden': 32}
     optimiser = load_options(DEMO, ['train:optim_g:type=SGD', 'train:optim_g:momentum=0.9'])['train']['optim_g']
-    assert optimiser == {'type': 'SGD', 'lr': 2e-3, 'weight_decay': 0, 'momentum': 0.9}
+    assert optimiser == {'type': 'SGD', 'lr': 4e-3, 'weight_decay': 0, 'momentum': 0.9}
 
 
 def test_one_new_type_after_another():
