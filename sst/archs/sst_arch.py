@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from sst.archs.bias import build_bias
 from sst.archs.layers import CLA, Conv2d, ConvFFN, PointwiseGate
 from sst.archs.upsamplers import build_upsampler
-from sst.ops import window_attention
+from sst.ops import check_backend, window_attention
 from sst.options import SSTNetwork
 
 GATES = {'CLA': CLA, 'pointwise': PointwiseGate, 'none': None}
@@ -49,6 +49,17 @@ class SST(nn.Module):
         shallow = self.stem(image)
         features = shallow + self.conv(self.norm(self.blocks(shallow)))
         return self.upsampler(features, image).permute(0, 3, 1, 2).contiguous()
+
+    def check_backend(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
+        """Raise UnsupportedBackendError where the attention backend of the options cannot serve on `device`.
+
+        Args:
+            device (torch.device): where the network is to run; it may itself still be on `meta`.
+            dtype (torch.dtype): of the maps: half precision under autocast.
+        """
+        for module in self.modules():
+            if isinstance(module, WindowAttention):
+                module.check_backend(device, dtype)
 
 
 class Block(nn.Module):
@@ -113,6 +124,12 @@ class WindowAttention(nn.Module):
             dtype=self.dtype,
         )
         return self.proj(out)
+
+    def check_backend(self, device: torch.device, dtype: torch.dtype) -> None:
+        """See `SST.check_backend`."""
+        term, _ = self.bias.tables()
+        sizes = {'dim': self.proj.in_features, 'window': self.window, 'num_heads': self.num_heads}
+        check_backend(self.backend, device, dtype, **sizes, term=term, dtype=self.dtype)
 
 
 def initialise(module: nn.Module) -> None:

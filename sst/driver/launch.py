@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
-from sst.utils.errors import UserError
+from sst.utils.errors import SharedError, UserError
 
 Result = TypeVar('Result')
 
@@ -177,7 +177,7 @@ def agree(call: Callable[[], Result]) -> Result:
         dist.all_gather_object(faults, fault)
         fault = '\n'.join(dict.fromkeys(text for text in faults if text)) or None
     if fault:
-        raise UserError(fault)
+        raise SharedError(fault)
     return result  # type: ignore[return-value]  # None only where call gave None
 
 
@@ -189,7 +189,7 @@ def from_first(call: Callable[[], Result]) -> Result:
     dist.broadcast_object_list(answer, src=0)
     result, fault = answer[0]
     if fault:
-        raise UserError(fault)
+        raise SharedError(fault)
     return result
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 
+from sst.archs import SST
 from sst.data.stream import check_batch
+from sst.interop.checkpoint import fitting_weights
+from sst.models.sst_model import AMP_DTYPES
 from sst.utils.errors import UserError
 
 
@@ -84,6 +87,24 @@ def check_files(opt: dict[str, Any], root: Path) -> None:
     if opt['rank'] == 0:
         for line in set_faults:
             print(f'warning: left out: {line}', file=sys.stderr)
+
+
+def check_network(opt: dict[str, Any], device: torch.device) -> None:
+    """Build an SST without memory; hold its backend against the device and its weights file against its shapes.
+
+    Raises:
+        UserError: a backend that cannot serve here, or weights that cannot be read or do not fit.
+    """
+    options, path = opt['network_g'], opt['path']
+    if options['type'] != 'SST':
+        return
+    with torch.device('meta'):
+        net = SST(**options)
+    amp = (opt.get('train') or {}).get('amp')
+    net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
+    if weights := path.get('pretrain_network_g'):
+        strict, key = path.get('strict_load_g', True), path.get('param_key_g')
+        fitting_weights(net, weights, key, strict=strict, transfer=opt['is_train'])
 
 
 def missing_weights(path: dict[str, Any]) -> Iterator[tuple[str, str]]:

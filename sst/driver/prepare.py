@@ -63,6 +63,7 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     opt['auto_resume'] = args.auto_resume
     preflight.resolve_paths(opt, root)
     launch.agree(lambda: preflight.check_files(opt, root))
+    launch.agree(lambda: preflight.check_network(opt, device))
     return Run(root, args, opt, written, place, device)
 
 

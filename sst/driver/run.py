@@ -13,6 +13,7 @@ import basicsr.models
 import basicsr.test
 import basicsr.train
 import basicsr.utils.logger
+import torch.distributed as dist
 from basicsr.utils import make_exp_dirs
 
 from sst.basicsr_compat import replaced
@@ -25,7 +26,7 @@ from sst.driver.plan import print_plan
 from sst.driver.prepare import Run, prepare
 from sst.driver.progress import Progress, init_writers
 from sst.driver.resume import AlreadyFinished, load_resume_state, mark_finished
-from sst.utils.errors import UserError
+from sst.utils.errors import SharedError, UserError
 
 GOOD, FAULTY, INTERRUPTED = 0, 2, 130
 
@@ -56,8 +57,9 @@ def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Calla
     except AlreadyFinished as fact:
         _say(first, str(fact))
     except UserError as fault:
+        alone = dist.is_initialized() and not isinstance(fault, SharedError)  # nobody else would tell
         for line in str(fault).splitlines():
-            _say(first, f'error: {line}')
+            _say(first or alone, f'error: {line}')
         return FAULTY
     except KeyboardInterrupt:
         _say(first, _interrupted(is_train, argv))

@@ -158,7 +158,16 @@ def released_structure(state: Mapping[str, Tensor]) -> dict:
 def load_weights(
     net: nn.Module, path: str, param_key: str | None = None, *, strict: bool = True, transfer: bool = False
 ) -> str:
-    """Load a weights file into a network.
+    """Load a weights file into a network; arguments and errors as for `fitting_weights`. Returns a text for the log."""
+    state, report = fitting_weights(net, path, param_key, strict=strict, transfer=transfer)
+    net.load_state_dict(state, strict=False)
+    return report
+
+
+def fitting_weights(
+    net: nn.Module, path: str, param_key: str | None = None, *, strict: bool = True, transfer: bool = False
+) -> tuple[dict[str, Tensor], str]:
+    """The weights of a file that a network is to load. The network may be on `meta`: its shapes are enough.
 
     Args:
         net (nn.Module): the bare network.
@@ -167,7 +176,7 @@ def load_weights(
         transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
 
     Returns:
-        str: what was loaded, for the log.
+        tuple: names to tensors, and what they are, for the log.
 
     Raises:
         UserError: where the weights do not fit: which facts differ, and what the file holds.
@@ -196,10 +205,9 @@ def load_weights(
             f'shape and {len(extra)} unknown, such as {examples} (path.strict_load_g: false takes what fits)'
         )
     fitting = {name: value for name, value in state.items() if name in own and name not in misfits}
-    net.load_state_dict(fitting, strict=False)
     if misfits or extra:
         report += f', without {len(misfits)} weights that do not fit and {len(extra)} unknown ones'
-    return report
+    return fitting, report
 
 
 def resize_upsampling(state: Mapping[str, Tensor], old: int, new: int) -> dict[str, Tensor]:

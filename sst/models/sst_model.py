@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from os import path as osp
 
+import numpy as np
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -21,7 +22,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from sst.interop.checkpoint import load_weights, read_weights
 from sst.models.evaluation import Picture, Row, average, evaluate, write_results
 from sst.models.schedule import learning_rate
-from sst.utils.errors import UserError
+from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_save
 
 logger = logging.getLogger('basicsr')
@@ -165,7 +166,7 @@ class SSTModel(BaseModel):
             values /= self.opt['world_size']
         log = dict(zip(self.log, values.tolist(), strict=True))
         if not values.isfinite().all():
-            raise UserError(
+            raise SharedError(
                 f'the loss is not finite any more: {log}. Lower train.optim_g.lr, set train.grad_clip (such as 0.5) or '
                 'train.amp: bf16, and go on from the last checkpoint with --auto_resume'
             )
@@ -203,7 +204,7 @@ class SSTModel(BaseModel):
 
         def on_picture(picture: Picture) -> None:
             if save_img:
-                imwrite(picture.sr, self._picture_path(name, picture.name, current_iter))
+                _write_picture(picture.sr, self._picture_path(name, picture.name, current_iter))
             if tb_logger and picture.index < SAMPLE_PICTURES * self.opt['world_size']:
                 tb_logger.add_image(f'{name}/{picture.name}', _side_by_side(picture), current_iter)
 
@@ -264,7 +265,7 @@ class SSTModel(BaseModel):
         if self.opt['dist'] and synchronise:
             dist.broadcast_object_list(failure)
         if failure[0]:
-            raise UserError(failure[0])
+            raise SharedError(failure[0])
 
     def _write_checkpoint(self, iteration: int) -> None:
         net = self.get_bare_model(self.net_g)
@@ -277,6 +278,7 @@ class SSTModel(BaseModel):
             state = {
                 'epoch': 0,  # the stream has no epochs; BasicSR's loop wants the key
                 'iter': iteration,
+                'optimizer_types': [type(optimizer).__name__ for optimizer in self.optimizers],
                 'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
                 'scaler': self.scaler.state_dict(),
                 'best_metric_results': self.best_metric_results,
@@ -285,9 +287,23 @@ class SSTModel(BaseModel):
             atomic_save(state, osp.join(self.opt['path']['training_states'], f'{iteration}.state'))
 
     def resume_training(self, resume_state: dict) -> None:
-        """Take over optimiser, loss scale and best figures; weights come by `path`, data by the iteration."""
-        for optimizer, state in zip(self.optimizers, resume_state['optimizers'], strict=True):
-            optimizer.load_state_dict(state)
+        """Take over optimiser, loss scale and best figures; weights come by `path`, data by the iteration.
+
+        Raises:
+            UserError: where the state is not of this run's optimiser.
+        """
+        own = [type(optimizer).__name__ for optimizer in self.optimizers]
+        saved = resume_state.get('optimizer_types', own)
+        try:
+            if saved != own:
+                raise ValueError(f'it was saved from {saved}, this run has {own}')
+            for optimizer, state in zip(self.optimizers, resume_state['optimizers'], strict=True):
+                optimizer.load_state_dict(state)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SharedError(
+                f'{self.opt["path"].get("resume_state")}: its optimiser does not fit train.optim_g: {error}; go on '
+                'with the options it was saved from, or start from its weights (path:pretrain_network_g=FILE)'
+            ) from error
         if scale := resume_state.get('scaler'):  # empty where the run had none
             self.scaler.load_state_dict(scale)
         self.best_metric_results = resume_state.get('best_metric_results') or {}
@@ -308,6 +324,13 @@ def _evaluating(net: nn.Module) -> Iterator[None]:
             yield
     finally:
         net.train(training)
+
+
+def _write_picture(picture: np.ndarray, path: str) -> None:
+    try:
+        imwrite(picture, path)
+    except OSError as error:
+        raise UserError(f'cannot write {path}: {error}; make room or correct the rights') from error
 
 
 def _on_cpu(net: nn.Module) -> dict[str, Tensor]:

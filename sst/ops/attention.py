@@ -10,6 +10,7 @@ from sst.ops.backends import BACKENDS
 from sst.ops.backends.base import Backend, Inputs
 from sst.ops.terms import Rotation, Term
 from sst.utils.autocast import autocast_off
+from sst.utils.errors import UserError
 
 logger = logging.getLogger('basicsr')
 
@@ -53,32 +54,55 @@ def window_attention(
         Tensor: (B, H, W, C) in the dtype of `qkv`.
 
     Raises:
-        ValueError: for an unknown backend, a channel number that does not fit, or a backend that cannot serve: the
-            message lists its reasons and who could.
+        ValueError: for a channel number that does not fit.
+        UnsupportedBackendError: for an unknown backend or one that cannot serve, with its reasons and who could.
     """
     if qkv.dim() != 4 or qkv.shape[-1] % (3 * num_heads):
         raise ValueError(
             f'qkv must be (B, H, W, 3C) with C a multiple of num_heads={num_heads}, got {tuple(qkv.shape)}'
         )
-    if dtype is None:
-        dtype = torch.bfloat16 if qkv.is_cuda and qkv.dtype == torch.float32 else qkv.dtype
-    inputs = Inputs(qkv, window, num_heads, term, rotation, gate, shift, dtype)
+    inputs = Inputs(qkv, window, num_heads, term, rotation, gate, shift, dtype or default_dtype(qkv))
     with autocast_off(qkv.device):  # `dtype` says in which precision to compute
-        return select_backend(backend, inputs)(inputs)
+        chosen = select_backend(backend, inputs)
+        if not torch.compiler.is_compiling():
+            _log_once(chosen.name, qkv.device.type, inputs.dtype)
+        return chosen(inputs)
+
+
+def check_backend(
+    name: str,
+    device: torch.device,
+    map_dtype: torch.dtype,
+    *,
+    dim: int,
+    window: int,
+    num_heads: int,
+    term: Term | None = None,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Raise UnsupportedBackendError where a backend could not serve on maps of `map_dtype` on `device`."""
+    qkv = torch.empty(1, 1, 1, 3 * dim, device=device, dtype=map_dtype)
+    select_backend(name, Inputs(qkv, window, num_heads, term, None, None, 0, dtype or default_dtype(qkv)))
+
+
+def default_dtype(qkv: Tensor) -> torch.dtype:
+    """In which attention computes unless told otherwise: as its input, but in bfloat16 for float32 on CUDA."""
+    return torch.bfloat16 if qkv.is_cuda and qkv.dtype == torch.float32 else qkv.dtype
+
+
+class UnsupportedBackendError(UserError, ValueError):
+    """An attention backend asked for by name that is not there or cannot serve, with the reasons."""
 
 
 def select_backend(name: str, inputs: Inputs) -> Backend:
-    """The backend called `name`, or for 'auto' the fastest that can serve. Raises ValueError with the reasons."""
+    """The backend called `name`, or for 'auto' the fastest that can serve. Raises UnsupportedBackendError."""
     if name == 'auto':
-        chosen = next(backend for backend in BACKENDS.values() if not backend.unsupported(inputs))
-        if not torch.compiler.is_compiling():
-            _log_once(chosen.name, inputs.qkv.device.type, inputs.dtype)
-        return chosen
+        return next(backend for backend in BACKENDS.values() if not backend.unsupported(inputs))
     if name not in BACKENDS:
-        raise ValueError(f'unknown attention backend {name!r}; there are auto, {", ".join(BACKENDS)}')
+        raise UnsupportedBackendError(f'unknown attention backend {name!r}; there are auto, {", ".join(BACKENDS)}')
     if reasons := BACKENDS[name].unsupported(inputs):
         able = [other.name for other in BACKENDS.values() if not other.unsupported(inputs)]
-        raise ValueError(
+        raise UnsupportedBackendError(
             f'attention backend {name!r} cannot serve: {"; ".join(reasons)}. These can: auto, {", ".join(able)}'
         )
     return BACKENDS[name]

@@ -44,6 +44,18 @@ def registered(kind: str) -> AfterValidator:
     return _named_in(lambda: entries(kind), WHAT[kind])
 
 
+def drivable_model() -> AfterValidator:
+    """For fields that name a model: BasicSR's own lack what the driver needs (exact resume, CPU, any optimiser)."""
+
+    def ours() -> list[str]:
+        return [name for name, item in entries('MODEL').items() if inspect.isclass(item) and built_on_ours(item)]
+
+    def built_on_ours(model: type) -> bool:
+        return any(base.__name__ == 'SSTModel' for base in model.__mro__)
+
+    return _named_in(ours, 'a model built on SSTModel')
+
+
 def optimiser() -> AfterValidator:
     """For fields that name an optimiser."""
     return _named_in(optimisers, 'an optimiser of torch.optim')
@@ -92,10 +104,10 @@ def optimiser_faults(section: Mapping[str, Any]) -> list[Fault]:
         parameters = {key: value for key, value in section.items() if key != 'type'}
         try:
             optimisers()[name]([torch.nn.Parameter(torch.zeros(1))], **parameters)
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # constructors index and compare what they are given
             key = next((key for key in parameters if key.rstrip('s') in str(error)), None)  # "Invalid beta parameter"
             place, value = ((key,), parameters[key]) if key else ((), parameters)
-            faults.append((place, f'{shown(value)}, which {name} refuses: {error}'))
+            faults.append((place, f'{shown(value)}, which {name} refuses ({type(error).__name__}: {error})'))
     return faults
 
 

@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field, Tag, model_validator
 from sst.options.data import Datasets, FolderName
 from sst.options.faults import Fault, refuse, shown
 from sst.options.network import SSTNetwork
-from sst.options.registered import call_faults, network_scale, registered
+from sst.options.registered import call_faults, drivable_model, network_scale, registered
 from sst.options.section import STRICT, Section, by_type, only
 from sst.options.training import Train
 
@@ -102,8 +102,8 @@ class Options(Section):
     """A run. A file with the section `train` is for sst/train.py, one without it for sst/test.py."""
 
     name: FolderName = Field(description='name of the run and of its folder in experiments/ or results/')
-    model_type: Annotated[str, registered('MODEL')] = Field(
-        default='SSTModel', description='name of a model that is registered in BasicSR'
+    model_type: Annotated[str, drivable_model()] = Field(
+        default='SSTModel', description='SSTModel, its other name ESRModel, or a registered model built on it'
     )
     scale: int = Field(ge=1, description='enlargement')
     num_gpu: Annotated[Literal['auto', 0], only('auto', 0)] = Field(
@@ -135,6 +135,8 @@ class Options(Section):
 
     def _training_faults(self) -> list[Fault]:
         data = self.datasets.train
+        if self.train is not None and self.logger is None:
+            self.logger = Logger()
         if self.train is None:
             return [(('datasets', 'train'), 'given, allowed only with a section train')] if data else []
         if data is None:

@@ -6,3 +6,7 @@ class UserError(Exception):
 
     Entry points print it as `error: <line>` on stderr, without a stack trace, and exit with code 2.
     """
+
+
+class SharedError(UserError):
+    """A `UserError` that every process raises alike, so that one of them prints it for all."""

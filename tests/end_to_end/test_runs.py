@@ -15,8 +15,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from helpers import tiny_options
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from sst.archs import SST
 from sst.utils.imresize import imresize
 
 REPOSITORY = Path(__file__).parents[2]
@@ -286,3 +288,32 @@ def test_scripts_run_from_the_repository_without_installation():
             [sys.executable, script, '--help'], cwd=REPOSITORY, capture_output=True, text=True, check=True
         )
         assert '--auto_resume' in done.stdout
+
+
+CHECKED_BEFORE = [
+    (['network_g:backend=flash'], r'flash.*cannot serve.*CUDA.*These can: auto, sdpa, reference'),
+    (['train:optim_g:betas=[0.9]'], r'train\.optim_g'),
+    (['model_type=SRModel'], r'model_type.*SRModel.*SSTModel'),
+    (['path:pretrain_network_g=other.pth'], r'other\.pth.*dim is 16 in the file, 12 in network_g'),
+]
+
+
+@pytest.mark.parametrize(('overrides', 'words'), CHECKED_BEFORE, ids=[' '.join(o) for o, _ in CHECKED_BEFORE])
+def test_what_cannot_work_is_refused_before_an_older_run_is_touched(folder, overrides, words):
+    net = SST(**tiny_options(dim=16, num_blocks=1, window_sizes=[4, 8], bias={'type': 'RIB', 'ranks': 4}))
+    torch.save({'params': net.state_dict()}, folder / 'other.pth')
+    (folder / 'experiments' / 'tiny').mkdir(parents=True)
+    before = sorted(folder.rglob('*'))
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *overrides, code=2)
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert re.search(words, done.stderr)
+    assert sorted(folder.rglob('*')) == before
+
+
+def test_a_state_of_another_optimiser_is_one_line(folder):
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'train:total_iter=3')
+    done = run(
+        folder, 'sst-train', '-opt', 'tiny.yml', '--auto_resume', '--force_yml', 'train:optim_g:type=Adam', code=2
+    )
+    assert re.search(r"3\.state.*\['AdamW'\].*\['Adam'\]", done.stderr)
+    assert 'Traceback' not in done.stderr
