@@ -1,38 +1,15 @@
 """The loader that reads the stream: this process's batches, from any iteration to the last."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader
 
+from sst.data.careful import Careful, Named, collate, usable
 from sst.data.prefetch import background
 from sst.data.stream import StreamDataset, StreamSampler, check_batch
-from sst.utils.errors import UserError
-
-
-class _Unusable(NamedTuple):
-    """Takes a fault out of a worker: the loader would wrap it in the worker's stack trace."""
-
-    text: str
-
-
-class _Careful(Dataset):
-    """The dataset with each `UserError` handed over as `_Unusable`."""
-
-    def __init__(self, dataset: StreamDataset) -> None:
-        self.dataset = dataset
-
-    def __getitem__(self, place: tuple[int, int]) -> Any:
-        try:
-            return self.dataset[place]
-        except UserError as fault:
-            return _Unusable(str(fault))
-
-
-def _collate(samples: list[Any]) -> Any:
-    return next((sample for sample in samples if isinstance(sample, _Unusable)), None) or default_collate(samples)
 
 
 class TrainLoader:
@@ -62,9 +39,7 @@ class TrainLoader:
                 batch = next(batches)
             except StopIteration:
                 return
-            if isinstance(batch, _Unusable):
-                raise UserError(batch.text)
-            yield batch
+            yield usable(batch)
             taken += 1
 
 
@@ -93,22 +68,17 @@ def build_train_loader(
         context: `fork`, `spawn` or null for the system's default.
 
     Raises:
-        UserError: the batch does not divide, or `queue` without a worker.
+        UserError: the batch does not divide.
     """
     check_batch(total_batch, world, accumulate)
-    if queue and not num_workers:
-        raise UserError(
-            'datasets.train.prefetch_mode: cpu needs num_workers of at least 1 (0 given); add --force_yml '
-            'datasets:train:num_workers=1 or datasets:train:prefetch_mode=null'
-        )
     sampler = StreamSampler(len(dataset), total_batch, seed, rank, world, start_iter, total_iter)
     loader = DataLoader(
-        _Careful(StreamDataset(dataset, seed)),
+        Careful(StreamDataset(Named(dataset, 'training'), seed)),
         batch_size=total_batch // world,
         sampler=sampler,
         num_workers=num_workers,
         pin_memory=pin_memory and torch.cuda.is_available(),
-        collate_fn=_collate,
+        collate_fn=collate,
         worker_init_fn=_start_worker,
         multiprocessing_context=context,
         generator=torch.Generator(),

@@ -1,8 +1,9 @@
 """Datasets from options, with faults that a user can mend."""
 
+from copy import deepcopy
 from typing import Any
 
-import basicsr.data
+import basicsr.data  # noqa: F401 - registers BasicSR's datasets
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from sst.utils.errors import UserError
@@ -19,7 +20,8 @@ def build_dataset(options: dict[str, Any]) -> Any:
         there = ', '.join(sorted(DATASET_REGISTRY.keys()))
         raise UserError(f'dataset {name}: unknown type "{kind}"; there are: {there}')
     try:
-        dataset = basicsr.data.build_dataset(options)
+        # not by BasicSR's build_dataset: it opens the log before the run's folder is there
+        dataset = DATASET_REGISTRY.get(kind)(deepcopy(options))
     except UserError as fault:
         raise UserError('\n'.join(f'dataset {name}: {line}' for line in str(fault).splitlines())) from fault
     except (OSError, ValueError, AssertionError) as fault:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
@@ -80,16 +79,9 @@ class StreamDataset(Dataset):
         return len(self.dataset)
 
     def __getitem__(self, place: tuple[int, int]) -> Any:
-        """Raises `UserError` that names the picture where it cannot be read or is smaller than the crop."""
         position, index = place
         with seeded(self.seed, position):
-            try:
-                return self.dataset[index]
-            except (OSError, ValueError, cv2.error, AttributeError, TypeError) as fault:
-                # BasicSR passes on the None that OpenCV or LMDB return for what they cannot read.
-                if isinstance(fault, AttributeError | TypeError) and 'NoneType' not in str(fault):
-                    raise
-                raise UserError(_unusable(self.dataset, index, fault)) from fault
+            return self.dataset[index]
 
 
 @contextmanager
@@ -123,14 +115,3 @@ def check_batch(total_batch: int, world: int, accumulate: int = 1) -> None:
 
 def _mixed(seed: int, number: int, use: int) -> np.random.SeedSequence:
     return np.random.SeedSequence([seed % 2**64, number], spawn_key=(use,))
-
-
-def _unusable(dataset: Any, index: int, fault: Exception) -> str:
-    paths = getattr(dataset, 'paths', None)
-    place = paths[index] if paths is not None else index
-    if isinstance(place, dict):
-        place = place.get('gt_path') or place
-    reason = ' '.join(str(fault).split())
-    if 'NoneType' in reason:
-        reason = 'it, or its LQ partner, is no readable picture'
-    return f'training picture {place} cannot be used: {reason}; replace or remove it (its pair too)'

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from basicsr.data import build_dataloader
 
-from sst.data import build_dataset, build_train_loader
-from sst.driver import launch
+from sst.data import build_train_loader
+from sst.driver.prepare import Run
 from sst.driver.resume import warn_of_changed_stream
 
 
@@ -20,32 +19,31 @@ class NoEpochs:
 
 
 def create_loaders(
-    opt: dict[str, Any], logger: logging.Logger, on_request: Callable[[int], None]
+    run: Run, logger: logging.Logger, on_request: Callable[[int], None]
 ) -> tuple[Any, NoEpochs, list[Any], int, int]:
     """What BasicSR's `create_train_val_dataloader` gives: (train loader, sampler, val loaders, 0, last iteration).
 
     With 0 epochs BasicSR's loop reads the loader exactly once. Sets `opt['stream']`: what the order of samples
     depends on.
     """
+    opt = run.opt
     data, total_iter = opt['datasets']['train'], int(opt['train']['total_iter'])
-    train_set = launch.agree(lambda: build_dataset(data))
+    train_set = run.datasets[data['name']]
     opt['stream'] = {'seed': opt['manual_seed'], 'total_batch': data['batch_size'], 'pictures': len(train_set)}
     warn_of_changed_stream(opt, logger)
-    train_loader = launch.agree(
-        lambda: build_train_loader(
-            train_set,
-            total_batch=data['batch_size'],
-            seed=opt['manual_seed'],
-            start_iter=opt['start_iter'],
-            total_iter=total_iter,
-            rank=opt['rank'],
-            world=opt['world_size'],
-            accumulate=opt['train'].get('accumulate', 1),
-            num_workers=data['num_workers'],
-            pin_memory=data.get('pin_memory', False),
-            queue=2 if data.get('prefetch_mode') == 'cpu' else 0,
-            on_request=on_request,
-        )
+    train_loader = build_train_loader(
+        train_set,
+        total_batch=data['batch_size'],
+        seed=opt['manual_seed'],
+        start_iter=opt['start_iter'],
+        total_iter=total_iter,
+        rank=opt['rank'],
+        world=opt['world_size'],
+        accumulate=opt['train'].get('accumulate', 1),
+        num_workers=data['num_workers'],
+        pin_memory=data.get('pin_memory', False),
+        queue=2 if data.get('prefetch_mode') == 'cpu' else 0,
+        on_request=on_request,
     )
     logger.info(
         'Training: %s pictures of %s, batch %d (%d per process x %d), iterations %s to %s, %.1f passes over '
@@ -62,7 +60,7 @@ def create_loaders(
     val_loaders = []
     for key, options in opt['datasets'].items():
         if key != 'train':
-            val_set = launch.agree(partial(build_dataset, options))
+            val_set = run.datasets[options['name']]
             logger.info('Validation: %d pictures of %s', len(val_set), options['name'])
             val_loaders.append(build_dataloader(val_set, options, num_gpu=opt['num_gpu'], dist=opt['dist']))
     return train_loader, NoEpochs(), val_loaders, 0, total_iter

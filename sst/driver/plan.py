@@ -2,7 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,9 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from sst.data import build_dataset
 from sst.driver.prepare import Run
-from sst.driver.resume import newest_state
 
 OPTIMIZER_STATES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Lion': 1}
 
@@ -29,10 +26,10 @@ class Cost:
 
 
 def print_plan(run: Run) -> None:
-    """Build the datasets' lists and the network without weights, and print what the run would be.
+    """Build the network without weights and print what the run would be.
 
     Raises:
-        UserError: a dataset or the network cannot be built.
+        UserError: the network cannot be built.
     """
     opt = run.opt
     table = Table(title=f'{opt["name"]}: the plan (nothing is written)', show_header=False)
@@ -41,7 +38,8 @@ def print_plan(run: Run) -> None:
     table.add_row('root folder', str(run.root))
     table.add_row('files of the run', str(run.folder))
     for options in opt['datasets'].values():
-        table.add_row(f'{options["phase"]} set', f'{options["name"]}: {len(build_dataset(options)):,} pictures')
+        name = options['name']
+        table.add_row(f'{options["phase"]} set', f'{name}: {len(run.datasets[name]):,} pictures')
     for name in opt['missing_sets']:
         table.add_row('test set', f'{name}: missing')
     with torch.device('meta'):
@@ -49,8 +47,7 @@ def print_plan(run: Run) -> None:
     table.add_row('network', f'{opt["network_g"]["type"]}, {sum(p.numel() for p in net.parameters()):,} parameters')
     table.add_row('weights from', str(opt['path'].get('pretrain_network_g') or 'none: initialised'))
     if opt['is_train']:
-        state = newest_state(Path(opt['path']['training_states'])) if opt['auto_resume'] else None
-        table.add_row('goes on from', str(state or opt['path']['resume_state'] or 'nothing: a fresh run'))
+        table.add_row('goes on from', str(opt['path']['resume_state'] if run.state else 'nothing: a fresh run'))
         _add_training(table, run, net)
     Console().print(table)
 

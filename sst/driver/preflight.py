@@ -3,15 +3,19 @@
 import importlib.util
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from sst.archs import SST
 from sst.data.stream import check_batch
+from sst.data.survey import check_pictures as check_set
 from sst.interop.checkpoint import fitting_weights
-from sst.models.sst_model import AMP_DTYPES
+from sst.models.evaluation import smallest_side
+from sst.models.sst_model import AMP_DTYPES, loading
 from sst.utils.errors import UserError
 
 
@@ -95,42 +99,67 @@ def check_network(opt: dict[str, Any], device: torch.device) -> None:
     Raises:
         UserError: a backend that cannot serve here, or weights that cannot be read or do not fit.
     """
-    options, path = opt['network_g'], opt['path']
+    options = opt['network_g']
     if options['type'] != 'SST':
         return
     with torch.device('meta'):
         net = SST(**options)
     amp = (opt.get('train') or {}).get('amp')
     net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
-    if weights := path.get('pretrain_network_g'):
-        strict, key = path.get('strict_load_g', True), path.get('param_key_g')
-        fitting_weights(net, weights, key, strict=strict, transfer=opt['is_train'])
+    if weights := opt['path'].get('pretrain_network_g'):
+        fitting_weights(net, weights, **loading(opt))
+
+
+def check_pictures(opt: dict[str, Any], datasets: dict[str, Any], thorough: bool) -> None:
+    """Look at the pictures to validate or test on, and if `thorough` at the training pictures' heads.
+
+    A training reads the former whole: it would come upon a torn one hours later.
+
+    Raises:
+        UserError: pictures that cannot be read, that do not belong together or that are too small.
+    """
+    faults = []
+    smallest = smallest_side((opt.get('val') or {}).get('metrics') or {})
+    for options in opt['datasets'].values():
+        train, dataset = options['phase'] == 'train', datasets[options['name']]
+        if train and not thorough:
+            continue
+        label = f'looking at {options["name"]}'
+        bar = partial(tqdm, desc=label, total=len(dataset), unit='image', disable=None, leave=False)
+        try:
+            check_set(
+                dataset,
+                opt['scale'],
+                smallest=options['gt_size'] if train else smallest,
+                decode=not train and (thorough or opt['is_train']),
+                progress=bar,
+            )
+        except UserError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise UserError('\n'.join(faults))
 
 
 def missing_weights(path: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(option, file) of each weights or state file that is not there."""
     for key in _weight_keys(path):
-        if path[key] is not None and '://' not in path[key] and not Path(path[key]).is_file():
+        if path[key] is not None and not Path(path[key]).is_file():
             yield f'path.{key}', path[key]
 
 
 def missing_in(key: str, dataset: dict[str, Any], root: Path) -> Iterator[str]:
     """A line for each path of a dataset that is not there or holds nothing."""
-    advice = ' '.join(
-        (
-            dataset.get('prepare')
-            or f'put the data there, or name another place: --force_yml datasets:{key}:dataroot_gt=FOLDER'
-        ).split()
-    )
     lmdb = (dataset.get('io_backend') or {}).get('type') == 'lmdb'
     for option in sorted(name for name in dataset if name.startswith('dataroot')):
         if dataset[option] is not None:
             fault = lmdb_fault(Path(dataset[option])) if lmdb else folder_fault(Path(dataset[option]))
             if fault:
-                yield f'{_shown(dataset[option], root)} (datasets.{key}.{option}): {fault}; {advice}'
+                place = f'datasets.{key}.{option}'
+                yield f'{_shown(dataset[option], root)} ({place}): {fault}; {_data_advice(place, dataset, root)}'
     meta = dataset.get('meta_info_file')
     if meta is not None and not Path(meta).is_file():
-        yield f'{_shown(meta, root)} (datasets.{key}.meta_info_file): no such file; {advice}'
+        place = f'datasets.{key}.meta_info_file'
+        yield f'{_shown(meta, root)} ({place}): no such file; {_data_advice(place, dataset, root)}'
 
 
 def folder_fault(folder: Path) -> str | None:
@@ -157,11 +186,24 @@ def _weight_keys(path: dict[str, Any]) -> Iterator[str]:
 
 
 def _shown(path: str | Path, root: Path) -> str:
+    if '://' in str(path):
+        return str(path)
     path = Path(path)
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
+def _data_advice(place: str, dataset: dict[str, Any], root: Path) -> str:
+    """What makes data that is looked for in datasets/, as its option file says; elsewhere it is the user's own."""
+    path, prepare = Path(dataset[place.split('.')[-1]]), ' '.join((dataset.get('prepare') or '').split())
+    if prepare and path.is_relative_to(root / 'datasets'):
+        return prepare
+    other = f'put it there, or name another place: --force_yml {place.replace(".", ":")}=PATH'
+    return f'{other} (its usual one: {prepare})' if prepare else other
+
+
 def _weights_advice(key: str, path: str, root: Path) -> str:
+    if '://' in path:
+        return f'addresses are not followed; download the file and name it: --force_yml {key.replace(".", ":")}=FILE'
     place = Path(path)
     if place.is_relative_to(root / 'experiments'):
         name = place.relative_to(root / 'experiments').parts[0]

@@ -1,7 +1,8 @@
-"""From the command line to the complete options of a run, with every check that needs no network built."""
+"""From the command line to a run that is ready to start, with every check that needs no weights on a device."""
 
 import argparse
 import random
+from contextlib import ExitStack
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 import torch
 from basicsr.utils import set_random_seed
 
+from sst.data import build_dataset
 from sst.driver import launch, preflight
+from sst.driver.lock import locked
+from sst.driver.resume import load_resume_state
 from sst.options import load_options
 from sst.utils.errors import UserError
 
@@ -22,6 +26,8 @@ class Run:
     Attributes:
         opt: the options with what the driver adds; BasicSR's pipeline and the model read it.
         written: the options as they are saved with the run: what `-opt` takes to repeat it.
+        datasets: the datasets by name.
+        state: the training state to go on from, if any.
     """
 
     root: Path
@@ -30,6 +36,8 @@ class Run:
     written: dict[str, Any]
     place: launch.Place
     device: torch.device
+    datasets: dict[str, Any]
+    state: dict[str, Any] | None
 
     @property
     def first(self) -> bool:
@@ -42,11 +50,16 @@ class Run:
         return Path(self.opt['path']['experiments_root' if self.opt['is_train'] else 'results_root'])
 
 
-def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.Place) -> Run:
-    """Read and check the options, join the other processes, look for every file. Writes nothing.
+def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.Place, held: ExitStack) -> Run:
+    """Read and check the options, join the other processes, look at every file. Writes nothing but the run's lock.
+
+    Args:
+        held: keeps the lock.
 
     Raises:
-        UserError: faulty options, a batch that does not divide, missing data or weights.
+        UserError: faulty options, a batch that does not divide, missing or faulty data, weights or states, or a run of
+            this name that is going on.
+        AlreadyFinished: nothing is left to train.
     """
     opt = read_options(args, is_train)
     if args.dry_run:
@@ -62,9 +75,15 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     complete(opt, root, is_train, place, device)
     opt['auto_resume'] = args.auto_resume
     preflight.resolve_paths(opt, root)
+    state = load_resume_state(opt) if is_train else None
     launch.agree(lambda: preflight.check_files(opt, root))
     launch.agree(lambda: preflight.check_network(opt, device))
-    return Run(root, args, opt, written, place, device)
+    datasets = launch.agree(lambda: {options['name']: build_dataset(options) for options in opt['datasets'].values()})
+    run = Run(root, args, opt, written, place, device, datasets, state)
+    launch.agree(lambda: preflight.check_pictures(opt, datasets, thorough=args.dry_run) if run.first else None)
+    if not args.dry_run:
+        launch.agree(lambda: held.enter_context(locked(run.folder)) if run.first else None)
+    return run
 
 
 def read_options(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
@@ -101,8 +120,11 @@ def complete(opt: dict[str, Any], root: Path, is_train: bool, place: launch.Plac
         world_size=place.world,
         local_rank=place.local_rank,
         root_path=str(root),
+        start_iter=0,
         num_gpu=int(device.type == 'cuda'),
     )
+    if is_train:  # a short run logs its last iteration too
+        opt['logger']['print_freq'] = min(opt['logger']['print_freq'], int(opt['train']['total_iter']))
     for key, dataset in opt['datasets'].items():
         dataset['phase'] = key.split('_')[0]
         dataset['scale'] = opt['scale']

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -38,16 +40,37 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
         resume_state=path, pretrain_network_g=str(weights), param_key_g='params', resume_models=str(weights)
     )
     opt['start_iter'], opt['resumed_stream'] = state['iter'], state.get('stream')
-    if opt['rank'] == 0:  # BasicSR makes the folders of fresh runs only
-        for key in ('experiments_root', 'models', 'training_states', 'visualization'):
-            Path(opt['path'][key]).mkdir(parents=True, exist_ok=True)
     return state
+
+
+def open_folders(opt: dict[str, Any]) -> None:
+    """Make the folders of a resumed run and set aside what it had trained beyond the state it goes on from.
+
+    Later checkpoints would pass for those of the new course: `--auto_resume` takes the newest state.
+    """
+    root = Path(opt['path']['experiments_root'])
+    for key in ('experiments_root', 'models', 'training_states', 'visualization'):
+        Path(opt['path'][key]).mkdir(parents=True, exist_ok=True)
+    newer = [state for state in _states(Path(opt['path']['training_states'])) if int(state.stem) > opt['start_iter']]
+    if not newer:
+        return
+    aside = root / f'superseded_{time.strftime("%Y%m%d_%H%M%S")}'
+    weights = [Path(opt['path']['models'], f'net_g_{state.stem}.pth') for state in newer]
+    for file in [*newer, *weights, Path(opt['path']['models'], 'net_g_latest.pth'), _mark(opt)]:
+        if file.exists():
+            place = aside / file.relative_to(root)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file.rename(place)
+    print(f'Going on from iteration {opt["start_iter"]:,}: later checkpoints were moved to {aside}', file=sys.stderr)
 
 
 def newest_state(folder: Path) -> Path | None:
     """The `<iteration>.state` of the greatest iteration."""
-    states = [file for file in folder.glob('*.state') if file.stem.isdecimal()]
-    return max(states, key=lambda file: int(file.stem), default=None)
+    return max(_states(folder), key=lambda file: int(file.stem), default=None)
+
+
+def _states(folder: Path) -> list[Path]:
+    return [file for file in folder.glob('*.state') if file.stem.isdecimal()]
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -1,11 +1,11 @@
 """Training and testing: our preparations, then BasicSR's pipelines with the names replaced that need it."""
 
-import contextlib
 import logging
 import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ import torch.distributed as dist
 from basicsr.utils import make_exp_dirs
 
 from sst.basicsr_compat import replaced
-from sst.data import build_dataset
 from sst.data.prefetch import CUDAPrefetcher
 from sst.driver import launch, record, report
 from sst.driver.arguments import parse_arguments
@@ -25,7 +24,7 @@ from sst.driver.loaders import create_loaders
 from sst.driver.plan import print_plan
 from sst.driver.prepare import Run, prepare
 from sst.driver.progress import Progress, init_writers
-from sst.driver.resume import AlreadyFinished, load_resume_state, mark_finished
+from sst.driver.resume import AlreadyFinished, mark_finished, open_folders
 from sst.utils.errors import SharedError, UserError
 
 GOOD, FAULTY, INTERRUPTED = 0, 2, 130
@@ -49,11 +48,12 @@ def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Calla
         first = place.rank == 0
         if args.dry_run and not first:
             return GOOD
-        run = prepare(root.resolve(), args, is_train, place)
-        if args.dry_run:
-            print_plan(run)
-        else:
-            work(run)
+        with ExitStack() as held:
+            run = prepare(root.resolve(), args, is_train, place, held)
+            if args.dry_run:
+                print_plan(run)
+            else:
+                work(run)
     except AlreadyFinished as fact:
         _say(first, str(fact))
     except UserError as fault:
@@ -82,14 +82,14 @@ def _train(run: Run) -> None:
         with replaced(
             basicsr.train,
             parse_options=lambda *_, **__: (run.opt, run.args),
-            load_resume_state=load_resume_state,
+            load_resume_state=lambda _: _go_on(run),
             mkdir_and_rename=lambda path: None,
             copy_opt_file=lambda *_: None,
             make_exp_dirs=_make_folders,
             get_env_info=lambda: record.summary(run.device, run.place.world),
             dict2str=lambda _: _save_record(run),
             init_tb_loggers=init_writers,
-            create_train_val_dataloader=lambda opt, logger: create_loaders(opt, logger, progress.on_request),
+            create_train_val_dataloader=lambda _, logger: create_loaders(run, logger, progress.on_request),
             build_model=build_model,
             MessageLogger=progress.begin,
             CUDAPrefetcher=CUDAPrefetcher,
@@ -108,7 +108,7 @@ def _test(run: Run) -> None:
         parse_options=lambda *_, **__: (run.opt, run.args),
         get_env_info=lambda: record.summary(run.device, run.place.world),
         dict2str=lambda _: _save_record(run),
-        build_dataset=lambda options: launch.agree(lambda: build_dataset(options)),
+        build_dataset=lambda options: run.datasets[options['name']],
         build_model=_build_model,
     ):
         basicsr.test.test_pipeline(str(run.root))
@@ -120,9 +120,23 @@ def _build_model(opt: dict[str, Any]) -> Any:
     return launch.agree(lambda: basicsr.models.build_model(opt))
 
 
+def _go_on(run: Run) -> dict[str, Any] | None:
+    """The state to go on from; with one BasicSR leaves the folders to us."""
+    if run.state is not None:
+        launch.agree(lambda: _writing(lambda: open_folders(run.opt)) if run.first else None)
+    return run.state
+
+
 def _make_folders(opt: dict[str, Any]) -> None:
-    with contextlib.redirect_stdout(sys.stderr):  # stdout is for results; BasicSR says there what it renames
-        make_exp_dirs(opt)
+    with redirect_stdout(sys.stderr):  # stdout is for results; BasicSR says there what it renames
+        launch.agree(lambda: _writing(lambda: make_exp_dirs(opt)))
+
+
+def _writing(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except OSError as fault:
+        raise UserError(f'cannot write {fault.filename}: {fault.strerror}; make room or correct the rights') from fault
 
 
 def _save_record(run: Run) -> str:

@@ -102,13 +102,14 @@ class Weights:
     network_g: dict | None
 
 
-def read_weights(path: str, param_key: str | None = None) -> Weights:
+def read_weights(path: str, param_key: str | None = None, *, average: bool = True) -> Weights:
     """The weights in a file, under our names.
 
     Args:
         path (str): a `.pth` file: ours, BasicSR's or a released one.
         param_key (str | None): which weights to take. None: `params_ema` where it exists, else `params`, else the file
             itself as a plain state dict.
+        average (bool): whether None may mean `params_ema`.
 
     Raises:
         UserError: for a file that is missing, broken or not weights, or lacks `param_key`.
@@ -118,7 +119,8 @@ def read_weights(path: str, param_key: str | None = None) -> Weights:
         raise UserError(
             f'{path}: holds no weights but a {type(content).__name__}; expected a dict with params or params_ema'
         )
-    by_key = {key: _tensors(content[key]) for key in ('params_ema', 'params') if key in content}
+    keys = ('params_ema', 'params') if average else ('params',)
+    by_key = {key: _tensors(content[key]) for key in keys if key in content}
     if param_key is not None:
         if not _tensors(content.get(param_key)):
             held = ', '.join(map(str, content))[:200]
@@ -127,6 +129,8 @@ def read_weights(path: str, param_key: str | None = None) -> Weights:
     else:
         param_key = next((key for key, tensors in by_key.items() if tensors), None)
         state = by_key[param_key] if param_key else _tensors(content)
+    if not state and not average and 'params_ema' in content:
+        raise UserError(f'{path}: holds averaged weights alone, which val.use_ema: false leaves out; take true')
     if not state:
         raise UserError(f'{path}: holds no weights; expected names with tensors, or params / params_ema with such')
     if is_released(state):
@@ -156,22 +160,34 @@ def released_structure(state: Mapping[str, Tensor]) -> dict:
 
 
 def load_weights(
-    net: nn.Module, path: str, param_key: str | None = None, *, strict: bool = True, transfer: bool = False
+    net: nn.Module,
+    path: str,
+    param_key: str | None = None,
+    *,
+    average: bool = True,
+    strict: bool = True,
+    transfer: bool = False,
 ) -> str:
     """Load a weights file into a network; arguments and errors as for `fitting_weights`. Returns a text for the log."""
-    state, report = fitting_weights(net, path, param_key, strict=strict, transfer=transfer)
+    state, report = fitting_weights(net, path, param_key, average=average, strict=strict, transfer=transfer)
     net.load_state_dict(state, strict=False)
     return report
 
 
 def fitting_weights(
-    net: nn.Module, path: str, param_key: str | None = None, *, strict: bool = True, transfer: bool = False
+    net: nn.Module,
+    path: str,
+    param_key: str | None = None,
+    *,
+    average: bool = True,
+    strict: bool = True,
+    transfer: bool = False,
 ) -> tuple[dict[str, Tensor], str]:
     """The weights of a file that a network is to load. The network may be on `meta`: its shapes are enough.
 
     Args:
         net (nn.Module): the bare network.
-        path (str), param_key (str | None): as for `read_weights`.
+        path (str), param_key (str | None), average (bool): as for `read_weights`.
         strict (bool): every weight must fit; else those that fit are taken.
         transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
 
@@ -181,7 +197,7 @@ def fitting_weights(
     Raises:
         UserError: where the weights do not fit: which facts differ, and what the file holds.
     """
-    weights = read_weights(path, param_key)
+    weights = read_weights(path, param_key, average=average)
     state, own = weights.state, net.state_dict()
     report = f'Loaded {path} ({weights.key})'
     trained = (weights.network_g or {}).get('window_sizes')

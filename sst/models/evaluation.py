@@ -16,7 +16,11 @@ from basicsr.utils import tensor2img
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
+from sst.data.careful import Careful, Named, collate, usable
+from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
+
+SSIM_WINDOW = 11  # pixels a side
 
 
 @dataclass(frozen=True)
@@ -62,21 +66,25 @@ def evaluate(
 
     Returns:
         list[Row]: a row per picture of the whole set, in its order, on all processes.
+
+    Raises:
+        UserError: a picture that cannot be read or measured.
     """
     share = range(rank, len(dataset), world)  # type: ignore[arg-type]  # BasicSR's datasets have a length
-    loader = DataLoader(Subset(dataset, share), batch_size=1, num_workers=min(num_workers, len(share)))
+    loader = DataLoader(
+        Careful(Subset(Named(dataset, 'evaluation'), share)),
+        batch_size=1,
+        num_workers=min(num_workers, len(share)),
+        collate_fn=collate,
+    )
     rows = []
     for index, batch in zip(
         share, tqdm(loader, desc=progress, unit='image', disable=None if progress else True, leave=False), strict=True
     ):
-        sr = tensor2img([predict(batch).detach().cpu()])
+        sr = tensor2img([predict(usable(batch)).detach().cpu()])
         hr = tensor2img([batch['gt']]) if 'gt' in batch else None
         name = osp.splitext(osp.basename(batch['lq_path'][0]))[0]
-        values = {}
-        if hr is not None:
-            values = {
-                key: float(calculate_metric({'img': sr, 'img2': hr}, options)) for key, options in metrics.items()
-            }
+        values = {} if hr is None else _measure(sr, hr, metrics, batch['lq_path'][0])
         rows.append(Row(index, name, values))
         if on_picture:
             on_picture(Picture(index, name, sr, hr, batch['lq']))
@@ -85,6 +93,27 @@ def evaluate(
         dist.all_gather_object(shares, rows)
         rows = [row for part in shares for row in part]
     return sorted(rows, key=lambda row: row.index)
+
+
+def smallest_side(metrics: Mapping[str, dict]) -> int:
+    """Pixels that each side of an HR picture must have for BasicSR's metrics to be defined."""
+    return max(
+        (2 * m.get('crop_border', 0) + (SSIM_WINDOW if 'ssim' in m['type'] else 1) for m in metrics.values()), default=1
+    )
+
+
+def _measure(sr: np.ndarray, hr: np.ndarray, metrics: Mapping[str, dict], path: str) -> dict[str, float]:
+    if sr.shape != hr.shape:
+        raise UserError(
+            f'{path}: its SR picture has {sr.shape[1]}x{sr.shape[0]} pixels, its HR picture '
+            f'{hr.shape[1]}x{hr.shape[0]}: LR and HR are no pair of this scale; make the LR pictures anew'
+        )
+    if min(hr.shape[:2]) < smallest_side(metrics):
+        raise UserError(
+            f'{path}: its HR picture has {hr.shape[1]}x{hr.shape[0]} pixels, the metrics need '
+            f'{smallest_side(metrics)} a side; remove the pair'
+        )
+    return {key: float(calculate_metric({'img': sr, 'img2': hr}, options)) for key, options in metrics.items()}
 
 
 def average(rows: list[Row]) -> dict[str, float]:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
 from os import path as osp
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,9 @@ from sst.utils.files import atomic_save
 
 logger = logging.getLogger('basicsr')
 AMP_DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
+DIVERGED = (
+    'lower train.optim_g.lr or set train.grad_clip (such as 0.5), and go on from the last checkpoint with --auto_resume'
+)
 SAMPLE_PICTURES = 4  # shown in TensorBoard, per set
 SAMPLE_SIZE = 512  # pixels of their HR side at most
 
@@ -48,9 +52,9 @@ class SSTModel(BaseModel):
         )
         paths = opt['path']
         if weights := paths.get('pretrain_network_g'):
-            strict, key = paths.get('strict_load_g', True), paths.get('param_key_g')
-            report = load_weights(net, weights, key, strict=strict, transfer=self.is_train)
-            logger.info(report)
+            logger.info(load_weights(net, weights, **loading(opt)))
+        elif not self.is_train and any(True for _ in net.parameters()):
+            logger.warning('The network has random weights: path.pretrain_network_g names none.')
         self.net_g = net
         self.net_g_ema: nn.Module | None = None
         self.results: dict[str, list[Row]] = {}
@@ -166,10 +170,7 @@ class SSTModel(BaseModel):
             values /= self.opt['world_size']
         log = dict(zip(self.log, values.tolist(), strict=True))
         if not values.isfinite().all():
-            raise SharedError(
-                f'the loss is not finite any more: {log}. Lower train.optim_g.lr, set train.grad_clip (such as 0.5) or '
-                'train.amp: bf16, and go on from the last checkpoint with --auto_resume'
-            )
+            raise SharedError(f'the loss is not finite any more: {log}; {DIVERGED}')
         return log
 
     # ---- validation and test
@@ -272,10 +273,15 @@ class SSTModel(BaseModel):
         content = {'params': _on_cpu(net), 'network_g': self.opt['network_g']}
         if self.net_g_ema is not None:
             content['params_ema'] = _on_cpu(self.net_g_ema)
-        label = 'latest' if iteration == -1 else iteration
-        atomic_save(content, osp.join(self.opt['path']['models'], f'net_g_{label}.pth'))
-        if iteration != -1:  # the state last: where it exists its weights do too
-            state = {
+        if not all(value.isfinite().all() for value in content['params'].values()):
+            raise UserError(f'the weights are not finite any more, so they were not saved; {DIVERGED}')
+        if iteration == -1:
+            atomic_save(content, osp.join(self.opt['path']['models'], 'net_g_latest.pth'))
+            iteration = int(self.opt['train']['total_iter'])  # the end has a state too, from which a run is made longer
+        state_path = osp.join(self.opt['path']['training_states'], f'{iteration}.state')
+        if not osp.exists(state_path):
+            atomic_save(content, osp.join(self.opt['path']['models'], f'net_g_{iteration}.pth'))
+            state = {  # the state last: where it exists its weights do too
                 'epoch': 0,  # the stream has no epochs; BasicSR's loop wants the key
                 'iter': iteration,
                 'optimizer_types': [type(optimizer).__name__ for optimizer in self.optimizers],
@@ -284,7 +290,7 @@ class SSTModel(BaseModel):
                 'best_metric_results': self.best_metric_results,
                 'stream': self.opt.get('stream'),
             }
-            atomic_save(state, osp.join(self.opt['path']['training_states'], f'{iteration}.state'))
+            atomic_save(state, state_path)
 
     def resume_training(self, resume_state: dict) -> None:
         """Take over optimiser, loss scale and best figures; weights come by `path`, data by the iteration.
@@ -312,6 +318,16 @@ class SSTModel(BaseModel):
 @MODEL_REGISTRY.register()
 class ESRModel(SSTModel):
     """The name that released option files use for `SSTModel`."""
+
+
+def loading(opt: dict) -> dict[str, Any]:
+    """How `path.pretrain_network_g` is read: the keywords of `fitting_weights`."""
+    return {
+        'param_key': opt['path'].get('param_key_g'),
+        'average': opt['is_train'] or (opt.get('val') or {}).get('use_ema', True),
+        'strict': opt['path'].get('strict_load_g', True),
+        'transfer': opt['is_train'],
+    }
 
 
 @contextmanager

@@ -78,6 +78,12 @@ class Loading(Section):
     prefetch_mode: Literal['cpu', 'cuda'] | None = Field(default=None, description='load ahead: cpu, cuda or null')
     pin_memory: bool = Field(default=True, description='load into memory that a GPU reads directly')
 
+    @model_validator(mode='after')
+    def _loaded_ahead(self) -> Self:
+        if self.prefetch_mode == 'cpu' and not self.num_workers:  # samples seed the random numbers of their process
+            refuse([(('num_workers',), '0, allowed with prefetch_mode cpu is at least 1')])
+        return self
+
 
 class PairedTraining(Loading, Paired):
     """Pairs of HR and LR pictures to train with."""

@@ -193,8 +193,3 @@ def test_a_batch_that_does_not_divide_is_refused(total, world, accumulate, says)
 def test_no_picture_is_refused():
     with pytest.raises(UserError, match='at least one picture'):
         StreamSampler(0, 4, 0)
-
-
-def test_a_thread_needs_a_worker():
-    with pytest.raises(UserError, match='num_workers of at least 1'):
-        loaded(0, queue=1)

@@ -67,20 +67,27 @@ def test_all_faults_at_once(tmp_path):
     (tmp_path / 'half.lmdb' / 'data.mdb').touch()
     opt = options(
         tmp_path,
-        train=dataset('DF2K', 'nowhere', 'empty', meta_info_file='names.txt'),
+        train=dataset('DF2K', 'datasets/nowhere', 'empty', meta_info_file='datasets/names.txt'),
         val_2=dataset('Base', 'half.lmdb', 'plain', 'lmdb'),
         val_3=dataset('File', 'good/HR/a.png', 'good/LR'),
     )
     opt['path'].update(pretrain_network_g='weights.pth', resume_state='8.state')
-    df2k, base = ('python scripts/prepare_data.py DF2K', 'python scripts/prepare_data.py Base')
+    df2k = 'python scripts/prepare_data.py DF2K'
+
+    def elsewhere(key, name):
+        place = f'put it there, or name another place: --force_yml datasets:{key}=PATH'
+        return f'{place} (its usual one: python scripts/prepare_data.py {name})'
+
     assert faults(opt, tmp_path) == [
-        f'missing: nowhere (datasets.train.dataroot_gt): no such folder; {df2k}',
-        f'missing: empty (datasets.train.dataroot_lq): the folder is empty; {df2k}',
-        f'missing: names.txt (datasets.train.meta_info_file): no such file; {df2k}',
-        f'missing: half.lmdb (datasets.val_2.dataroot_gt): meta_info.txt missing in it; {base}',
-        f'missing: plain (datasets.val_2.dataroot_lq): with io_backend.type lmdb the name must end in .lmdb; {base}',
+        f'missing: datasets/nowhere (datasets.train.dataroot_gt): no such folder; {df2k}',
+        'missing: empty (datasets.train.dataroot_lq): the folder is empty; ' + elsewhere('train:dataroot_lq', 'DF2K'),
+        f'missing: datasets/names.txt (datasets.train.meta_info_file): no such file; {df2k}',
+        'missing: half.lmdb (datasets.val_2.dataroot_gt): meta_info.txt missing in it; '
+        + elsewhere('val_2:dataroot_gt', 'Base'),
+        'missing: plain (datasets.val_2.dataroot_lq): with io_backend.type lmdb the name must end in .lmdb; '
+        + elsewhere('val_2:dataroot_lq', 'Base'),
         'missing: good/HR/a.png (datasets.val_3.dataroot_gt): a file, not a folder; '
-        'python scripts/prepare_data.py File',
+        + elsewhere('val_3:dataroot_gt', 'File'),
         'missing: weights.pth (path.pretrain_network_g): no such file; name another file: '
         '--force_yml path:pretrain_network_g=FILE',
         'missing: 8.state (path.resume_state): no such file; name another file: --force_yml path:resume_state=FILE',

@@ -10,6 +10,7 @@ from sst.driver.resume import (
     load_resume_state,
     mark_finished,
     newest_state,
+    open_folders,
     warn_of_changed_stream,
 )
 from sst.utils.errors import UserError
@@ -56,13 +57,34 @@ def test_auto_resume_sets_the_weights(opt, tmp_path):
     assert state['iter'] == opt['start_iter'] == 100
     assert opt['path']['pretrain_network_g'] == opt['path']['resume_models'] == weights
     assert opt['path']['param_key_g'] == 'params'
-    assert (tmp_path / 'visualization').is_dir()
 
 
 def test_named_state(opt, tmp_path):
     opt.update(auto_resume=False)
     opt['path']['resume_state'] = str(tmp_path / 'training_states/8.state')
     assert load_resume_state(opt)['iter'] == 8
+
+
+def test_going_back_sets_later_checkpoints_aside(opt, tmp_path, capsys):
+    mark_finished(opt)
+    opt.update(auto_resume=False)
+    opt['path']['resume_state'] = str(tmp_path / 'training_states/8.state')
+    load_resume_state(opt)
+    open_folders(opt)
+    assert (tmp_path / 'visualization').is_dir()
+    (aside,) = tmp_path.glob('superseded_*')
+    moved = {str(file.relative_to(aside)) for file in aside.rglob('*') if file.is_file()}
+    states = {f'training_states/{iteration}.state' for iteration in (16, 100)}
+    assert moved == states | {'finished.json', 'models/net_g_16.pth', 'models/net_g_100.pth'}
+    assert str(aside) in capsys.readouterr().err
+    opt.update(auto_resume=True)
+    assert load_resume_state(opt)['iter'] == 8
+
+
+def test_going_on_sets_nothing_aside(opt, tmp_path):
+    load_resume_state(opt)
+    open_folders(opt)
+    assert not list(tmp_path.glob('superseded_*'))
 
 
 def test_fresh_run(opt, tmp_path):

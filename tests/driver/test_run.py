@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from copy import deepcopy
@@ -18,6 +19,7 @@ from torch import nn
 
 from sst.driver import prepare, run
 from sst.driver.resume import newest_state
+from sst.options.schema import Logger
 from sst.utils.files import atomic_save, load_torch
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -205,6 +207,19 @@ def test_killed_and_resumed_is_the_same_run(start, root, capsys):
     assert 'resumed is finished' in capsys.readouterr().err
 
 
+def test_a_short_run_logs_its_last_iteration(start, root):
+    opt = training()
+    opt['train']['total_iter'], opt['logger']['print_freq'] = 1, 100
+    assert start(opt) == 0
+    (log,) = (root / 'experiments/run').glob('*.log')
+    assert 'iter:       1/1' in log.read_text()
+
+
+def test_no_logger_section(start, root):
+    assert start(training() | {'logger': Logger().model_dump()}) == 0
+    assert (root / 'experiments/run/tb_logger').is_dir()
+
+
 @pytest.mark.parametrize(
     'data', [{'num_workers': 2}, {'num_workers': 1, 'prefetch_mode': 'cpu'}], ids=['workers', 'thread']
 )
@@ -228,8 +243,11 @@ def test_debug(start, root):
             'missing: nowhere (datasets.train.dataroot_gt)',
         ),
         (lambda opt: opt['path'].update(pretrain_network_g='none.pth'), 'missing: none.pth (path.pretrain_network_g)'),
+        (lambda opt: opt['path'].update(pretrain_network_g='hf://a/b'), 'missing: hf://a/b (path.pretrain_network_g)'),
+        (lambda opt: opt['datasets']['val'].update(filename_tmpl='{}x2'), 'dataset Val: 2 of 2 pictures in'),
+        (lambda opt: opt['datasets']['val'].update(dataroot_lq='datasets/Val/HR'), 'dataset Val: '),
     ],
-    ids=['batch', 'data', 'weights'],
+    ids=['batch', 'data', 'weights', 'address', 'no partner', 'wrong scale'],
 )
 def test_faults_come_before_any_folder(start, root, capsys, change, says):
     opt = training()
@@ -246,6 +264,62 @@ def test_a_small_picture_is_one_line(start, capsys):
     line = capsys.readouterr().err.splitlines()[-1]
     assert line.startswith('error: training picture ')
     assert 'smaller than patch size' in line
+
+
+@pytest.mark.parametrize('kind', ['train', 'test'])
+def test_a_torn_picture_is_found_before_an_older_run_is_touched(start, root, capsys, kind):
+    options, folder = (training(), 'experiments') if kind == 'train' else (evaluation(), 'results')
+    (root / folder / 'run').mkdir(parents=True)
+    picture = root / 'datasets/Val/LR/1.png'
+    content = picture.read_bytes()
+    picture.write_bytes(content[:100] if kind == 'train' else b'')
+    assert start(options) == 2
+    assert f'error: dataset Val: {picture} is no readable picture' in capsys.readouterr().err
+    assert [path.name for path in (root / folder).iterdir()] == ['run']
+
+
+HOLDER = """\
+import pathlib, sys
+from sst.driver.lock import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print('held', flush=True)
+    input()
+"""
+
+
+def test_a_run_is_refused_while_another_of_its_name_goes_on(start, root, capsys):
+    with subprocess.Popen(
+        [sys.executable, '-c', HOLDER, str(root / 'experiments/run')], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.read(1)
+        assert start(training()) == 2
+        assert start(training('second')) == 0
+        other.kill()
+    error = capsys.readouterr().err
+    assert re.search(rf'error: .*run is in use by process {other.pid} on .*name=NAME', error)
+    assert start(training()) == 0  # the lock went with its process
+    assert not list((root / 'experiments').glob('.*'))
+
+
+@pytest.mark.parametrize('kind', ['train', 'test'])
+def test_a_file_in_the_folders_place_is_one_line(start, root, capsys, kind):
+    options, folder = (training(), 'experiments') if kind == 'train' else (evaluation(), 'results')
+    (root / folder).touch()
+    assert start(options) == 2
+    assert f'error: cannot write {root / folder}' in capsys.readouterr().err
+
+
+def test_dry_run_reads_pictures_and_states(start, root, capsys):
+    assert start(training()) == 0
+    (root / 'datasets/Train/HR/1.png').write_bytes(b'GIF')
+    assert start(training(), '--dry-run') == 2
+    assert 'dataset Train: ' in capsys.readouterr().err
+    state = root / 'experiments/run/training_states/9.state'
+    state.write_bytes(state.read_bytes()[:100])
+    opt = training()
+    opt['path']['resume_state'] = str(state)
+    assert start(opt, '--dry-run') == 2
+    assert '9.state' in capsys.readouterr().err
 
 
 def test_dry_run_writes_nothing(start, root, capsys):

@@ -7,6 +7,7 @@ import torch
 from basicsr.metrics import calculate_psnr
 
 from sst.models.evaluation import Row, average, evaluate, write_results
+from sst.utils.errors import UserError
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True, 'better': 'higher'}
 
@@ -58,6 +59,43 @@ def test_a_set_without_hr_has_no_figures():
     rows = evaluate(Pictures(1, with_gt=False), predict, {'psnr': PSNR}, num_workers=0)
     assert rows == [Row(0, 'p0', {})]
     assert average(rows) == {}
+
+
+class Faulty(Pictures):
+    def __init__(self, fault):
+        super().__init__(3)
+        self.paths = [{'gt_path': f'HR/p{index}.png'} for index in range(3)]
+        self.fault = fault
+
+    def __getitem__(self, index):
+        item = super().__getitem__(index)
+        return self.fault(item) if index == 1 else item
+
+
+def unreadable(item):
+    raise AttributeError("'NoneType' object has no attribute 'astype'")
+
+
+def larger(item):
+    return item | {'gt': torch.rand(3, 14, 14)}
+
+
+def tiny(item):
+    return item | {'gt': torch.rand(3, 4, 4), 'lq': torch.rand(3, 2, 2)}
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+@pytest.mark.parametrize(
+    ('fault', 'says'),
+    [
+        (unreadable, r'evaluation picture HR/p1\.png cannot be used'),
+        (larger, 'p1.*SR picture has 14x12 pixels, its HR picture 14x14'),
+        (tiny, 'p1.*4x4 pixels, the metrics need 5'),
+    ],
+)
+def test_a_picture_that_cannot_be_measured_is_one_line(fault, says, workers):
+    with pytest.raises(UserError, match=f'^[^\n]*{says}[^\n]*$'):
+        evaluate(Faulty(fault), predict, {'psnr': PSNR}, num_workers=workers)
 
 
 def test_files(tmp_path):

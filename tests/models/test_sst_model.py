@@ -50,6 +50,7 @@ def make_opt(folder: Path, *sets, **train) -> dict:
         'path': {name: str(folder / name) for name in ('models', 'training_states', 'visualization')}
         | {'results_root': str(folder)},
         'train': {
+            'total_iter': 4,
             'ema_decay': 0.9,
             'optim_g': {'type': 'AdamW', 'lr': 1e-3, 'betas': [0.9, 0.9]},
             'scheduler': {'type': 'MultiStepLR', 'milestones': [100]},
@@ -219,6 +220,22 @@ def test_checkpoints_hold_both_weights_and_the_network(tmp_path):
     assert content['network_g']['window_sizes'] == [4, 6]
 
 
+def test_the_end_of_a_run_has_a_state_to_go_on_from(tmp_path):
+    model = SSTModel(make_opt(tmp_path))
+    model.save(0, 2)
+    model.save(-1, -1)
+    assert saved(tmp_path) == ['2.state', '4.state', 'net_g_2.pth', 'net_g_4.pth', 'net_g_latest.pth']
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
+    model = SSTModel(make_opt(tmp_path))
+    with torch.no_grad():
+        model.net_g.stem.weight.fill_(float('nan'))
+    with pytest.raises(UserError, match='not finite'):
+        model.save(0, 1)
+    assert saved(tmp_path) == []
+
+
 # ---- validation
 
 
@@ -244,7 +261,7 @@ def test_the_last_iteration_is_not_validated_twice(tmp_path):
     model.save(-1, -1)
     pictures.pairs = None  # would fail if it were read again
     model.validation(Loader(pictures), 2, None)
-    assert saved(tmp_path) == ['net_g_latest.pth']
+    assert 'net_g_latest.pth' in saved(tmp_path)
 
 
 def test_pictures_are_saved_and_shown(tmp_path):
