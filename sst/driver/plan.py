@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from basicsr.archs import build_network
 from rich.console import Console
 from rich.table import Table
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from sst.driver.preflight import without_weights
 from sst.driver.prepare import Run
 
 OPTIMIZER_STATES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Lion': 1}
@@ -26,11 +26,7 @@ class Cost:
 
 
 def print_plan(run: Run) -> None:
-    """Build the network without weights and print what the run would be.
-
-    Raises:
-        UserError: the network cannot be built.
-    """
+    """Print what the run would be."""
     opt = run.opt
     table = Table(title=f'{opt["name"]}: the plan (nothing is written)', show_header=False)
     table.add_row('kind', 'training' if opt['is_train'] else 'test')
@@ -42,8 +38,7 @@ def print_plan(run: Run) -> None:
         table.add_row(f'{options["phase"]} set', f'{name}: {len(run.datasets[name]):,} pictures')
     for name in opt['missing_sets']:
         table.add_row('test set', f'{name}: missing')
-    with torch.device('meta'):
-        net = build_network(opt['network_g'])
+    net = without_weights(opt['network_g'])
     table.add_row('network', f'{opt["network_g"]["type"]}, {sum(p.numel() for p in net.parameters()):,} parameters')
     table.add_row('weights from', str(opt['path'].get('pretrain_network_g') or 'none: initialised'))
     if opt['is_train']:

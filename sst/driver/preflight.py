@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from basicsr.utils.registry import ARCH_REGISTRY
 from tqdm import tqdm
 
 from sst.archs import SST
@@ -73,7 +74,8 @@ def check_files(opt: dict[str, Any], root: Path) -> None:
         UserError: one line for each missing path, with what to do.
     """
     faults = [
-        f'{_shown(path, root)} ({key}): no such file; {_weights_advice(key, path, root)}'
+        f'{_shown(path, root)} ({key}): {"a folder" if Path(path).is_dir() else "no such file"}; '
+        f'{_weights_advice(key, path, root)}'
         for key, path in missing_weights(opt['path'])
     ]
     by_set = {key: list(missing_in(key, dataset, root)) for key, dataset in opt['datasets'].items()}
@@ -94,20 +96,40 @@ def check_files(opt: dict[str, Any], root: Path) -> None:
 
 
 def check_network(opt: dict[str, Any], device: torch.device) -> None:
-    """Build an SST without memory; hold its backend against the device and its weights file against its shapes.
+    """Build the network without weights; hold SST's backend against the device, the weights file against the shapes.
 
     Raises:
-        UserError: a backend that cannot serve here, or weights that cannot be read or do not fit.
+        UserError: options that the network refuses, a backend that cannot serve here, or weights that cannot be read or
+            do not fit.
     """
-    options = opt['network_g']
-    if options['type'] != 'SST':
-        return
-    with torch.device('meta'):
-        net = SST(**options)
-    amp = (opt.get('train') or {}).get('amp')
-    net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
+    net = without_weights(opt['network_g'])
+    if isinstance(net, SST):
+        amp = (opt.get('train') or {}).get('amp')
+        net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
     if weights := opt['path'].get('pretrain_network_g'):
         fitting_weights(net, weights, **loading(opt))
+
+
+def without_weights(options: dict[str, Any]) -> torch.nn.Module:
+    """The network of `network_g` on `meta`, or on the CPU if it cannot be built there; random numbers stay as they are.
+
+    Raises:
+        UserError: the network refuses the options.
+    """
+    arguments = dict(options)
+    kind = arguments.pop('type')
+    with torch.random.fork_rng(devices=[]):
+        try:
+            with torch.device('meta'):
+                return ARCH_REGISTRY.get(kind)(**arguments)
+        except UserError:
+            raise
+        except Exception:  # some compute numbers as they are built, as SwinIR its drop rates
+            try:
+                return ARCH_REGISTRY.get(kind)(**arguments)
+            except Exception as fault:
+                reason = ' '.join(str(fault).split()) or type(fault).__name__
+                raise UserError(f'network_g: {kind} cannot be built from these options: {reason}') from fault
 
 
 def check_pictures(opt: dict[str, Any], datasets: dict[str, Any], thorough: bool) -> None:

@@ -188,6 +188,35 @@ def test_two_processes_train_as_one_does(folder):
     assert one.stdout == two.stdout
 
 
+def test_a_fault_in_one_process_is_told(folder):
+    (folder / 'data' / 'HR' / 'p3.png').write_bytes(b'torn')
+    (folder / 'data' / 'val').mkdir()
+    for name in ('HR', 'LR'):
+        (folder / 'data' / 'val' / name).mkdir()
+        for picture in (folder / 'data' / name).glob('p0*'):
+            picture.rename(folder / 'data' / 'val' / name / picture.name)
+    roots = [f'datasets:val_1:dataroot_{key}=data/val/{name}' for key, name in (('gt', 'HR'), ('lq', 'LR'))]
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *roots, processes=2, code=1)
+    assert re.search(r'^error: training picture .*p3\.png cannot be used', done.stderr, re.MULTILINE)
+
+
+def test_a_finished_run_can_be_made_longer(folder):
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'name=whole', 'train:scheduler:periods=[9]')
+    short = ['train:scheduler:periods=[9]', 'logger:save_checkpoint_freq=100', 'train:total_iter=4']
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *short)
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--auto_resume', '--force_yml', 'train:scheduler:periods=[9]')
+    assert_equal_to_the_bit(weights(folder, 'whole'), weights(folder))
+
+
+def test_weights_themselves_are_tested_when_asked(folder):
+    run(folder, 'sst-train', '-opt', 'tiny.yml')
+    figures = []
+    for option in ('val:use_ema=true', 'val:use_ema=false', 'path:param_key_g=params'):
+        run(folder, 'sst-test', '-opt', 'tiny_test.yml', '--force_yml', option)
+        figures.append(json.loads((folder / 'results' / 'tiny_test' / 'metrics.json').read_text())['here'])
+    assert figures[0] != figures[1] == figures[2]
+
+
 def test_a_finished_run_has_nothing_left_to_do(folder):
     run(folder, 'sst-train', '-opt', 'tiny.yml')
     before = weights(folder)

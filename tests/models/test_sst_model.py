@@ -236,6 +236,13 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert saved(tmp_path) == []
 
 
+@pytest.mark.parametrize('optimizers', [[], [{}], [{'state': {}, 'param_groups': []}], 'text', [None]], ids=str)
+def test_a_state_without_this_optimiser_is_one_line(tmp_path, optimizers):
+    model = SSTModel(make_opt(tmp_path))
+    with pytest.raises(UserError, match='^[^\n]*does not fit train.optim_g[^\n]*$'):
+        model.resume_training({'iter': 1, 'optimizers': optimizers})
+
+
 # ---- validation
 
 
@@ -252,6 +259,13 @@ def test_validation_leaves_training_as_it_was(tmp_path):
     model.validation(Loader(Pictures('a')), 2, None)
     assert model.net_g.training
     assert not hasattr(model, 'output')
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(tmp_path):
+    model = SSTModel(make_opt(tmp_path, 'a'))
+    (tmp_path / 'visualization' / '0').touch()  # where its folder would be
+    with pytest.raises(UserError, match='cannot write .*visualization/0'):
+        model.validation(Loader(Pictures('a')), 2, None, save_img=True)
 
 
 def test_the_last_iteration_is_not_validated_twice(tmp_path):
