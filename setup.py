@@ -33,6 +33,7 @@ setup(
     extras_require={
         'flash': ['flash-attn>=2.6'],
         'fused': ['triton>=3.0'],
+        'perceptual': ['pyiqa>=0.1.13'],
         'wandb': ['wandb>=0.17'],
         'dev': [
             'hypothesis>=6.100',

@@ -1,12 +1,12 @@
 """SST: super-resolution Transformers with FlashAttention-compatible window attention (arXiv 2603.06738).
 
-Importing `sst` makes BasicSR importable on today's stack, then registers our networks, datasets and models with it.
+Importing `sst` makes BasicSR importable on today's stack, then registers our networks, datasets, metrics and models.
 """
 
 from sst import basicsr_compat
 
 basicsr_compat.install()
 
-from sst import archs, data, models  # noqa: E402, F401  # BasicSR must be importable first; imported to register
+from sst import archs, data, metrics, models  # noqa: E402, F401  # BasicSR must be importable first; imported to register
 
 __version__ = '0.1.0'

@@ -11,7 +11,7 @@ ORDER = [
     {'basicsr_compat', 'options'},
     {'ops'},
     {'archs'},
-    {'data', 'interop'},
+    {'data', 'inference', 'interop', 'metrics'},
     {'models'},
     {'driver'},
     {'train', 'test'},

@@ -15,13 +15,17 @@ from sst.archs import SST
 from sst.data.stream import check_batch
 from sst.data.survey import check_pictures as check_set
 from sst.interop.checkpoint import fitting_weights
+from sst.metrics import missing_packages
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES, loading
 from sst.utils.errors import UserError
 
 
 def check_options(opt: dict[str, Any], device: torch.device, world: int) -> None:
-    """Raise `UserError` for a batch that does not divide, a GPU prefetcher without GPU, or W&B that is not there."""
+    """Raise `UserError` for a batch that does not divide, a GPU prefetcher without GPU, or missing packages."""
+    types = [metric['type'] for metric in ((opt.get('val') or {}).get('metrics') or {}).values()]
+    if install := missing_packages(types):
+        raise UserError(f'val.metrics: one of {", ".join(types)} needs a package that is not installed; run: {install}')
     if 'train' not in opt:
         return
     data = opt['datasets']['train']

@@ -42,6 +42,7 @@ def run_testing(root: Path, argv: Sequence[str] | None = None) -> int:
 
 def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Callable[[Run], None]) -> int:
     args = parse_arguments(is_train, argv)
+    _forget_logger()  # of whoever used BasicSR in this process before
     first = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0) == 0
     try:
         place = launch.detect(args.launcher, os.environ)
@@ -162,7 +163,7 @@ def _say(first: bool, text: str) -> None:
 
 
 def _forget_logger() -> None:
-    """Close the run's log, so that a next run in this process gets its own."""
+    """Close BasicSR's log, so that the next run in this process gets its own."""
     logger = logging.getLogger('basicsr')
     for handler in list(logger.handlers):
         handler.close()

@@ -3,16 +3,19 @@
 import csv
 import io
 import json
+import os
+from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from os import path as osp
 from pathlib import Path
 
 import numpy as np
-import torch
 import torch.distributed as dist
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
@@ -21,6 +24,7 @@ from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 
 SSIM_WINDOW = 11  # pixels a side
+THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class Picture:
     name: str
     sr: np.ndarray
     hr: np.ndarray | None
-    lr: torch.Tensor  # (1, 3, h, w), RGB in [0, 1]
+    lr: Tensor  # (1, 3, h, w), RGB in [0, 1]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class Row:
 
 def evaluate(
     dataset: Dataset,
-    predict: Callable[[dict], torch.Tensor],
+    predict: Callable[[dict], Tensor],
     metrics: Mapping[str, dict],
     *,
     rank: int = 0,
@@ -59,10 +63,10 @@ def evaluate(
     Args:
         dataset (Dataset): gives BasicSR's dictionaries (`lq` (3, h, w), `gt` (3, H, W), `lq_path`).
         predict (Callable): from a batch of one to SR pictures (1, 3, H, W) in [0, 1].
-        metrics (Mapping): name to BasicSR metric options, computed on 8-bit pictures.
+        metrics (Mapping): name to BasicSR metric options, computed on 8-bit pictures, by threads beside the network.
         num_workers (int): processes that decode ahead.
         progress (str | None): label of the progress bar, shown on terminals only; None for no bar.
-        on_picture (Callable | None): called on each of this process's pictures, to save or show it.
+        on_picture (Callable | None): called on each of this process's pictures, to save or show it; by those threads.
 
     Returns:
         list[Row]: a row per picture of the whole set, in its order, on all processes.
@@ -77,17 +81,26 @@ def evaluate(
         num_workers=min(num_workers, len(share)),
         collate_fn=collate,
     )
-    rows = []
-    for index, batch in zip(
-        share, tqdm(loader, desc=progress, unit='image', disable=None if progress else True, leave=False), strict=True
-    ):
-        sr = tensor2img([predict(usable(batch)).detach().cpu()])
+
+    def finish(index: int, batch: dict, output: Tensor) -> Row:
+        sr = tensor2img([output])
         hr = tensor2img([batch['gt']]) if 'gt' in batch else None
         name = osp.splitext(osp.basename(batch['lq_path'][0]))[0]
         values = {} if hr is None else _measure(sr, hr, metrics, batch['lq_path'][0])
-        rows.append(Row(index, name, values))
         if on_picture:
             on_picture(Picture(index, name, sr, hr, batch['lq']))
+        return Row(index, name, values)
+
+    rows: list[Row] = []
+    bar = tqdm(loader, desc=progress, unit='image', disable=None if progress else True, leave=False)
+    with ThreadPoolExecutor(THREADS) as threads:
+        unfinished: deque[Future[Row]] = deque()
+        for index, batch in zip(share, bar, strict=True):
+            output = predict(usable(batch)).detach().cpu()
+            unfinished.append(threads.submit(finish, index, batch, output))
+            if len(unfinished) > 2 * THREADS:  # whole sets of results do not fit into memory
+                rows.append(unfinished.popleft().result())
+        rows += [future.result() for future in unfinished]
     if world > 1:
         shares: list = [None] * world
         dist.all_gather_object(shares, rows)

@@ -1,9 +1,10 @@
 """The model BasicSR's loops drive: training step, validation, checkpoints."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
+from functools import partial
 from os import path as osp
 from typing import Any
 
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from sst.inference import self_ensemble, tiled, window_multiple
 from sst.interop.checkpoint import load_weights, read_weights
 from sst.models.evaluation import Picture, Row, average, evaluate, write_results
 from sst.models.schedule import learning_rate
@@ -210,10 +212,11 @@ class SSTModel(BaseModel):
                 tb_logger.add_image(f'{name}/{picture.name}', _side_by_side(picture), current_iter)
 
         net = self.evaluated_network()
+        predict = _applied(net, options, self.opt['scale'])
         with _evaluating(net):
             return evaluate(
                 dataset,
-                lambda batch: net(batch['lq'].to(self.device)),
+                lambda batch: predict(batch['lq'].to(self.device)),
                 options.get('metrics') or {},
                 rank=rank,
                 world=self.opt['world_size'],
@@ -340,6 +343,15 @@ def _evaluating(net: nn.Module) -> Iterator[None]:
             yield
     finally:
         net.train(training)
+
+
+def _applied(net: nn.Module, options: dict, scale: int) -> Callable[[Tensor], Tensor]:
+    """The network as `val.tile` and `val.self_ensemble` want it applied."""
+    predict: Callable[[Tensor], Tensor] = net
+    if tile := options.get('tile'):
+        overlap, multiple = options['tile_overlap'], window_multiple(net)
+        predict = partial(tiled, predict, scale=scale, tile=tile, overlap=overlap, multiple=multiple)
+    return partial(self_ensemble, predict) if options.get('self_ensemble') else predict
 
 
 def _write_picture(picture: np.ndarray, path: str) -> None:

@@ -78,6 +78,15 @@ class Val(Section):
     suffix: str | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
     pbar: bool = Field(default=True, description='whether to show a progress bar')
     use_ema: bool = Field(default=True, description='whether to take the averaged weights')
+    self_ensemble: bool = Field(default=False, description='whether to average over the eight flips and turns')
+    tile: int | None = Field(
+        default=None,
+        ge=1,
+        description="LR pixels of a tile's side, rounded up to the windows; null is none",
+    )
+    tile_overlap: int = Field(
+        default=32, ge=0, description='LR pixels that a tile reads beyond each side, rounded up to the windows'
+    )
     num_workers: int = Field(default=1, ge=0, description='loading processes')
     metrics: dict[str, Metric] | None = Field(default=None, description='metrics under the names of their columns')
 

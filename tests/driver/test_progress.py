@@ -58,8 +58,7 @@ def test_resume_hides_what_was_logged_later(opt, tmp_path):
     assert scalars(tmp_path, 'losses/l_pix') == pytest.approx({1: 0.1, 2: 0.2, 3: 0.3, 4: 3.4})
 
 
-def test_line(opt, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger('basicsr'), 'propagate', True)
+def test_line(opt, caplog):
     with caplog.at_level(logging.INFO, 'basicsr'):
         Progress(opt).begin(opt, 0, None)(entry(4, l_pix=0.0123456789))
     (line,) = caplog.messages

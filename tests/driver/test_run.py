@@ -44,7 +44,7 @@ class DriverTestModel:
     def __init__(self, opt):
         self.opt, self.value, self.seen = opt, torch.zeros((), dtype=torch.float64), []
         if opt['path'].get('resume_models'):
-            self.value = load_torch(opt['path']['resume_models'])['params']
+            self.value = load_torch(opt['path']['resume_models'])['value']
 
     def resume_training(self, state):
         assert state['stream'] == self.opt['stream']
@@ -68,7 +68,8 @@ class DriverTestModel:
 
     def save(self, epoch, current_iter):
         label = 'latest' if current_iter == -1 else current_iter
-        atomic_save({'params': self.value}, f'{self.opt["path"]["models"]}/net_g_{label}.pth')
+        content = {'params': DriverTestNet(2).state_dict(), 'value': self.value}
+        atomic_save(content, f'{self.opt["path"]["models"]}/net_g_{label}.pth')
         if current_iter != -1:
             state = {'epoch': epoch, 'iter': current_iter, 'optimizers': [], 'stream': self.opt['stream']}
             atomic_save(state, f'{self.opt["path"]["training_states"]}/{current_iter}.state')
@@ -170,7 +171,7 @@ def start(root, monkeypatch):
 
 
 def latest(root, name='run'):
-    return load_torch(root / f'experiments/{name}/models/net_g_latest.pth')['params']
+    return load_torch(root / f'experiments/{name}/models/net_g_latest.pth')['value']
 
 
 def test_training_leaves_a_whole_run(start, root, capsys):

@@ -1,0 +1,54 @@
+"""LPIPS and DISTS by a stand-in for pyiqa, whose weights a test cannot fetch."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+from basicsr.metrics import calculate_metric
+
+from sst.metrics import missing_packages, perceptual
+from sst.utils.errors import UserError
+
+
+@pytest.fixture
+def pyiqa(monkeypatch):
+    """A pyiqa whose metrics are the mean of the red channel's difference; holds the names asked for."""
+    module = types.ModuleType('pyiqa')
+    module.asked = []
+
+    def create_metric(name, device):
+        module.asked.append(name)
+        return lambda sr, hr: (sr - hr)[:, 0].mean()
+
+    module.create_metric = create_metric
+    monkeypatch.setitem(sys.modules, 'pyiqa', module)
+    perceptual._load.cache_clear()
+    yield module
+    perceptual._load.cache_clear()
+
+
+@pytest.mark.parametrize('name', ['lpips', 'dists'])
+def test_pictures_go_in_as_rgb_without_border(pyiqa, name):
+    hr = np.zeros((8, 9, 3), np.uint8)
+    sr = hr.copy()
+    sr[2:-2, 2:-2, 2] = 51  # red
+    options = {'type': f'calculate_{name}', 'crop_border': 2, 'better': 'lower'}
+    assert calculate_metric({'img': sr, 'img2': hr}, options) == pytest.approx(0.2)
+    calculate_metric({'img': sr, 'img2': hr}, options)
+    assert pyiqa.asked == [name]
+
+
+def test_without_connection(pyiqa):
+    def offline(name, device):
+        raise OSError('no route')
+
+    pyiqa.create_metric = offline
+    with pytest.raises(UserError, match='cannot fetch its weights'):
+        perceptual.calculate_lpips(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8))
+
+
+def test_what_is_missing(monkeypatch):
+    monkeypatch.setattr(perceptual.importlib.util, 'find_spec', lambda name: None)
+    assert missing_packages(['calculate_psnr', 'calculate_ssim']) is None
+    assert "pip install 'sst-sr[perceptual]'" in missing_packages(['calculate_psnr', 'calculate_lpips'])
