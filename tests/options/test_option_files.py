@@ -65,8 +65,8 @@ def test_data_has_its_place_and_a_way_to_it(path):
 
 
 PARAMETERS = {
-    'light': 893_340,
-    'light_plus': 893_340,
+    'SST_light': 893_340,
+    'SST_light_plus': 893_340,
     'SST': 11_676_707,
     'SST_plus': 11_676_707,
     'SST_L': 20_314_947,
