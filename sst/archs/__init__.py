@@ -1,6 +1,9 @@
-"""Networks, registered in BasicSR's ARCH_REGISTRY."""
+"""Networks, registered in BasicSR's ARCH_REGISTRY: every module here that is called `..._arch.py`."""
 
 from sst.archs.bicubic_arch import Bicubic
 from sst.archs.sst_arch import SST
+from sst.utils.registering import import_all
+
+import_all(__name__, __path__, '_arch')
 
 __all__ = ['SST', 'Bicubic']

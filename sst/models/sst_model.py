@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sst.inference import self_ensemble, tiled, window_multiple
+from sst.inference import padded, self_ensemble, tiled, window_multiple
 from sst.interop.checkpoint import load_weights, read_weights
 from sst.models.evaluation import Picture, Row, average, evaluate, write_results
 from sst.models.schedule import learning_rate
@@ -212,7 +212,7 @@ class SSTModel(BaseModel):
                 tb_logger.add_image(f'{name}/{picture.name}', _side_by_side(picture), current_iter)
 
         net = self.evaluated_network()
-        predict = _applied(net, options, self.opt['scale'])
+        predict = _applied(net, self.opt)
         with _evaluating(net):
             return evaluate(
                 dataset,
@@ -345,9 +345,13 @@ def _evaluating(net: nn.Module) -> Iterator[None]:
         net.train(training)
 
 
-def _applied(net: nn.Module, options: dict, scale: int) -> Callable[[Tensor], Tensor]:
-    """The network as `val.tile` and `val.self_ensemble` want it applied."""
+def _applied(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
+    """The network as `val.tile` and `val.self_ensemble` want it applied, and as it wants its pictures itself."""
     predict: Callable[[Tensor], Tensor] = net
+    options, scale = opt['val'], opt['scale']
+    window = opt['network_g'].get('window_size', 1)  # SwinIR and its kin take multiples of it alone
+    if isinstance(window, int) and window > 1:
+        predict = partial(padded, predict, scale=scale, multiple=window)
     if tile := options.get('tile'):
         overlap, multiple = options['tile_overlap'], window_multiple(net)
         predict = partial(tiled, predict, scale=scale, tile=tile, overlap=overlap, multiple=multiple)

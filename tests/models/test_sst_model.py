@@ -268,6 +268,22 @@ def test_tiles_and_self_ensemble(tmp_path):
     assert ensemble != whole
 
 
+def test_swinir_takes_any_size(tmp_path):
+    opt = make_opt(tmp_path, 'a')
+    small = {'embed_dim': 12, 'depths': [2], 'num_heads': [2], 'mlp_ratio': 1, 'img_size': 8}
+    opt['network_g'] = {
+        'type': 'SwinIR',
+        'upscale': 2,
+        'img_size': 8,
+        'window_size': 4,
+        'upsampler': 'pixelshuffledirect',
+    }
+    opt['network_g'] |= small
+    model = SSTModel(opt)
+    model.validation(Loader(Pictures('a')), 2, None)
+    assert model.best_metric_results['a']['psnr']['val'] > 0
+
+
 def test_validation_leaves_training_as_it_was(tmp_path):
     model = SSTModel(make_opt(tmp_path, 'a', ema_decay=0))
     model.validation(Loader(Pictures('a')), 2, None)
