@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from sst.options.data import Datasets, FolderName
+from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
 from sst.options.faults import Fault, refuse, shown
 from sst.options.network import SSTNetwork
 from sst.options.registered import call_faults, drivable_model, network_scale, registered
@@ -66,6 +66,8 @@ class Metric(Section):
         border = section.get('crop_border', 0)
         if isinstance(border, bool) or not isinstance(border, int) or border < 0:
             faults.append((('crop_border',), f'{shown(border)}, allowed is an integer of at least 0'))
+        if section.get('input_order', 'HWC') != 'HWC':
+            faults.append((('input_order',), f'{shown(section["input_order"])}, allowed: HWC, as pictures are'))
         refuse(faults)
         return self
 
@@ -75,10 +77,10 @@ class Val(Section):
 
     val_freq: int = Field(default=5000, ge=1, description='iterations between validations')
     save_img: bool = Field(default=False, description='whether to write the pictures')
-    suffix: str | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
+    suffix: NamePart | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
     pbar: bool = Field(default=True, description='whether to show a progress bar')
     use_ema: bool = Field(default=True, description='whether to take the averaged weights')
-    num_workers: int = Field(default=1, ge=0, description='loading processes')
+    num_workers: int = Field(default=1, ge=0, le=MOST_WORKERS, description='loading processes')
     metrics: dict[str, Metric] | None = Field(default=None, description='metrics under the names of their columns')
 
 
@@ -109,7 +111,7 @@ class Options(Section):
     num_gpu: Annotated[Literal['auto', 0], only('auto', 0)] = Field(
         default='auto', description='auto takes a GPU where there is one; 0 computes on the CPU'
     )
-    manual_seed: int | None = Field(default=0, ge=0, description='seed of everything random; null draws one')
+    manual_seed: int | None = Field(default=0, ge=0, lt=2**32, description='seed of everything random; null draws one')
     find_unused_parameters: bool = Field(default=False, description='for networks that do not use all their weights')
     dist_params: Dist = Field(default=Dist(), description='how several processes find each other')
     datasets: Datasets = Field(description='data to train with, to validate and to test on')
