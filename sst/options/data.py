@@ -1,5 +1,6 @@
 """The section `datasets`."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -25,7 +26,11 @@ def _folder_name(name: str) -> str:
 
 
 def _part_of_name(name: str) -> str:
-    if re.search(r'[/\\]', name) or not name.isprintable() or len(name.encode()) > LONGEST_NAME:
+    try:
+        length = len(os.fsencode(name))
+    except UnicodeEncodeError:
+        raise fault(f'{shown(name)}, allowed in this locale are ASCII names; for others: export PYTHONUTF8=1') from None
+    if re.search(r'[/\\]', name) or not name.isprintable() or length > LONGEST_NAME:
         raise fault(
             f'{shown(name)}, allowed is part of a file name: at most {LONGEST_NAME} bytes, without path separators'
         )

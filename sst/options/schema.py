@@ -5,11 +5,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
-from sst.options.faults import Fault, refuse, shown
+from sst.options.faults import Fault, not_one_of, refuse, shown
 from sst.options.network import SSTNetwork
 from sst.options.registered import call_faults, drivable_model, network_scale, registered
 from sst.options.section import STRICT, Section, by_type, only
 from sst.options.training import Train
+
+# What BasicSR's metrics take where a picture is an array (H, W, 3).
+PICTURES = {'input_order': ('HWC',), 'convert_to': ('y', 'gray')}
+COLUMNS = ('set', 'image', 'images')  # of metrics.csv and metrics.json
 
 
 class OtherNetwork(Section):
@@ -66,8 +70,9 @@ class Metric(Section):
         border = section.get('crop_border', 0)
         if isinstance(border, bool) or not isinstance(border, int) or border < 0:
             faults.append((('crop_border',), f'{shown(border)}, allowed is an integer of at least 0'))
-        if section.get('input_order', 'HWC') != 'HWC':
-            faults.append((('input_order',), f'{shown(section["input_order"])}, allowed: HWC, as pictures are'))
+        for key, allowed in PICTURES.items():
+            if key in section and section[key] not in allowed:
+                faults.append(((key,), not_one_of(section[key], allowed)))
         refuse(faults)
         return self
 
@@ -82,6 +87,12 @@ class Val(Section):
     use_ema: bool = Field(default=True, description='whether to take the averaged weights')
     num_workers: int = Field(default=1, ge=0, le=MOST_WORKERS, description='loading processes')
     metrics: dict[str, Metric] | None = Field(default=None, description='metrics under the names of their columns')
+
+    @model_validator(mode='after')
+    def _columns(self) -> Self:
+        text = f'allowed is any name but {", ".join(COLUMNS)}: these columns are taken'
+        refuse([(('metrics', name), text) for name in self.metrics or {} if name in COLUMNS])
+        return self
 
 
 class Wandb(Section):

@@ -37,6 +37,7 @@ REFUSED = [
     ('val: {num_workers: 100000}', 'val.num_workers: 100000', 'at most 256'),
     ('dist_params: {backend: nccl2}', 'dist_params.backend: "nccl2"', 'did you mean "nccl"?'),
     ('print_network: true', 'print_network:', 'delete the line'),
+    ('val: {metrics: {images: {type: calculate_psnr, crop_border: 2}}}', 'val.metrics.images: ', 'any name but'),
     ('val: {pbar: yes}', 'val.pbar: "yes"', 'true or false'),
     ('val: null', 'val: null', 'a mapping'),
     ('path: {pretrain_network: x.pth}', 'path.pretrain_network: unknown', 'did you mean "pretrain_network_g"?'),

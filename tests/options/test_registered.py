@@ -36,6 +36,11 @@ REFUSED = [
     ('val: {metrics: {psnr: {test_y_channel: null}}}', 'val.metrics.psnr.test_y_channel: null', 'true or false'),
     ('val: {metrics: {psnr: {input_order: CHW}}}', 'val.metrics.psnr.input_order: "CHW"', 'HWC'),
     ('val: {metrics: {psnr: {type: calculate_psnr_pt}}}', 'val.metrics.psnr.type:', 'takes tensors'),
+    (
+        'val: {metrics: {x: {type: calculate_niqe, crop_border: 2, convert_to: rgb}}}',
+        'val.metrics.x.convert_to: "rgb"',
+        'y, gray',
+    ),
     ('val: {metrics: {psnr: {better: more}}}', 'val.metrics.psnr.better: "more"', 'higher, lower'),
     ('val: {metrics: {x: {type: calculate_psnr}}}', 'val.metrics.x.crop_border: missing', 'calculate_psnr'),
     (
