@@ -22,8 +22,11 @@ def atomic_save(obj: Any, path: str | os.PathLike) -> None:
 
 
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text so that either the old file or the whole new one is there. Raises `UserError`."""
-    _write_whole(Path(path), lambda file: file.write(text.encode()))
+    """Write UTF-8 text so that either the old file or the whole new one is there. Raises `UserError`.
+
+    Bytes of file names that were no text, which Python keeps as surrogates, are written as they were.
+    """
+    _write_whole(Path(path), lambda file: file.write(text.encode(errors='surrogateescape')))
 
 
 def _write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
