@@ -34,7 +34,7 @@ PACKAGES = {
     'yaml': 'pyyaml',
     'yapf': 'yapf',
 }
-SST = Path(__file__).resolve().parents[1]
+FOLDER = Path(__file__).resolve().parents[1]  # sst/
 
 
 @contextmanager
@@ -50,8 +50,8 @@ def starting() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.default_int_handler:  # else somebody ignores it on purpose
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else somebody ignores it on purpose
+    if plain:
         signal.signal(signal.SIGINT, _leave)
     try:
         yield
@@ -65,13 +65,14 @@ def starting() -> Iterator[None]:
         )
         raise SystemExit(2) from None
     finally:
-        signal.signal(signal.SIGINT, before)
+        if plain:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _is_program() -> bool:
     """Whether this process was started as sst/train.py or sst/test.py or by one of their console scripts."""
     started = Path(sys.argv[0])
-    return started.name in ('sst-train', 'sst-test') or started.resolve() in (SST / 'train.py', SST / 'test.py')
+    return started.name in ('sst-train', 'sst-test') or started.resolve() in (FOLDER / 'train.py', FOLDER / 'test.py')
 
 
 def _leave(*_: object) -> None:
