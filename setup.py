@@ -9,7 +9,9 @@ ROOT = Path(__file__).parent
 
 def read_requirements() -> list[str]:
     """The lines of requirements.txt without comments."""
-    lines = (line.split('#')[0].strip() for line in (ROOT / 'requirements.txt').read_text().splitlines())
+    lines = (
+        line.split('#')[0].strip() for line in (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
+    )
     return [line for line in lines if line]
 
 

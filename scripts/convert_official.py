@@ -55,7 +55,7 @@ def convert_dataset(released: Mapping, gpus: int) -> dict:
 def read_yaml(path: Path) -> dict:
     """A released option file. Raises UserError where it is none."""
     try:
-        content = yaml.safe_load(path.read_text())
+        content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f'{path}: cannot be read: {" ".join(str(error).split())}') from error
     if not isinstance(content, dict) or not isinstance(content.get('network_g'), dict):

@@ -50,8 +50,8 @@ def read_results(folder: Path) -> Results:
         UserError: if the test was not run, was interrupted, or was run on several sets.
     """
     try:
-        averages = json.loads((folder / 'metrics.json').read_text())
-        with (folder / 'metrics.csv').open(newline='') as file:
+        averages = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
+        with (folder / 'metrics.csv').open(newline='', encoding='utf-8') as file:
             rows = list(csv.DictReader(file))
         ((set_name, average),) = averages.items()
         scores = {row['image']: Score(float(row['psnr']), float(row['ssim'])) for row in rows if row['set'] == set_name}

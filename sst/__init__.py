@@ -3,10 +3,13 @@
 Importing `sst` makes BasicSR importable on today's stack, then registers our networks, datasets, metrics and models.
 """
 
-from sst import basicsr_compat
+from sst.utils.starting import starting
 
-basicsr_compat.install()
+with starting():
+    from sst import basicsr_compat
 
-from sst import archs, data, metrics, models  # noqa: E402, F401  # BasicSR must be importable first; imported to register
+    basicsr_compat.install()
+
+    from sst import archs, data, metrics, models  # noqa: F401  # BasicSR must be importable first; imported to register
 
 __version__ = '0.1.0'

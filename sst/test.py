@@ -6,7 +6,10 @@ from pathlib import Path
 
 def main(root: Path | None = None) -> int:
     """Test as the command line says, with data and results under `root` (default: the current folder)."""
-    from sst.driver.run import run_testing
+    from sst.utils.starting import starting
+
+    with starting():
+        from sst.driver.run import run_testing
 
     return run_testing(root or Path.cwd())
 

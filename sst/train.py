@@ -6,7 +6,10 @@ from pathlib import Path
 
 def main(root: Path | None = None) -> int:
     """Train as the command line says, with data and runs under `root` (default: the current folder)."""
-    from sst.driver.run import run_training
+    from sst.utils.starting import starting
+
+    with starting():
+        from sst.driver.run import run_training
 
     return run_training(root or Path.cwd())
 

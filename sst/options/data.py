@@ -1,5 +1,6 @@
 """The section `datasets`."""
 
+import os
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
@@ -13,12 +14,26 @@ from sst.utils.suggest import did_you_mean
 
 SECTIONS = ('train', 'val', 'test', 'val_1', 'test_1')
 SECTION_NAME = r'^(val|test)(_\w+)?$'
+MOST_WORKERS = 256  # each is a process
+LONGEST_NAME = 150  # bytes; file systems take 255, and names of pictures and times come to it
 PREPARE = 'what to type or do when the data is missing'
 
 
 def _folder_name(name: str) -> str:
-    if re.search(r'[/\\]', name) or name.strip() != name or name in ('', '.', '..'):
+    if name.strip() != name or name in ('', '.', '..'):
         raise fault(f'{shown(name)}, allowed is the name of a folder, without path separators')
+    return _part_of_name(name)
+
+
+def _part_of_name(name: str) -> str:
+    try:
+        length = len(os.fsencode(name))
+    except UnicodeEncodeError:
+        raise fault(f'{shown(name)}, allowed in this locale are ASCII names; for others: export PYTHONUTF8=1') from None
+    if re.search(r'[/\\]', name) or not name.isprintable() or length > LONGEST_NAME:
+        raise fault(
+            f'{shown(name)}, allowed is part of a file name: at most {LONGEST_NAME} bytes, without path separators'
+        )
     return name
 
 
@@ -29,6 +44,7 @@ def _template(template: str) -> str:
 
 
 FolderName = Annotated[str, AfterValidator(_folder_name)]
+NamePart = Annotated[str, AfterValidator(_part_of_name)]
 Template = Annotated[str, AfterValidator(_template)]
 Folder = Annotated[str, Field(min_length=1)]
 
@@ -74,7 +90,7 @@ class Loading(Section):
     use_hflip: bool = Field(default=True, description='flip at random')
     use_rot: bool = Field(default=True, description='turn at random')
     batch_size: int = Field(ge=1, description='samples per iteration over all processes')
-    num_workers: int = Field(default=4, ge=0, description='loading processes of each process')
+    num_workers: int = Field(default=4, ge=0, le=MOST_WORKERS, description='loading processes of each process')
     prefetch_mode: Literal['cpu', 'cuda'] | None = Field(default=None, description='load ahead: cpu, cuda or null')
     pin_memory: bool = Field(default=True, description='load into memory that a GPU reads directly')
 

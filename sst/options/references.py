@@ -27,13 +27,8 @@ with warnings.catch_warnings():
 
 def resolve(data: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """A copy with every `${...}` replaced by its value, and the faults of those that have none."""
-    faults = [
-        (place, f'{shown(text)}, allowed is ${{key}} or ${{section.key}}')
-        for place, text in _references(data, ())
-        if not _well_formed(text)
-    ]
-    if faults:
-        return data, faults  # OmegaConf would read none of the data
+    faults: list[Fault] = []
+    data = _readable(data, (), faults)
     config = OmegaConf.create(data)
 
     def plain(value: Any, parent: Any, place: Place) -> Any:
@@ -76,13 +71,16 @@ def _refers(value: Any) -> bool:
     return isinstance(value, str) and '${' in value
 
 
-def _references(value: Any, place: Place) -> Iterator[tuple[Place, str]]:
-    """(place, text) of every text with a reference."""
-    if isinstance(value, (dict, list)):
-        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
-            yield from _references(item, (*place, key))
-    elif _refers(value):
-        yield place, value
+def _readable(value: Any, place: Place, faults: list[Fault]) -> Any:
+    """A copy with null for each text that OmegaConf, which would read none of the data then, cannot parse."""
+    if isinstance(value, dict):
+        return {key: _readable(item, (*place, key), faults) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item, (*place, index), faults) for index, item in enumerate(value)]
+    if _refers(value) and not _well_formed(value):
+        faults.append((place, f'{shown(value)}, allowed is ${{key}} or ${{section.key}}'))
+        return None
+    return value
 
 
 def _well_formed(text: str) -> bool:

@@ -5,12 +5,13 @@ BasicSR is imported when a name is looked up, so what was registered until then 
 
 import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import AfterValidator
 
 from sst.options.advice import advice
 from sst.options.faults import Fault, fault, not_one_of, shown, unknown_key
+from sst.utils.suggest import did_you_mean
 
 WHAT = {
     'ARCH': 'a network that is registered in BasicSR',
@@ -18,6 +19,17 @@ WHAT = {
     'LOSS': 'a loss that is registered in BasicSR',
     'METRIC': 'a metric that is registered in BasicSR',
     'MODEL': 'a model that is registered in BasicSR',
+}
+# Names that exist but would end a run at its first step, its first validation or, the losses, train nothing of use.
+UNFIT = {
+    'LBFGS': 'computes the loss several times per step',
+    'Muon': 'takes matrices only, no convolutions and biases',
+    'SparseAdam': 'takes sparse gradients only',
+    'GANLoss': 'needs a discriminator',
+    'MultiScaleGANLoss': 'needs a discriminator',
+    'WeightedTVLoss': 'looks at no HR picture',
+    'calculate_psnr_pt': 'takes tensors, not pictures',
+    'calculate_ssim_pt': 'takes tensors, not pictures',
 }
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -63,7 +75,9 @@ def optimiser() -> AfterValidator:
 
 def _named_in(known: Callable[[], Collection[str]], what: str) -> AfterValidator:
     def check(name: str) -> str:
-        names = sorted(known())
+        names = sorted(set(known()) - UNFIT.keys())
+        if name in UNFIT:
+            raise fault(f'{shown(name)}, which {UNFIT[name]}, allowed is {what} that fits ({", ".join(names)})')
         if name not in names:
             raise fault(not_one_of(name, names, what))
         return name
@@ -95,19 +109,51 @@ def network_scale(section: Mapping[str, Any]) -> tuple[str, Any]:
 
 
 def optimiser_faults(section: Mapping[str, Any]) -> list[Fault]:
-    """Faults of `optim_g`, those that the optimiser itself would find included."""
-    import torch
-
+    """Faults of `optim_g`, those that the optimiser itself finds when it is built and takes a step included."""
     name = section['type']
     faults = signature_faults(optimisers()[name], section, {'params'})
-    if not faults:
-        parameters = {key: value for key, value in section.items() if key != 'type'}
-        try:
-            optimisers()[name]([torch.nn.Parameter(torch.zeros(1))], **parameters)
-        except Exception as error:  # constructors index and compare what they are given
-            key = next((key for key in parameters if key.rstrip('s') in str(error)), None)  # "Invalid beta parameter"
-            place, value = ((key,), parameters[key]) if key else ((), parameters)
-            faults.append((place, f'{shown(value)}, which {name} refuses ({type(error).__name__}: {error})'))
+    parameters = {key: value for key, value in section.items() if key != 'type'}
+    if not faults and (reason := _step_fault(optimisers()[name], parameters)):
+        # The culprit is the parameter without which a step succeeds; two of them may be at fault together.
+        rests = {key: {other: parameters[other] for other in parameters if other != key} for key in parameters}
+        key = next((key for key, rest in rests.items() if not _step_fault(optimisers()[name], rest)), None)
+        place, value = ((key,), parameters[key]) if key else ((), parameters)
+        faults.append((place, f'{shown(value)}, which {name} refuses ({reason})'))
+    return faults
+
+
+def _step_fault(optimiser: Callable, parameters: Mapping[str, Any]) -> str:
+    """Why an optimiser cannot be built or take a step on the CPU; '' where it can."""
+    import torch
+
+    weights = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1, 1, 1, 1), (1,))]  # a convolution, a bias
+    for weight in weights:
+        weight.grad = torch.zeros_like(weight)
+    try:
+        optimiser(weights, **parameters).step()
+    except Exception as error:  # optimisers index and compare what they are given
+        return f'{type(error).__name__}: {error}'
+    return ''
+
+
+def perceptual_faults(section: Mapping[str, Any]) -> list[Fault]:
+    """Faults of a `PerceptualLoss`, whose constructor would look for, or download, VGG weights first."""
+    from basicsr.archs.vgg_arch import NAMES, insert_bn
+
+    networks = NAMES | {f'{name}_bn': insert_bn(layers) for name, layers in NAMES.items()}
+    network, weights = section.get('vgg_type', 'vgg19'), section['layer_weights']
+    if network not in networks:
+        return [(('vgg_type',), not_one_of(network, list(networks)))]
+    if not isinstance(weights, Mapping) or not weights:
+        return [(('layer_weights',), f'{shown(weights)}, allowed is a mapping of layers to weights, as {{conv5_4: 1}}')]
+    faults: list[Fault] = []
+    for layer, weight in weights.items():
+        if layer not in networks[network]:
+            faults.append((('layer_weights', layer), f'unknown layer{did_you_mean(layer, networks[network])}'))
+        elif not _is_number(weight):
+            faults.append((('layer_weights', layer), f'{shown(weight)}, allowed is a number'))
+    if section.get('criterion', 'l1') not in ('l1', 'fro'):  # its l2 names a class that PyTorch does not have
+        faults.append((('criterion',), not_one_of(section['criterion'], ('l1', 'fro'))))
     return faults
 
 
@@ -121,7 +167,7 @@ def signature_faults(
     faults: list[Fault] = []
     for key, value in written.items():
         if key in parameters:
-            if allowed := _wrong_kind(value, parameters[key].default):
+            if allowed := _wrong_kind(value, parameters[key]):
                 faults.append(((key,), f'{shown(value)}, allowed is {allowed}'))
         elif parameters or not _takes_anything(target):
             text = advice(key, ('',)) or unknown_key(key, [*ours, *parameters], f' with type {section["type"]}')
@@ -158,15 +204,21 @@ def _takes_anything(function: Callable) -> bool:
     return inspect.Parameter.VAR_KEYWORD in kinds
 
 
-def _wrong_kind(value: Any, default: Any) -> str:
-    """What is allowed in place of the value, as far as the parameter's default tells; '' if the value may be right."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+def _wrong_kind(value: Any, parameter: inspect.Parameter) -> str:
+    """What is allowed in place of the value, as far as default and annotation tell; '' if the value may be right."""
+    default = parameter.default
     if isinstance(default, bool):
         return '' if isinstance(value, bool) else 'true or false'
+    if default is None and set(get_args(parameter.annotation)) == {bool, type(None)}:
+        return '' if value is None or isinstance(value, bool) else 'true, false or null'
     if isinstance(default, (int, float)):
-        return '' if number else 'a number'
+        return '' if _is_number(value) else 'a number'
     if isinstance(default, str):
         return '' if isinstance(value, str) else 'a text'
     if isinstance(default, (list, tuple)):
         return '' if isinstance(value, (list, tuple)) else 'a list'
     return ''
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

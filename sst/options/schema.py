@@ -4,12 +4,16 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, Tag, model_validator
 
-from sst.options.data import Datasets, FolderName
-from sst.options.faults import Fault, refuse, shown
+from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
+from sst.options.faults import Fault, not_one_of, refuse, shown
 from sst.options.network import SSTNetwork
 from sst.options.registered import call_faults, drivable_model, network_scale, registered
 from sst.options.section import STRICT, Section, by_type, only
 from sst.options.training import Train
+
+# What BasicSR's metrics take where a picture is an array (H, W, 3).
+PICTURES = {'input_order': ('HWC',), 'convert_to': ('y', 'gray')}
+COLUMNS = ('set', 'image', 'images')  # of metrics.csv and metrics.json
 
 
 class OtherNetwork(Section):
@@ -66,6 +70,9 @@ class Metric(Section):
         border = section.get('crop_border', 0)
         if isinstance(border, bool) or not isinstance(border, int) or border < 0:
             faults.append((('crop_border',), f'{shown(border)}, allowed is an integer of at least 0'))
+        for key, allowed in PICTURES.items():
+            if key in section and section[key] not in allowed:
+                faults.append(((key,), not_one_of(section[key], allowed)))
         refuse(faults)
         return self
 
@@ -75,7 +82,7 @@ class Val(Section):
 
     val_freq: int = Field(default=5000, ge=1, description='iterations between validations')
     save_img: bool = Field(default=False, description='whether to write the pictures')
-    suffix: str | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
+    suffix: NamePart | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
     pbar: bool = Field(default=True, description='whether to show a progress bar')
     use_ema: bool = Field(default=True, description='whether to take the averaged weights')
     self_ensemble: bool = Field(default=False, description='whether to average over the eight flips and turns')
@@ -87,8 +94,14 @@ class Val(Section):
     tile_overlap: int = Field(
         default=32, ge=0, description='LR pixels that a tile reads beyond each side, rounded up to the windows'
     )
-    num_workers: int = Field(default=1, ge=0, description='loading processes')
+    num_workers: int = Field(default=1, ge=0, le=MOST_WORKERS, description='loading processes')
     metrics: dict[str, Metric] | None = Field(default=None, description='metrics under the names of their columns')
+
+    @model_validator(mode='after')
+    def _columns(self) -> Self:
+        text = f'allowed is any name but {", ".join(COLUMNS)}: these columns are taken'
+        refuse([(('metrics', name), text) for name in self.metrics or {} if name in COLUMNS])
+        return self
 
 
 class Wandb(Section):
@@ -118,7 +131,7 @@ class Options(Section):
     num_gpu: Annotated[Literal['auto', 0], only('auto', 0)] = Field(
         default='auto', description='auto takes a GPU where there is one; 0 computes on the CPU'
     )
-    manual_seed: int | None = Field(default=0, ge=0, description='seed of everything random; null draws one')
+    manual_seed: int | None = Field(default=0, ge=0, lt=2**32, description='seed of everything random; null draws one')
     find_unused_parameters: bool = Field(default=False, description='for networks that do not use all their weights')
     dist_params: Dist = Field(default=Dist(), description='how several processes find each other')
     datasets: Datasets = Field(description='data to train with, to validate and to test on')

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, Tag, model_validator
 
 from sst.options.faults import Fault, refuse, shown
-from sst.options.registered import call_faults, optimiser, optimiser_faults, registered
+from sst.options.registered import call_faults, optimiser, optimiser_faults, perceptual_faults, registered
 from sst.options.section import STRICT, Section, by_type
 
 Positive = Annotated[int, Field(ge=1)]
@@ -39,6 +39,8 @@ class Loss(Section):
     def _callable(self) -> Self:
         section: dict[str, Any] = self.model_dump()
         faults = call_faults('LOSS', section)
+        if not faults and self.type == 'PerceptualLoss':
+            faults += perceptual_faults(section)
         if not faults and section.get('reduction', 'mean') not in ('mean', 'sum'):
             faults.append((('reduction',), f'{shown(section["reduction"])}, allowed: mean, sum'))
         refuse(faults)

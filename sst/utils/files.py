@@ -1,5 +1,7 @@
 """Files that are whole or not there at all, and weights read without running anything."""
 
+import contextlib
+import errno
 import os
 import pickle
 import zipfile
@@ -11,6 +13,8 @@ import torch
 
 from sst.utils.errors import UserError
 
+ZIP_HEAD = b'PK\x03\x04'  # by which torch.load, too, tells a zip from the older pickles
+
 
 def atomic_save(obj: Any, path: str | os.PathLike) -> None:
     """`torch.save` that leaves either the old file or the whole new one. Raises `UserError` when it cannot."""
@@ -18,12 +22,17 @@ def atomic_save(obj: Any, path: str | os.PathLike) -> None:
 
 
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text so that either the old file or the whole new one is there. Raises `UserError`."""
-    _write_whole(Path(path), lambda file: file.write(text.encode()))
+    """Write UTF-8 text so that either the old file or the whole new one is there. Raises `UserError`.
+
+    Bytes of file names that were no text, which Python keeps as surrogates, are written as they were.
+    """
+    _write_whole(Path(path), lambda file: file.write(text.encode(errors='surrogateescape')))
 
 
 def _write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')  # same folder: renaming stays on one file system
+    # In the same folder, so that renaming stays on one file system. Always of one name, so that the next write takes
+    # over what a killed one left; a file has one writer at a time.
+    temporary = path.with_name(f'.{path.name}.tmp')
     try:
         with open(temporary, 'wb') as file:
             write(file)
@@ -31,13 +40,14 @@ def _write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except (OSError, RuntimeError) as fault:  # torch.save reports a full disk as RuntimeError
+    except (OSError, RuntimeError) as fault:
         raise UserError(
-            f'cannot write {path}: {_one_line(fault)}; make room or correct the rights, then go on from '
+            f'cannot write {path}: {_why(fault)}; make room or correct the rights, then go on from '
             'the last saved state with --auto_resume'
         ) from fault
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the fault above says what is wrong
+            temporary.unlink()
 
 
 def _sync_folder(folder: Path) -> None:
@@ -54,17 +64,38 @@ def load_torch(path: str | os.PathLike) -> Any:
     """`torch.load` onto the CPU with `weights_only=True`: tensors, numbers, texts and containers, no code.
 
     Raises:
-        UserError: one line that names the file and what it seems to be, where it is missing, truncated or foreign.
+        UserError: one line that names the file and what it seems to be, where it is missing, truncated, damaged or
+            foreign.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f'{path}: {"a folder, not a weights file" if path.is_dir() else "no such file"}')
     try:
-        return torch.load(path, map_location='cpu', weights_only=True)
+        damage = _damage(path)
+        if not damage:
+            return torch.load(path, map_location='cpu', weights_only=True)
     except PermissionError as fault:
         raise UserError(f'{path}: no right to read it') from fault
     except Exception as fault:  # foreign bytes make torch.load raise anything at all
         raise UserError(f'{path}: cannot be read as PyTorch weights; {_describe(path, fault)}') from fault
+    raise UserError(f'{path}: is damaged ({damage}); fetch or copy it again')
+
+
+def _damage(path: Path) -> str:
+    """What is damaged in a zip, '' for nothing and for other files. torch.load does not compare the checksums."""
+    with open(path, 'rb') as file:
+        if file.read(len(ZIP_HEAD)) != ZIP_HEAD:
+            return ''
+    try:
+        if not zipfile.is_zipfile(path):
+            return ''  # truncated: torch.load finds out
+        with zipfile.ZipFile(path) as archive:
+            if not any(record.CRC for record in archive.infolist()):
+                return ''  # written without, by torch.serialization.set_crc32_options(False)
+            record = archive.testzip()  # reads in pieces
+    except Exception as fault:  # damaged entries make zipfile raise anything at all
+        return _one_line(fault)
+    return f'checksum of {record}' if record else ''
 
 
 def _describe(path: Path, fault: Exception) -> str:
@@ -72,7 +103,7 @@ def _describe(path: Path, fault: Exception) -> str:
         head = file.read(4096)
     if not head:
         return 'it is empty (an interrupted download or copy): fetch it again'
-    if head.startswith(b'PK\x03\x04'):
+    if head.startswith(ZIP_HEAD):
         return _describe_zip(path)
     if head.startswith(b'version https://git-lfs'):
         return 'it is a Git LFS pointer, not the file itself: run `git lfs pull`'
@@ -105,6 +136,16 @@ def _is_text(head: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(character.isprintable() or character.isspace() for character in text)
+
+
+def _why(fault: BaseException) -> str:
+    """Why a file could not be written. torch.save answers an error of the file with a RuntimeError of its own."""
+    cause: BaseException | None = fault
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        return 'the disk is full'
+    return _one_line(cause or fault)
 
 
 def _one_line(fault: BaseException) -> str:

@@ -76,6 +76,13 @@ def test_a_misfit_says_which_and_what_the_file_holds(tmp_path, change, words):
     assert '\n' not in text
 
 
+def test_layers_that_differ_are_told_without_heads_and_ranks_that_do_not(tmp_path):
+    bias = {'type': 'RIB', 'ranks': 2, 'hidden': 8, 'bands': 4}
+    file = save(tmp_path / 'other.pth', SST(**tiny_options(window_sizes=[4, 6, 4], bias=bias)))
+    with pytest.raises(UserError, match=r'network_g: layers is 3 in the file, 2 in network_g \(the file holds'):
+        load_weights(SST(**tiny_options(bias=bias)), file)
+
+
 def test_a_released_misfit_is_named_too(tmp_path):
     released = {
         'dim': 8, 'n_blocks': 1, 'window_sizes': [4], 'num_heads': [2], 'gate_type': None, 'rib_hidden_dim': 4,

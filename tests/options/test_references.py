@@ -53,6 +53,13 @@ def test_only_the_fault_itself_is_told():
     assert [place for place, _ in without_followers(faults, data)] == [('scale',), ('other',)]
 
 
+def test_a_reference_that_is_not_closed_hides_no_other():
+    data = {'scale': 2, 'a': '${scale}', 'b': ['${'], 'c': '${sclae}'}
+    resolved, faults = resolve(data)
+    assert resolved['a'] == 2
+    assert [place for place, _ in faults] == [('b', 0), ('c',)]
+
+
 def test_a_circle_is_told():
     data = {'a': '${b}', 'b': '${a}'}
     assert len(without_followers(resolve(data)[1], data)) == 2

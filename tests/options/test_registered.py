@@ -1,9 +1,10 @@
 """Options against code that is not ours."""
 
 import pytest
+import torch
 
 from sst.options import load_options
-from sst.options.registered import network_scale, parameters_of, signature_faults
+from sst.options.registered import UNFIT, network_scale, optimisers, parameters_of, signature_faults
 
 REFUSED = [
     ('train: {optim_g: {type: adamw}}', 'train.optim_g.type: "adamw"', 'did you mean "AdamW"?'),
@@ -13,21 +14,33 @@ REFUSED = [
     ('train: {optim_g: {betas: [2, 0.9]}}', 'train.optim_g.betas: [2, 0.9]', 'AdamW refuses'),
     ('train: {optim_g: {betas: 0.9}}', 'train.optim_g.betas: 0.9', 'a list'),
     ('train: {optim_g: {weight_decay: -1}}', 'train.optim_g.weight_decay: -1', 'AdamW refuses'),
+    ('train: {optim_g: {betas: [0.9]}}', 'train.optim_g.betas: [0.9]', 'AdamW refuses'),
+    ('train: {optim_g: {fused: abc}}', 'train.optim_g.fused: "abc"', 'true, false or null'),
+    ('train: {optim_g: {foreach: 1}}', 'train.optim_g.foreach: 1', 'true, false or null'),
+    ('train: {optim_g: {maximize: null}}', 'train.optim_g.maximize: null', 'true or false'),
+    ('train: {optim_g: {differentiable: true}}', 'train.optim_g.differentiable: true', 'AdamW refuses'),
+    ('train: {optim_g: {type: LBFGS}}', 'train.optim_g.type: "LBFGS", which computes', 'AdamW'),
+    ('train: {optim_g: {type: SparseAdam}}', 'train.optim_g.type: "SparseAdam", which takes sparse', 'AdamW'),
     ('train: {optim_g: {amsgrad: 1}}', 'train.optim_g.amsgrad: 1', 'true or false'),
     ('train: {pixel_opt: {type: L1Los}}', 'train.pixel_opt.type: "L1Los"', 'did you mean "L1Loss"?'),
     ('train: {pixel_opt: {loss_wieght: 1}}', 'train.pixel_opt.loss_wieght: unknown key', 'did you mean "loss_weight"?'),
     ('train: {pixel_opt: {loss_weight: x}}', 'train.pixel_opt.loss_weight: "x"', 'a number'),
     ('train: {pixel_opt: {reduction: none}}', 'train.pixel_opt.reduction: "none"', 'mean, sum'),
-    (
-        'train: {perceptual_opt: {type: PerceptualLoss}}',
-        'train.perceptual_opt.layer_weights: missing',
-        'PerceptualLoss',
-    ),
+    ('train: {pixel_opt: {type: GANLoss, gan_type: lsgan}}', 'train.pixel_opt.type: "GANLoss", which', 'L1Loss'),
+    ('train: {perceptual_opt: {type: PerceptualLoss}}', 'train.perceptual_opt.layer_weights: missing', 'required'),
     ('val: {metrics: {psnr: {type: calc_psnr}}}', 'val.metrics.psnr.type: "calc_psnr"', 'mean "calculate_psnr"?'),
     ('val: {metrics: {psnr: {crop_boarder: 2}}}', 'val.metrics.psnr.crop_boarder: unknown', 'mean "crop_border"?'),
     ('val: {metrics: {psnr: {img: 2}}}', 'val.metrics.psnr.img: unknown key', 'type, better, crop_border'),
     ('val: {metrics: {psnr: {crop_border: x}}}', 'val.metrics.psnr.crop_border: "x"', 'an integer'),
     ('val: {metrics: {psnr: {test_y_channel: 1}}}', 'val.metrics.psnr.test_y_channel: 1', 'true or false'),
+    ('val: {metrics: {psnr: {test_y_channel: null}}}', 'val.metrics.psnr.test_y_channel: null', 'true or false'),
+    ('val: {metrics: {psnr: {input_order: CHW}}}', 'val.metrics.psnr.input_order: "CHW"', 'HWC'),
+    ('val: {metrics: {psnr: {type: calculate_psnr_pt}}}', 'val.metrics.psnr.type:', 'takes tensors'),
+    (
+        'val: {metrics: {x: {type: calculate_niqe, crop_border: 2, convert_to: rgb}}}',
+        'val.metrics.x.convert_to: "rgb"',
+        'y, gray',
+    ),
     ('val: {metrics: {psnr: {better: more}}}', 'val.metrics.psnr.better: "more"', 'higher, lower'),
     ('val: {metrics: {x: {type: calculate_psnr}}}', 'val.metrics.x.crop_border: missing', 'calculate_psnr'),
     (
@@ -55,6 +68,34 @@ def test_a_missing_parameter_names_the_file_of_the_type(refusal):
         refusal('network_g: {type: EDSR, num_in_ch: 3, upscale: 2}')
         == 'network_g.num_out_ch: missing, required by EDSR'
     )
+
+
+PERCEPTUAL = [
+    ('layer_weights: null', 'layer_weights: null', 'a mapping of layers'),
+    ('layer_weights: {}', 'layer_weights: {}', 'a mapping of layers'),
+    ('layer_weights: {conv5_5: 1}', 'layer_weights.conv5_5: unknown layer', 'did you mean "conv5_4"?'),
+    ('layer_weights: {conv5_4: x}', 'layer_weights.conv5_4: "x"', 'a number'),
+    ('layer_weights: {conv5_4: 1}, vgg_type: vgg91', 'vgg_type: "vgg91"', 'did you mean "vgg19"?'),
+    ('layer_weights: {conv5_4: 1}, criterion: l2', 'criterion: "l2"', 'l1, fro'),
+]
+
+
+@pytest.mark.parametrize(('text', 'start', 'allowed'), PERCEPTUAL, ids=[text for text, *_ in PERCEPTUAL])
+def test_refused_perceptual_losses(refusal, text, start, allowed):
+    message = refusal(f'train: {{perceptual_opt: {{type: PerceptualLoss, {text}}}}}')
+    assert message.startswith(f'train.perceptual_opt.{start}')
+    assert allowed in message
+
+
+def test_every_optimiser_that_is_let_in_trains_convolutions(leaf):
+    for name in optimisers().keys() - UNFIT.keys():
+        options = load_options(leaf(f'train: {{optim_g: {{type: {name}}}}}'))['train']['optim_g']
+        net = torch.nn.Conv2d(3, 4, 3)
+        optimiser = getattr(torch.optim, options.pop('type'))(net.parameters(), **options)
+        net(torch.ones(1, 3, 3, 3)).sum().backward()
+        before = net.weight.detach().clone()
+        optimiser.step()
+        assert not torch.equal(net.weight, before), name
 
 
 def test_losses_and_optimisers_of_other_types(leaf):

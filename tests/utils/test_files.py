@@ -1,7 +1,11 @@
 """Files are whole or not there; weights are read without running anything."""
 
+import errno
 import os
 import pickle
+import resource
+import subprocess
+import sys
 import zipfile
 
 import pytest
@@ -27,20 +31,49 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert os.listdir(tmp_path) == ['net.pth']
 
 
-@pytest.mark.parametrize('error', [OSError(28, 'No space left on device'), RuntimeError('unexpected pos 64 vs 0')])
-def test_a_full_disk_is_one_line(tmp_path, monkeypatch, error):
+def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
     def fail(descriptor):
-        raise error
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, 'fsync', fail)
-    with pytest.raises(UserError, match=r'^cannot write .*a\.txt: (No space left|unexpected pos)[^\n]*--auto_resume$'):
+    with pytest.raises(UserError, match=r'^cannot write .*a\.txt: the disk is full; [^\n]*--auto_resume$'):
         atomic_write_text(tmp_path / 'a.txt', 'text')
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize('content', [torch.zeros(100_000), list(range(100_000))], ids=['tensor', 'list'])
+def test_torch_hides_no_reason_why_it_cannot_write(tmp_path, content):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))  # Python ignores the signal
+    try:
+        with pytest.raises(UserError, match=r'^cannot write .*net\.pth: File too large; [^\n]*--auto_resume$'):
+            atomic_save(content, tmp_path / 'net.pth')
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert os.listdir(tmp_path) == []
+
+
+KILLED = """
+import os, sys
+from sst.utils.files import atomic_write_text
+os.fsync = lambda descriptor: os.kill(os.getpid(), 9)
+atomic_write_text(sys.argv[1], 'half')
+"""
+
+
+def test_what_a_killed_write_left_is_gone_after_the_next(tmp_path):
+    subprocess.run([sys.executable, '-c', KILLED, str(tmp_path / 'a.txt')], check=False)
+    assert len(os.listdir(tmp_path)) == 1
+    atomic_write_text(tmp_path / 'a.txt', 'whole')
+    assert os.listdir(tmp_path) == ['a.txt']
 
 
 def test_a_missing_folder_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r'cannot write .*No such file or directory'):
         atomic_write_text(tmp_path / 'none' / 'a.txt', 'text')
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match=r'cannot write .*Not a directory'):
+        atomic_write_text(tmp_path / 'file' / 'a.txt', 'text')
 
 
 class Code:
@@ -100,6 +133,37 @@ def test_foreign_files(tmp_path, content, says):
     file.write_bytes(content(tmp_path))
     with pytest.raises(UserError, match=rf'^{file}: cannot be read as PyTorch weights; [^\n]*{says}[^\n]*$'):
         load_torch(file)
+
+
+def flipped(content: bytes, position: int) -> bytes:
+    return content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :]
+
+
+@pytest.mark.parametrize('part', ['data', 'pickle', 'name', 'checksum', 'locator'])
+def test_a_flipped_bit_is_noticed(tmp_path, part):
+    content = whole(tmp_path)
+    directory = content.index(b'PK\x01\x02')
+    position = {
+        'data': 9000,
+        'pickle': content.index(b'FloatStorage'),
+        'name': content.index(b'data.pkl', directory),
+        'checksum': directory + 16,
+        'locator': content.rindex(b'PK\x06\x07') + 16,
+    }[part]
+    (tmp_path / 'net.pth').write_bytes(flipped(content, position))
+    with pytest.raises(UserError, match=r'net\.pth: is damaged \([^\n]+\); fetch or copy it again$'):
+        load_torch(tmp_path / 'net.pth')
+
+
+def test_files_without_checksums_load(tmp_path):
+    torch.save({'a': torch.arange(3)}, tmp_path / 'old.pth', _use_new_zipfile_serialization=False)
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({'a': torch.arange(3)}, tmp_path / 'unchecked.pth')
+    finally:
+        torch.serialization.set_crc32_options(True)
+    for name in ('old.pth', 'unchecked.pth'):
+        assert torch.equal(load_torch(tmp_path / name)['a'], torch.arange(3))
 
 
 def test_no_file_and_folder(tmp_path):

@@ -1,0 +1,81 @@
+"""The first seconds of a program: what goes wrong while packages are imported is one line, too.
+
+Needs nothing but the standard library, and is imported before everything else.
+"""
+
+import io
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+# What requirements.txt names, by the names that are imported.
+PACKAGES = {
+    'PIL': 'pillow',
+    'addict': 'addict',
+    'basicsr': 'basicsr',
+    'cv2': 'opencv-python-headless',
+    'future': 'future',
+    'lmdb': 'lmdb',
+    'numpy': 'numpy',
+    'omegaconf': 'omegaconf',
+    'pydantic': 'pydantic',
+    'requests': 'requests',
+    'rich': 'rich',
+    'scipy': 'scipy',
+    'setuptools': 'setuptools',
+    'skimage': 'scikit-image',
+    'tensorboard': 'tensorboard',
+    'torch': 'torch',
+    'torchvision': 'torchvision',
+    'tqdm': 'tqdm',
+    'yaml': 'pyyaml',
+    'yapf': 'yapf',
+}
+FOLDER = Path(__file__).resolve().parents[1]  # sst/
+
+
+@contextmanager
+def starting() -> Iterator[None]:
+    """Imports inside end the program in one line where a package is not installed (exit code 2) or on Ctrl-C (130).
+
+    Printing is made safe as well: what the terminal's encoding lacks is shown as its number. In any other program that
+    imports sst nothing changes.
+    """
+    if not _is_program():
+        yield
+        return
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='backslashreplace')
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else somebody ignores it on purpose
+    if plain:
+        signal.signal(signal.SIGINT, _leave)
+    try:
+        yield
+    except ModuleNotFoundError as fault:
+        if fault.name not in PACKAGES:  # a fault of ours or of a package: its trace is needed
+            raise
+        print(
+            f'error: {PACKAGES[fault.name]} is not installed for {sys.executable}; activate the environment: '
+            'source .venv/bin/activate, or install: bash scripts/install.sh',
+            file=sys.stderr,
+        )
+        raise SystemExit(2) from None
+    finally:
+        if plain:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_program() -> bool:
+    """Whether this process was started as sst/train.py or sst/test.py or by one of their console scripts."""
+    started = Path(sys.argv[0])
+    return started.name in ('sst-train', 'sst-test') or started.resolve() in (FOLDER / 'train.py', FOLDER / 'test.py')
+
+
+def _leave(*_: object) -> None:
+    """End at once: packages that are being imported catch a KeyboardInterrupt, numpy for one. Nothing is open yet."""
+    os.write(2, b'interrupted\n')
+    os._exit(130)
