@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
 from tqdm import tqdm
 
 from sst.archs import SST
@@ -112,6 +112,23 @@ def check_network(opt: dict[str, Any], device: torch.device) -> None:
         net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
     if weights := opt['path'].get('pretrain_network_g'):
         fitting_weights(net, weights, **loading(opt))
+
+
+def check_losses(opt: dict[str, Any]) -> None:
+    """Build the losses once: a perceptual one fetches its weights.
+
+    Raises:
+        UserError: one cannot be built.
+    """
+    for key in ('pixel_opt', 'perceptual_opt'):
+        if options := (opt.get('train') or {}).get(key):
+            arguments = dict(options)
+            kind = arguments.pop('type')
+            try:
+                LOSS_REGISTRY.get(kind)(**arguments)
+            except Exception as fault:  # whatever a constructor or a download raises
+                reason = ' '.join(str(fault).split()) or type(fault).__name__
+                raise UserError(f'train.{key}: {kind} cannot be built: {reason}') from fault
 
 
 def without_weights(options: dict[str, Any]) -> torch.nn.Module:

@@ -78,6 +78,7 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     state = load_resume_state(opt) if is_train else None
     launch.agree(lambda: preflight.check_files(opt, root))
     launch.agree(lambda: preflight.check_network(opt, device))
+    launch.agree(lambda: preflight.check_losses(opt))
     datasets = launch.agree(lambda: {options['name']: build_dataset(options) for options in opt['datasets'].values()})
     run = Run(root, args, opt, written, place, device, datasets, state)
     launch.agree(lambda: preflight.check_pictures(opt, datasets, thorough=args.dry_run) if run.first else None)

@@ -89,7 +89,12 @@ def _write_beside(path: Path, text: str, resumed_at: int) -> Path:
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         answer = subprocess.run(
-            ['git', '-C', str(folder), *arguments], capture_output=True, text=True, check=False, timeout=20
+            ['git', '-C', str(folder), *arguments],
+            capture_output=True,
+            encoding='utf-8',
+            errors='replace',
+            check=False,
+            timeout=20,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

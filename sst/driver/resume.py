@@ -130,7 +130,7 @@ def _choose(opt: dict[str, Any]) -> tuple[str | None, str | None]:
 
 def _finished_iterations(opt: dict[str, Any]) -> int | None:
     try:
-        return int(json.loads(_mark(opt).read_text())['iter'])
+        return int(json.loads(_mark(opt).read_text(encoding='utf-8'))['iter'])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

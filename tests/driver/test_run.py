@@ -85,6 +85,9 @@ class DriverTestModel:
                 Path(self.opt['path']['results_root'], file).write_text(json.dumps(results))
 
 
+PERCEPTUAL = {'type': 'PerceptualLoss', 'layer_weights': {'conv5_4': 1}, 'vgg_type': 'vgg0'}
+
+
 def pictures(folder, count, size):
     folder.mkdir(parents=True)
     for index in range(count):
@@ -246,9 +249,11 @@ def test_debug(start, root):
         (lambda opt: opt['path'].update(pretrain_network_g='none.pth'), 'missing: none.pth (path.pretrain_network_g)'),
         (lambda opt: opt['path'].update(pretrain_network_g='hf://a/b'), 'missing: hf://a/b (path.pretrain_network_g)'),
         (lambda opt: opt['datasets']['val'].update(filename_tmpl='{}x2'), 'dataset Val: 2 of 2 pictures in'),
+        (lambda opt: opt['network_g'].update(type='EDSR', num_feat=-1), 'network_g: EDSR cannot be built'),
+        (lambda opt: opt['train'].update(perceptual_opt=PERCEPTUAL), 'train.perceptual_opt: PerceptualLoss cannot be'),
         (lambda opt: opt['datasets']['val'].update(dataroot_lq='datasets/Val/HR'), 'dataset Val: '),
     ],
-    ids=['batch', 'data', 'weights', 'address', 'no partner', 'wrong scale'],
+    ids=['batch', 'data', 'weights', 'address', 'network', 'loss', 'no partner', 'wrong scale'],
 )
 def test_faults_come_before_any_folder(start, root, capsys, change, says):
     opt = training()
