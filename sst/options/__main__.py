@@ -1,5 +1,5 @@
-"""`python -m sst.options` writes options/schema.json anew."""
+"""`python -m sst.options` writes options/schema.json and docs/options.md anew."""
 
-from sst.options.json_schema import write_schema
+from sst.options import write_document, write_schema
 
-print(f'written: {write_schema()}')
+print(f'written: {write_schema()}, {write_document()}')

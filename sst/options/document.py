@@ -1,0 +1,97 @@
+"""docs/options.md: every key of an option file, out of the schema."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sst.options.schema import Options
+
+HEAD = """\
+# Options
+
+Every key of an option file; `python -m sst.options` writes this page out of the schema. How files build on each other,
+and how `--force_yml` changes a key, is told in [train.md](train.md#options). What is *required* must be given by the
+file or its bases.
+"""
+NAMES = {'integer': 'integer', 'number': 'number', 'string': 'text', 'boolean': 'true, false', 'null': 'null'}
+
+Schema = Mapping[str, Any]
+
+
+def write_document(path: str | os.PathLike = 'docs/options.md') -> Path:
+    """Write the page."""
+    schema = Options.model_json_schema()
+    target = Path(path)
+    target.write_text('\n'.join([HEAD, *_sections('', schema, schema['$defs'])]) + '\n', encoding='utf-8')
+    return target
+
+
+def _sections(place: str, section: Schema, known: Schema) -> Iterator[str]:
+    """The section's table, then those of the sections in it."""
+    yield from _table(place, section)
+    for key, field in section.get('properties', {}).items():
+        for name in _references(field):
+            yield from _sections(_inner(place, key), known[name], known)
+    for pattern, field in section.get('patternProperties', {}).items():
+        for name in _references(field):
+            yield from _sections(_inner(place, 'val_1' if pattern.startswith('^(val') else pattern), known[name], known)
+
+
+def _table(place: str, section: Schema) -> Iterator[str]:
+    kind, open_ended = (
+        section.get('properties', {}).get('type', {}).get('const'),
+        section.get('additionalProperties') is True,
+    )
+    title = f'`{place}`' if place else 'Top level'
+    if kind or (open_ended and place.startswith(('datasets', 'network_g'))):
+        title += f' with `type: {kind}`' if kind else ' with any other `type`'
+    yield f'## {title}\n'
+    yield f'{" ".join(section.get("description", "").split())}\n'
+    rows = [
+        (key, field) for key, field in section.get('properties', {}).items() if not (key == 'type' and 'const' in field)
+    ]
+    if rows:
+        yield '| key | value | default | meaning |\n|---|---|---|---|'
+        for key, field in rows:
+            default = _default(field) if key not in section.get('required', []) else '*required*'
+            yield f'| `{key}` | {_value(field)} | {default} | {field.get("description", "")} |'
+        yield ''
+    if open_ended:
+        yield 'Any other key is a parameter of what `type` names.\n'
+
+
+def _inner(place: str, key: str) -> str:
+    return f'{place}.{key}' if place else key
+
+
+def _references(field: Schema) -> list[str]:
+    """The sections that may stand in a field."""
+    found = [field['$ref'].rpartition('/')[2]] if '$ref' in field else []
+    inner = [*field.get('anyOf', []), *field.get('oneOf', [])]
+    if isinstance(field.get('additionalProperties'), Mapping):
+        inner.append(field['additionalProperties'])
+    return found + [name for item in inner for name in _references(item)]
+
+
+def _default(field: Schema) -> str:
+    if 'default' not in field or isinstance(field['default'], Mapping):
+        return ''
+    return f'`{json.dumps(field["default"], ensure_ascii=False)}`'
+
+
+def _value(field: Schema) -> str:
+    if '$ref' in field or 'oneOf' in field:
+        return 'section'
+    if 'anyOf' in field:
+        return ' or '.join(dict.fromkeys(_value(item) for item in field['anyOf']))
+    if 'enum' in field or 'const' in field:
+        return ', '.join(str(choice) for choice in field.get('enum', [field.get('const')]))
+    if field.get('type') == 'array':
+        return f'list of: {_value(field.get("items", {}))}'
+    if field.get('type') == 'object':
+        return 'section'
+    bounds = {'minimum': '≥', 'exclusiveMinimum': '>', 'maximum': '≤', 'exclusiveMaximum': '<'}
+    limits = [f'{sign} {field[bound]}' for bound, sign in bounds.items() if bound in field]
+    return ' '.join([NAMES.get(field.get('type', ''), 'anything'), ', '.join(limits)]).strip()
