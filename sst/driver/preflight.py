@@ -12,6 +12,7 @@ from sst.archs import SST
 from sst.data.stream import check_batch
 from sst.interop.checkpoint import fitting_weights
 from sst.models.sst_model import AMP_DTYPES
+from sst.options.data import roots_of
 from sst.utils.errors import UserError
 
 
@@ -55,8 +56,10 @@ def resolve_paths(opt: dict[str, Any], root: Path) -> None:
         for dataset in opt['datasets'].values()
     ]:
         for key in keys:
-            if section[key] is not None and '://' not in str(section[key]):
-                section[key] = str(root / Path(section[key]).expanduser())
+            if isinstance(section[key], list):
+                section[key] = [_absolute(path, root) for path in section[key]]
+            elif section[key] is not None:
+                section[key] = _absolute(section[key], root)
 
 
 def check_files(opt: dict[str, Any], root: Path) -> None:
@@ -124,10 +127,10 @@ def missing_in(key: str, dataset: dict[str, Any], root: Path) -> Iterator[str]:
     )
     lmdb = (dataset.get('io_backend') or {}).get('type') == 'lmdb'
     for option in sorted(name for name in dataset if name.startswith('dataroot')):
-        if dataset[option] is not None:
-            fault = lmdb_fault(Path(dataset[option])) if lmdb else folder_fault(Path(dataset[option]))
+        for place in map(Path, roots_of(dataset[option] or [])):
+            fault = lmdb_fault(place) if lmdb or place.suffix == '.lmdb' else folder_fault(place)
             if fault:
-                yield f'{_shown(dataset[option], root)} (datasets.{key}.{option}): {fault}; {advice}'
+                yield f'{_shown(place, root)} (datasets.{key}.{option}): {fault}; {advice}'
     meta = dataset.get('meta_info_file')
     if meta is not None and not Path(meta).is_file():
         yield f'{_shown(meta, root)} (datasets.{key}.meta_info_file): no such file; {advice}'
@@ -154,6 +157,10 @@ def lmdb_fault(folder: Path) -> str | None:
 
 def _weight_keys(path: dict[str, Any]) -> Iterator[str]:
     return (key for key in path if key.startswith('pretrain_network') or key == 'resume_state')
+
+
+def _absolute(path: str, root: Path) -> str:
+    return path if '://' in path else str(root / Path(path).expanduser())
 
 
 def _shown(path: str | Path, root: Path) -> str:
