@@ -18,21 +18,32 @@ class _Unusable(NamedTuple):
     text: str
 
 
-class _Careful(Dataset):
-    """The dataset with each `UserError` handed over as `_Unusable`."""
+class Careful(Dataset):
+    """The dataset with each `UserError` handed over as a batch, by `collate`, that `checked` raises."""
 
-    def __init__(self, dataset: StreamDataset) -> None:
+    def __init__(self, dataset: Any) -> None:
         self.dataset = dataset
 
-    def __getitem__(self, place: tuple[int, int]) -> Any:
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, place: Any) -> Any:
         try:
             return self.dataset[place]
         except UserError as fault:
             return _Unusable(str(fault))
 
 
-def _collate(samples: list[Any]) -> Any:
+def collate(samples: list[Any]) -> Any:
+    """One batch of a `Careful` dataset's samples, or the first fault among them."""
     return next((sample for sample in samples if isinstance(sample, _Unusable)), None) or default_collate(samples)
+
+
+def checked(batch: Any) -> Any:
+    """The batch. Raises `UserError` if it is a fault."""
+    if isinstance(batch, _Unusable):
+        raise UserError(batch.text)
+    return batch
 
 
 class TrainLoader:
@@ -62,9 +73,7 @@ class TrainLoader:
                 batch = next(batches)
             except StopIteration:
                 return
-            if isinstance(batch, _Unusable):
-                raise UserError(batch.text)
-            yield batch
+            yield checked(batch)
             taken += 1
 
 
@@ -103,12 +112,12 @@ def build_train_loader(
         )
     sampler = StreamSampler(len(dataset), total_batch, seed, rank, world, start_iter, total_iter)
     loader = DataLoader(
-        _Careful(StreamDataset(dataset, seed)),
+        Careful(StreamDataset(dataset, seed)),
         batch_size=total_batch // world,
         sampler=sampler,
         num_workers=num_workers,
         pin_memory=pin_memory and torch.cuda.is_available(),
-        collate_fn=_collate,
+        collate_fn=collate,
         worker_init_fn=_start_worker,
         multiprocessing_context=context,
         generator=torch.Generator(),

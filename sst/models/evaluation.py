@@ -16,6 +16,7 @@ from basicsr.utils import tensor2img
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
+from sst.data.loader import Careful, checked, collate
 from sst.utils.files import atomic_write_text
 
 
@@ -62,14 +63,19 @@ def evaluate(
 
     Returns:
         list[Row]: a row per picture of the whole set, in its order, on all processes.
+
+    Raises:
+        UserError: a picture that the dataset refuses.
     """
     share = range(rank, len(dataset), world)  # type: ignore[arg-type]  # BasicSR's datasets have a length
-    loader = DataLoader(Subset(dataset, share), batch_size=1, num_workers=min(num_workers, len(share)))
+    loader = DataLoader(
+        Careful(Subset(dataset, share)), batch_size=1, num_workers=min(num_workers, len(share)), collate_fn=collate
+    )
     rows = []
     for index, batch in zip(
         share, tqdm(loader, desc=progress, unit='image', disable=None if progress else True, leave=False), strict=True
     ):
-        sr = tensor2img([predict(batch).detach().cpu()])
+        sr = tensor2img([predict(checked(batch)).detach().cpu()])
         hr = tensor2img([batch['gt']]) if 'gt' in batch else None
         name = osp.splitext(osp.basename(batch['lq_path'][0]))[0]
         values = {}

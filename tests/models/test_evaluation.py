@@ -7,6 +7,7 @@ import torch
 from basicsr.metrics import calculate_psnr
 
 from sst.models.evaluation import Row, average, evaluate, write_results
+from sst.utils.errors import UserError
 
 PSNR = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True, 'better': 'higher'}
 
@@ -58,6 +59,17 @@ def test_a_set_without_hr_has_no_figures():
     rows = evaluate(Pictures(1, with_gt=False), predict, {'psnr': PSNR}, num_workers=0)
     assert rows == [Row(0, 'p0', {})]
     assert average(rows) == {}
+
+
+class Refusing(Pictures):
+    def __getitem__(self, index):
+        raise UserError(f'p{index}.png cannot be read')
+
+
+@pytest.mark.parametrize('workers', [0, 1])
+def test_an_unreadable_picture_is_one_line(workers):
+    with pytest.raises(UserError, match=r'^p0\.png cannot be read$'):
+        evaluate(Refusing(2), predict, {}, num_workers=workers)
 
 
 def test_files(tmp_path):
