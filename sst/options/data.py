@@ -51,7 +51,7 @@ class IOBackend(Section):
     type: Literal['disk', 'lmdb'] = Field(default='disk', description='files in a folder, or one LMDB database')
 
 
-class Pictures(Section):
+class OurDataset(Section):
     """What the datasets of this program share."""
 
     name: FolderName = Field(description='name of the data, as in tables and folders')
@@ -75,7 +75,7 @@ class Pictures(Section):
         return self
 
 
-class Paired(Pictures):
+class Paired(OurDataset):
     """Pairs of HR and LR pictures."""
 
     type: Literal['PairedImageDataset'] = Field(description='the kind of dataset')
@@ -104,7 +104,7 @@ class Paired(Pictures):
         return self
 
 
-class Downsample(Pictures):
+class Downsample(OurDataset):
     """HR pictures; LR pictures are made of them by Pillow's bicubic."""
 
     type: Literal['DownsampleImageDataset'] = Field(description='the kind of dataset')
@@ -195,7 +195,7 @@ class Datasets(Section):
         refuse(faults)
         return self
 
-    def by_section(self) -> dict[str, Pictures | Other]:
+    def by_section(self) -> dict[str, OurDataset | Other]:
         """The sets under the names of their sections."""
-        train: dict[str, Pictures | Other] = {'train': self.train} if self.train else {}
+        train: dict[str, OurDataset | Other] = {'train': self.train} if self.train else {}
         return train | (self.__pydantic_extra__ or {})

@@ -35,6 +35,7 @@ PICTURES = {
     'PNG that is not compressed': encoded(RGB, compress_level=0),
     'PNG in many chunks': cv2.imencode('.png', cv2.resize(NOISE[..., :3], (200, 150)))[1].tobytes(),
     'PNG with EXIF': encoded(RGB, exif=turned()),
+    'animated PNG': encoded(RGB, save_all=True, append_images=[RGB.rotate(180)]),
     'transparent PNG': encoded(Image.fromarray(NOISE)),
     'grey PNG': encoded(RGB.convert('L')),
     'palette PNG': encoded(RGB.quantize(16)),
