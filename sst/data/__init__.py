@@ -1,6 +1,7 @@
 """Datasets and the endless stream that training reads. BasicSR's registry holds the datasets."""
 
+from sst.data.downsample_dataset import DownsampleImageDataset
 from sst.data.loader import build_train_loader
 from sst.data.sets import build_dataset
 
-__all__ = ['build_dataset', 'build_train_loader']
+__all__ = ['DownsampleImageDataset', 'build_dataset', 'build_train_loader']

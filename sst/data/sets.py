@@ -6,11 +6,15 @@ from typing import Any
 import basicsr.data  # noqa: F401 - registers BasicSR's datasets
 from basicsr.utils.registry import DATASET_REGISTRY
 
+from sst.data.paired_dataset import PairedDataset
+from sst.options.data import roots_of
 from sst.utils.errors import UserError
 
 
 def build_dataset(options: dict[str, Any]) -> Any:
     """Build the dataset (a sized `torch.utils.data.Dataset`) of one `datasets` section of the options.
+
+    `PairedImageDataset` is our `PairedDataset`, which gives the same samples as BasicSR's class of that name.
 
     Raises:
         UserError: unknown `type`, pictures without partner, unreadable lists, or no picture at all.
@@ -21,14 +25,14 @@ def build_dataset(options: dict[str, Any]) -> Any:
         raise UserError(f'dataset {name}: unknown type "{kind}"; there are: {there}')
     try:
         # not by BasicSR's build_dataset: it opens the log before the run's folder is there
-        dataset = DATASET_REGISTRY.get(kind)(deepcopy(options))
+        build = PairedDataset if kind == 'PairedImageDataset' else DATASET_REGISTRY.get(kind)
+        dataset = build(deepcopy(options))
     except UserError as fault:
         raise UserError('\n'.join(f'dataset {name}: {line}' for line in str(fault).splitlines())) from fault
     except (OSError, ValueError, AssertionError) as fault:
         raise UserError(f'dataset {name}: {str(fault) or type(fault).__name__}') from fault
     if not len(dataset):
-        raise UserError(
-            f'dataset {name}: no pictures in {options.get("dataroot_gt") or options.get("dataroot_lq")}; '
-            f'{options.get("prepare") or "put pictures there, or name another folder"}'
-        )
+        roots = ', '.join(roots_of(options.get('dataroot_gt') or options.get('dataroot_lq') or []))
+        advice = options.get('prepare') or 'put pictures there, or name another folder'
+        raise UserError(f'dataset {name}: no pictures in {roots}; {advice}')
     return dataset

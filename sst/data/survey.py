@@ -8,9 +8,11 @@ from typing import Any
 
 from PIL import Image
 
+from sst.data.storage import is_lmdb
 from sst.utils.errors import UserError
 
 SHOWN = 3  # faults told of one set
+PARTS = {'lq_path': 'lq', 'gt_path': 'gt'}  # where our datasets keep their pictures
 
 
 def check_pictures(dataset: Any, scale: int, *, smallest: int = 1, decode: bool = False, progress: Any = None) -> None:
@@ -26,11 +28,8 @@ def check_pictures(dataset: Any, scale: int, *, smallest: int = 1, decode: bool 
     Raises:
         UserError: a line for each of the first faults, and how many more there are.
     """
-    paths = getattr(dataset, 'paths', None)
-    if not paths or (dataset.opt.get('io_backend') or {}).get('type') == 'lmdb':
-        return
     with ThreadPoolExecutor(cpu_count()) as pool:
-        looks = pool.map(lambda entry: _fault(entry, scale, smallest, decode), paths)
+        looks = pool.map(lambda files: _fault(files, scale, smallest, decode), _files(dataset))
         faults = [fault for fault in (progress(looks) if progress else looks) if fault]
     if faults:
         raise UserError('\n'.join(_told(dataset.opt['name'], faults)))
@@ -43,9 +42,19 @@ def _told(name: str, faults: list[str]) -> Iterator[str]:
         yield f'dataset {name}: and {len(faults) - SHOWN:,} more pictures that cannot be used'
 
 
-def _fault(entry: Any, scale: int, smallest: int, decode: bool) -> str | None:
+def _files(dataset: Any) -> Iterator[dict[str, str]]:
+    """The files of each picture of a dataset that lies in a folder, by their keys in BasicSR's dictionaries."""
+    parts = {key: getattr(dataset, name) for key, name in PARTS.items() if hasattr(dataset, name)}
+    for index in range(len(dataset) if parts else 0):
+        if not any(is_lmdb(part.place(index)[0]) for part in parts.values()):
+            yield {key: part.path(index) for key, part in parts.items()}
+    if not parts and (dataset.opt.get('io_backend') or {}).get('type') != 'lmdb':  # one of BasicSR's
+        for entry in getattr(dataset, 'paths', ()):
+            yield entry if isinstance(entry, dict) else {'lq_path': entry}
+
+
+def _fault(paths: dict[str, str], scale: int, smallest: int, decode: bool) -> str | None:
     sizes = {}
-    paths = entry if isinstance(entry, dict) else {'lq_path': entry}
     for key, path in paths.items():
         try:
             sizes[key] = _size(path, decode)

@@ -18,6 +18,7 @@ from sst.interop.checkpoint import fitting_weights
 from sst.metrics import missing_packages
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES, loading
+from sst.options.data import roots_of
 from sst.utils.errors import UserError
 
 
@@ -64,8 +65,10 @@ def resolve_paths(opt: dict[str, Any], root: Path) -> None:
         for dataset in opt['datasets'].values()
     ]:
         for key in keys:
-            if section[key] is not None and '://' not in str(section[key]):
-                section[key] = str(root / Path(section[key]).expanduser())
+            if isinstance(section[key], list):
+                section[key] = [_absolute(path, root) for path in section[key]]
+            elif section[key] is not None:
+                section[key] = _absolute(section[key], root)
 
 
 def check_files(opt: dict[str, Any], root: Path) -> None:
@@ -194,15 +197,15 @@ def missing_in(key: str, dataset: dict[str, Any], root: Path) -> Iterator[str]:
     """A line for each path of a dataset that is not there or holds nothing."""
     lmdb = (dataset.get('io_backend') or {}).get('type') == 'lmdb'
     for option in sorted(name for name in dataset if name.startswith('dataroot')):
-        if dataset[option] is not None:
-            fault = lmdb_fault(Path(dataset[option])) if lmdb else folder_fault(Path(dataset[option]))
+        for place in map(Path, roots_of(dataset[option] or [])):
+            fault = lmdb_fault(place) if lmdb or place.suffix == '.lmdb' else folder_fault(place)
             if fault:
-                place = f'datasets.{key}.{option}'
-                yield f'{_shown(dataset[option], root)} ({place}): {fault}; {_data_advice(place, dataset, root)}'
+                where = f'datasets.{key}.{option}'
+                yield f'{_shown(place, root)} ({where}): {fault}; {_data_advice(where, place, dataset, root)}'
     meta = dataset.get('meta_info_file')
     if meta is not None and not Path(meta).is_file():
-        place = f'datasets.{key}.meta_info_file'
-        yield f'{_shown(meta, root)} ({place}): no such file; {_data_advice(place, dataset, root)}'
+        where = f'datasets.{key}.meta_info_file'
+        yield f'{_shown(meta, root)} ({where}): no such file; {_data_advice(where, Path(meta), dataset, root)}'
 
 
 def folder_fault(folder: Path) -> str | None:
@@ -228,6 +231,10 @@ def _weight_keys(path: dict[str, Any]) -> Iterator[str]:
     return (key for key in path if key.startswith('pretrain_network') or key == 'resume_state')
 
 
+def _absolute(path: str, root: Path) -> str:
+    return path if '://' in path else str(root / Path(path).expanduser())
+
+
 def _shown(path: str | Path, root: Path) -> str:
     if '://' in str(path):
         return str(path)
@@ -235,12 +242,12 @@ def _shown(path: str | Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _data_advice(place: str, dataset: dict[str, Any], root: Path) -> str:
+def _data_advice(where: str, path: Path, dataset: dict[str, Any], root: Path) -> str:
     """What makes data that is looked for in datasets/, as its option file says; elsewhere it is the user's own."""
-    path, prepare = Path(dataset[place.split('.')[-1]]), ' '.join((dataset.get('prepare') or '').split())
+    prepare = ' '.join((dataset.get('prepare') or '').split())
     if prepare and path.is_relative_to(root / 'datasets'):
         return prepare
-    other = f'put it there, or name another place: --force_yml {place.replace(".", ":")}=PATH'
+    other = f'put it there, or name another place: --force_yml {where.replace(".", ":")}=PATH'
     return f'{other} (its usual one: {prepare})' if prepare else other
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Tag, model_validator
 
 from sst.options.faults import Fault, fault, refuse, shown
 from sst.options.registered import registered
@@ -43,10 +43,22 @@ def _template(template: str) -> str:
     return template
 
 
+def _one_or_several(dataroot: Any) -> Any:
+    roots = dataroot if isinstance(dataroot, list) else [dataroot]
+    if not roots or not all(isinstance(root, str) and root for root in roots):
+        raise fault(f'{shown(dataroot)}, allowed is a folder or LMDB, or a list of them')
+    return dataroot
+
+
+def roots_of(dataroot: str | list[str]) -> list[str]:
+    """The folders and LMDBs that an option `dataroot_gt` or `dataroot_lq` names."""
+    return [dataroot] if isinstance(dataroot, str) else dataroot
+
+
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 NamePart = Annotated[str, AfterValidator(_part_of_name)]
 Template = Annotated[str, AfterValidator(_template)]
-Folder = Annotated[str, Field(min_length=1)]
+Roots = Annotated[str | list[str], BeforeValidator(_one_or_several)]
 
 
 class IOBackend(Section):
@@ -55,32 +67,63 @@ class IOBackend(Section):
     type: Literal['disk', 'lmdb'] = Field(default='disk', description='files in a folder, or one LMDB database')
 
 
-class Paired(Section):
-    """Pairs of HR and LR pictures."""
+class OurDataset(Section):
+    """What the datasets of this program share."""
 
     name: FolderName = Field(description='name of the data, as in tables and folders')
-    type: Literal['PairedImageDataset'] = Field(description='the kind of dataset')
-    dataroot_gt: Folder = Field(description='HR pictures: folder or LMDB, relative to the root folder')
-    dataroot_lq: Folder = Field(description='LR pictures: folder or LMDB, relative to the root folder')
-    meta_info_file: str | None = Field(default=None, description='file that lists the pictures to use; null takes all')
-    filename_tmpl: Template = Field(
-        default='{}', description="name of the LR file without extension; {} is the HR file's"
+    dataroot_gt: Roots = Field(
+        description='HR pictures, relative to the root folder: a folder, an LMDB (its name ends in .lmdb), or a list'
     )
-    io_backend: IOBackend = Field(default=IOBackend(), description='how the pictures are stored')
+    io_backend: IOBackend | None = Field(default=None, description='not needed: names that end in .lmdb are databases')
     prepare: str | None = Field(default=None, description=PREPARE)
 
     @model_validator(mode='after')
     def _databases(self) -> Self:
-        roots = {'dataroot_gt': self.dataroot_gt, 'dataroot_lq': self.dataroot_lq}
-        if self.io_backend.type == 'lmdb':
+        if self.io_backend and self.io_backend.type == 'lmdb':
             refuse(
                 [
                     ((key,), f'{shown(root)}, allowed with io_backend lmdb is a name that ends in .lmdb')
-                    for key, root in roots.items()
+                    for key in ('dataroot_gt', 'dataroot_lq')
+                    for root in roots_of(getattr(self, key, []))
                     if not root.endswith('.lmdb')
                 ]
             )
         return self
+
+
+class Paired(OurDataset):
+    """Pairs of HR and LR pictures."""
+
+    type: Literal['PairedImageDataset'] = Field(description='the kind of dataset')
+    dataroot_lq: Roots = Field(description='LR pictures, as dataroot_gt; of a list each belongs to the HR of its place')
+    meta_info_file: str | None = Field(default=None, description='file that lists the pictures to use; null takes all')
+    filename_tmpl: Template = Field(
+        default='{}', description="name of the LR file without extension; {} is the HR file's"
+    )
+
+    @model_validator(mode='after')
+    def _pairs(self) -> Self:
+        gt_roots, lq_roots = roots_of(self.dataroot_gt), roots_of(self.dataroot_lq)
+        if len(gt_roots) != len(lq_roots):
+            text = f'{len(lq_roots)} given, allowed are as many as in dataroot_gt ({len(gt_roots)})'
+            refuse([(('dataroot_lq',), text)])
+        refuse(
+            [
+                (('dataroot_lq',), f'{shown(lq)}, allowed is a folder for a folder and an LMDB for an LMDB ({gt})')
+                for gt, lq in zip(gt_roots, lq_roots, strict=True)
+                if gt.endswith('.lmdb') != lq.endswith('.lmdb')
+            ]
+        )
+        if self.meta_info_file and (len(gt_roots) > 1 or gt_roots[0].endswith('.lmdb')):
+            text = f'{shown(self.meta_info_file)}, allowed with a single pair of folders; delete the line'
+            refuse([(('meta_info_file',), text)])
+        return self
+
+
+class Downsample(OurDataset):
+    """HR pictures; LR pictures are made of them by Pillow's bicubic."""
+
+    type: Literal['DownsampleImageDataset'] = Field(description='the kind of dataset')
 
 
 class Loading(Section):
@@ -105,6 +148,10 @@ class PairedTraining(Loading, Paired):
     """Pairs of HR and LR pictures to train with."""
 
 
+class DownsampleTraining(Loading, Downsample):
+    """HR pictures to train with; LR pictures are made of their crops by Pillow's bicubic."""
+
+
 class Other(Section):
     """Any other dataset that is registered in BasicSR; its own keys are not checked."""
 
@@ -121,13 +168,18 @@ class OtherTraining(Loading, Other):
     model_config = STRICT | ConfigDict(extra='allow')
 
 
+OURS = ('PairedImageDataset', 'DownsampleImageDataset')
 Training = Annotated[
-    Annotated[PairedTraining, Tag('<PairedImageDataset>')] | Annotated[OtherTraining, Tag('<other>')],
-    by_type('PairedImageDataset'),
+    Annotated[PairedTraining, Tag('<PairedImageDataset>')]
+    | Annotated[DownsampleTraining, Tag('<DownsampleImageDataset>')]
+    | Annotated[OtherTraining, Tag('<other>')],
+    by_type(*OURS),
 ]
 Evaluation = Annotated[
-    Annotated[Paired, Tag('<PairedImageDataset>')] | Annotated[Other, Tag('<other>')],
-    by_type('PairedImageDataset'),
+    Annotated[Paired, Tag('<PairedImageDataset>')]
+    | Annotated[Downsample, Tag('<DownsampleImageDataset>')]
+    | Annotated[Other, Tag('<other>')],
+    by_type(*OURS),
 ]
 
 
@@ -165,7 +217,7 @@ class Datasets(Section):
         refuse(faults)
         return self
 
-    def by_section(self) -> dict[str, Paired | Other]:
+    def by_section(self) -> dict[str, OurDataset | Other]:
         """The sets under the names of their sections."""
-        train: dict[str, Paired | Other] = {'train': self.train} if self.train else {}
+        train: dict[str, OurDataset | Other] = {'train': self.train} if self.train else {}
         return train | (self.__pydantic_extra__ or {})

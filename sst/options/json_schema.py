@@ -5,12 +5,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from sst.options.data import OURS
 from sst.options.schema import Options
 
 REFERENCE = {'type': 'string', 'pattern': r'\$\{'}
-# Sections with keys that are not known, and the type that has a section of its own. Where a file leaves the type to its
-# base, its keys are read as those of our own.
-STRICTER = {'OtherNetwork': 'SST', 'Other': 'PairedImageDataset', 'OtherTraining': 'PairedImageDataset'}
+# Sections with keys that are not known, and the types that have sections of their own. Where a file leaves the type to
+# its base, its keys are read as those of our own.
+STRICTER = {'OtherNetwork': ('SST',), 'Other': OURS, 'OtherTraining': OURS}
 BASES = {
     'description': 'option files that this one builds on, in this order, relative to this file',
     'anyOf': [{'type': 'string'}, {'type': 'array', 'items': {'type': 'string'}}],
@@ -22,7 +23,7 @@ def write_schema(path: str | os.PathLike = 'options/schema.json') -> Path:
     schema = _loosened(Options.model_json_schema())
     for section, ours in STRICTER.items():
         schema['$defs'][section]['required'] = ['type']
-        schema['$defs'][section]['properties']['type']['not'] = {'const': ours}
+        schema['$defs'][section]['properties']['type']['not'] = {'enum': list(ours)}
     schema['title'] = 'SST options'
     schema['properties'] = {'_base_': BASES, **schema['properties']}
     target = Path(path)

@@ -1,5 +1,7 @@
 """Every missing path is named at once, with what to do."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -91,6 +93,15 @@ def test_all_faults_at_once(tmp_path):
         'missing: weights.pth (path.pretrain_network_g): no such file; name another file: '
         '--force_yml path:pretrain_network_g=FILE',
         'missing: 8.state (path.resume_state): no such file; name another file: --force_yml path:resume_state=FILE',
+    ]
+
+
+def test_every_root_of_a_list_is_looked_for(tmp_path):
+    opt = options(tmp_path, train=dataset('Own', ['good/HR', 'none', '~/none.lmdb'], None, prepare='get it'))
+    home = Path('~').expanduser()
+    assert faults(opt, tmp_path) == [
+        'missing: none (datasets.train.dataroot_gt): no such folder; get it',
+        f'missing: {home}/none.lmdb (datasets.train.dataroot_gt): no such database; get it',
     ]
 
 

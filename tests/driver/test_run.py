@@ -268,8 +268,8 @@ def test_faults_come_before_any_folder(start, root, capsys, change, says):
 def test_a_small_picture_is_one_line(start, capsys):
     assert start(training(gt_size=32, num_workers=1)) == 2
     line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith('error: training picture ')
-    assert 'smaller than patch size' in line
+    assert line.startswith('error: picture ')
+    assert 'smaller than the crop' in line
 
 
 @pytest.mark.parametrize('kind', ['train', 'test'])

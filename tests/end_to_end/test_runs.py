@@ -16,9 +16,11 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny_options
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sst.archs import SST
+from sst.options import load_options
 from sst.utils.imresize import imresize
 
 REPOSITORY = Path(__file__).parents[2]
@@ -59,6 +61,22 @@ network_g:
   bias: {{ranks: 4}}
 path: {{pretrain_network_g: experiments/tiny/models/net_g_latest.pth}}
 val: {{save_img: true, pbar: false}}
+"""
+OWN_OPTIONS = """\
+_base_: [{repository}/options/finetune.yml]
+name: own
+datasets:
+  train: {{gt_size: 24, batch_size: 5, num_workers: 1}}
+  val_1: {{dataroot_gt: data/HR, dataroot_lq: data/LR}}
+network_g:
+  dim: 12
+  num_blocks: 1
+  window_sizes: [4, 8]
+  num_heads: 2
+  bias: {{ranks: 4}}
+  upsampler: {{channels: 8}}
+train: {{total_iter: 2, warmup_iter: 1}}
+val: {{val_freq: 2, pbar: false}}
 """
 
 
@@ -157,6 +175,25 @@ def test_the_saved_options_repeat_the_run(folder):
     assert_equal_to_the_bit(before, weights(folder, 'again'))
 
 
+def test_own_pictures_of_any_kind_train_in_one_command(folder):
+    (folder / 'own.yml').write_text(OWN_OPTIONS.format(repository=REPOSITORY))
+    net = SST(**load_options(folder / 'own.yml')['network_g'])
+    torch.save({'params': net.state_dict()}, folder / 'net.pth')
+    own = folder / 'own'
+    (own / 'more').mkdir(parents=True)
+    noise = np.random.default_rng(0).integers(0, 256, (61, 47, 3), dtype=np.uint8)
+    cv2.imwrite(str(own / 'odd.png'), noise)
+    cv2.imwrite(str(own / 'grey.png'), noise[..., 0])
+    cv2.imwrite(str(own / '16 bit.png'), noise.astype(np.uint16) * 257)
+    cv2.imwrite(str(own / 'small.jpg'), noise[:5, :9])
+    Image.fromarray(noise).quantize(8).save(own / 'more' / 'palette.png')
+    files = ('datasets:train:dataroot_gt=own', 'path:pretrain_network_g=net.pth')
+    run(folder, 'sst-train', '-opt', 'own.yml', '--force_yml', *files)
+    log = next((folder / 'experiments' / 'own').glob('train_*.log')).read_text()
+    assert 'Training: 5 pictures of own' in log
+    assert all(value.isfinite().all() for value in weights(folder, 'own').values())
+
+
 @pytest.mark.parametrize('processes', [1, 2])
 def test_a_killed_run_goes_on_to_the_same_weights(folder, processes):
     run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'name=whole', processes=processes)
@@ -197,7 +234,7 @@ def test_a_fault_in_one_process_is_told(folder):
             picture.rename(folder / 'data' / 'val' / name / picture.name)
     roots = [f'datasets:val_1:dataroot_{key}=data/val/{name}' for key, name in (('gt', 'HR'), ('lq', 'LR'))]
     done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *roots, processes=2, code=1)
-    assert re.search(r'^error: training picture .*p3\.png cannot be used', done.stderr, re.MULTILINE)
+    assert re.search(r'^error: picture .*p3\.png cannot be read', done.stderr, re.MULTILINE)
 
 
 def test_a_finished_run_can_be_made_longer(folder):

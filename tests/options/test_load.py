@@ -66,6 +66,24 @@ REFUSED = [
         'datasets.val_1.dataroot_lq: "b"',
         'ends in .lmdb',
     ),
+    ('datasets: {val_1: {dataroot_gt: []}}', 'datasets.val_1.dataroot_gt: []', 'a list of them'),
+    ('datasets: {val_1: {dataroot_gt: 3}}', 'datasets.val_1.dataroot_gt: 3', 'a folder or LMDB, or a list'),
+    (
+        'datasets: {val_1: {dataroot_gt: [a, b], dataroot_lq: [c]}}',
+        'datasets.val_1.dataroot_lq: 1 given',
+        'in dataroot_gt (2)',
+    ),
+    ('datasets: {val_1: {dataroot_gt: a.lmdb, dataroot_lq: b}}', 'datasets.val_1.dataroot_lq: "b"', 'for an LMDB'),
+    (
+        'datasets: {val_1: {dataroot_gt: [a, b], dataroot_lq: [a, b], meta_info_file: c}}',
+        'datasets.val_1.meta_info_file: "c"',
+        'a single pair of folders',
+    ),
+    (
+        'datasets: {val_2: {name: x, type: DownsampleImageDataset, dataroot_gt: a, dataroot_lq: b}}',
+        'datasets.val_2.dataroot_lq: unknown key',
+        'DownsampleImageDataset',
+    ),
     # network
     ('network_g: {num_heads: 5}', 'network_g.num_heads: 5 does not divide dim 48', '1, 2, 3, 4, 6, 8'),
     ('network_g: {n_blocks: 3}', 'network_g.n_blocks: a field of the released files', 'num_blocks'),

@@ -9,6 +9,7 @@ import yaml
 
 from sst.archs import SST
 from sst.options import load_options
+from sst.options.data import roots_of
 from sst.options.merging import Merged, bases_of, read_chain
 from sst.options.reading import read_file
 
@@ -61,7 +62,7 @@ def test_data_has_its_place_and_a_way_to_it(path):
     for dataset in load_options(path)['datasets'].values():
         assert dataset['prepare']
         for key in ('dataroot_gt', 'dataroot_lq'):
-            assert dataset[key].startswith('datasets/')
+            assert all(root.startswith('datasets/') for root in roots_of(dataset.get(key, [])))
 
 
 PARAMETERS = {
@@ -91,6 +92,17 @@ def test_every_base_is_for_a_run_or_a_model():
     used = {base.resolve() for path in FILES for base in bases_of(read_file(path), path)}
     unused = [path for path in FILES if path not in used and path not in RUNS and path.parent.name != 'models']
     assert names(unused) == []
+
+
+def test_published_data():
+    def patch_and_batch(name):
+        options = load_options(FOLDER / f'{name}.yml')
+        train = options['datasets']['train']
+        return train['name'], train['gt_size'] // options['scale'], train['batch_size']
+
+    assert patch_and_batch('train_SST_light_x2') == ('DIV2K', 64, 64)
+    assert patch_and_batch('train_SST_L_x2') == ('DF2K', 64, 32)
+    assert patch_and_batch('train_SST_L_plus_DFLIP_x2') == ('DFLIP', 96, 32)
 
 
 def test_sst_l_trains_as_published():

@@ -1,0 +1,79 @@
+"""How fast the training samples of an option file load: samples per second of one core, and how many cores a run needs.
+
+`python scripts/benchmark_loading.py -opt options/train_SST_L_x2.yml --step 0.25`: the last is seconds per iteration.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import torch
+from tqdm import tqdm
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
+
+from sst.data import build_dataset  # after the repository is on the path
+from sst.data.stream import StreamDataset, StreamSampler
+from sst.driver import preflight
+from sst.options import load_options
+from sst.utils.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('-opt', required=True, metavar='FILE', help='option file to train with')
+    parser.add_argument('--force_yml', nargs='+', action='extend', default=[], metavar='KEY:KEY=VALUE')
+    parser.add_argument('--samples', type=int, default=200, help='how many to load (%(default)s)')
+    parser.add_argument('--step', type=float, default=0.25, help='seconds of an iteration (%(default)s)')
+    return parser.parse_args(arguments)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Load the first samples of the run, in this process.
+
+    Raises:
+        UserError: faulty options, or data that is missing.
+    """
+    opt = load_options(args.opt, args.force_yml)
+    data = opt['datasets'].get('train')
+    if data is None:
+        raise UserError(f'{args.opt}: no train section; give a file that sst/train.py takes')
+    opt['datasets'] = {'train': data | {'phase': 'train', 'scale': opt['scale']}}
+    preflight.resolve_paths(opt, ROOT)
+    data = opt['datasets']['train']
+    if faults := list(preflight.missing_in('train', data, ROOT)):
+        raise UserError('\n'.join(f'missing: {line}' for line in faults))
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    rate = measure(build_dataset(data), opt['manual_seed'] or 0, args.samples)
+    needed = data['batch_size'] / args.step
+    print(f'{data["name"]}: {rate:.1f} samples/s of one core ({1000 / rate:.1f} ms each)')
+    print(f'batch {data["batch_size"]} every {args.step} s is {needed:.0f} samples/s: {needed / rate:.1f} cores')
+
+
+def measure(dataset: torch.utils.data.Dataset, seed: int, samples: int) -> float:
+    """Samples per second of the processor's time, which other programs on the machine do not slow down."""
+    stream = StreamDataset(dataset, seed)
+    places = iter(StreamSampler(len(stream), 1, seed, total_iter=samples + 1))
+    stream[next(places)]  # opens databases
+    start = time.process_time()
+    for place in tqdm(places, total=samples, unit='sample', disable=None):
+        stream[place]
+    return samples / (time.process_time() - start)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    try:
+        run(read_arguments(arguments))
+    except UserError as error:
+        print('\n'.join(f'error: {line}' for line in str(error).splitlines()), file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == '__main__':
+    main()

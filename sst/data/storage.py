@@ -1,0 +1,124 @@
+"""Where pictures lie: folders and LMDB databases, any number of them as one list."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+import lmdb
+import numpy as np
+
+from sst.data.picture import Picture
+from sst.utils.errors import UserError
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.jp2')
+
+
+class Pictures:
+    """The pictures of several roots, one root after the other.
+
+    Their names are one array of bytes: half a million take some 20 MB, which loading processes share.
+
+    Args:
+        parts: (root, names) of each; a root that ends in `.lmdb` is a database and the names its keys, any other is
+            a folder and the names are paths in it.
+
+    Raises:
+        UserError: a root without pictures.
+    """
+
+    def __init__(self, parts: Iterable[tuple[str, list[str]]]) -> None:
+        parts = list(parts)
+        self.roots = [root for root, _ in parts]
+        if empty := [root for root, names in parts if not names]:
+            raise UserError(f'no pictures in {", ".join(empty)}; put some there, or name another place')
+        self._ends = np.cumsum([len(names) for _, names in parts])
+        self._names = np.array([os.fsencode(name) for _, names in parts for name in names], dtype=bytes)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def place(self, index: int) -> tuple[str, str]:
+        """(root, name) of a picture."""
+        return self.roots[np.searchsorted(self._ends, index, side='right')], os.fsdecode(self._names[index])
+
+    def path(self, index: int) -> str:
+        """What BasicSR calls the path of a picture: that of its file, or its key in the database."""
+        root, name = self.place(index)
+        return name if is_lmdb(root) else str(Path(root, name))
+
+    def open(self, index: int) -> Picture:
+        """Read a picture's bytes.
+
+        Raises:
+            UserError: it is not there or cannot be read.
+        """
+        root, name = self.place(index)
+        shown = os.path.join(root, name)
+        try:
+            content = _entry(root, name) if is_lmdb(root) else Path(shown).read_bytes()
+        except OSError as fault:
+            raise UserError(f'picture {shown} cannot be read: {fault.strerror}') from fault
+        if content is None:
+            raise UserError(f'picture {shown} cannot be read: its key is in meta_info.txt, not in the database')
+        return Picture(content, shown)
+
+
+def is_lmdb(root: str) -> bool:
+    """Whether a root is an LMDB database; its name tells."""
+    return root.endswith('.lmdb')
+
+
+def pictures_below(root: str) -> list[str]:
+    """The names of all pictures of a database, or of a folder and its subfolders, in order."""
+    return lmdb_keys(root) if is_lmdb(root) else sorted(_files_below(root))
+
+
+def lmdb_keys(root: str) -> list[str]:
+    """The keys of a database of BasicSR's kind, in order: the names of its `meta_info.txt` without extension."""
+    return sorted(os.path.splitext(name)[0] for name in listed_names(os.path.join(root, 'meta_info.txt')))
+
+
+def listed_names(file: str) -> list[str]:
+    """The names in a list of pictures; on a line the name ends with the extension, as in `a/0001.png (480,480,3) 1`."""
+    with open(file, encoding='utf-8') as lines:
+        found = (re.match(r'.*?\.\w+(?=\s|$)', line) for line in lines)
+        return [match[0] for match in found if match]
+
+
+def file_names(folder: str) -> list[str]:
+    """The names of the files right in a folder, in order; hidden ones are left out."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if entry.is_file() and not entry.name.startswith('.'))
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    seen = set()
+    for place, subfolders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # links may lead in circles
+            subfolders.clear()
+            continue
+        seen.add(real)
+        subfolders[:] = [name for name in subfolders if not name.startswith('.')]
+        for name in names:
+            if name.lower().endswith(SUFFIXES) and not name.startswith('.'):
+                yield os.path.relpath(os.path.join(place, name), folder)
+
+
+def _entry(root: str, key: str) -> bytes | None:
+    try:
+        with _database(root).begin() as transaction:
+            return transaction.get(key.encode())
+    except lmdb.Error as fault:
+        raise UserError(f'{root} cannot be read: {fault}; make it again, or use the folder it was made from') from fault
+
+
+@cache
+def _database(root: str) -> lmdb.Environment:
+    # Samples come in random order: no reading ahead. Nobody writes: no lock.
+    return lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
+
+
+os.register_at_fork(after_in_child=_database.cache_clear)  # an open database must not cross a fork

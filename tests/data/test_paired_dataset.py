@@ -1,0 +1,125 @@
+"""The samples are BasicSR's, to the bit; folders, databases and lists of them give the same."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from basicsr.data.paired_image_dataset import PairedImageDataset
+from stored import noise, write_folder, write_lmdb
+
+from sst.data import build_dataset
+from sst.data.stream import seeded
+from sst.utils.errors import UserError
+
+TRAINING = {'phase': 'train', 'gt_size': 16, 'use_hflip': True, 'use_rot': True}
+
+
+@pytest.fixture
+def roots(tmp_path):
+    """(HR folder, LR folder) with pictures of several sizes, LR names ending in x2."""
+    sizes = {'b.1.png': (12, 9), 'a.png': (8, 8), 'c.jpg': (11, 20)}
+    hr = {name: noise(2 * height, 2 * width) for name, (height, width) in sizes.items()}
+    lr = {f'{Path(name).stem}x2{Path(name).suffix}': noise(*size, seed=1) for name, size in sizes.items()}
+    return write_folder(tmp_path / 'HR', hr), write_folder(tmp_path / 'LR', lr)
+
+
+def options(gt, lq, **changes):
+    return {
+        'name': 'x',
+        'type': 'PairedImageDataset',
+        'dataroot_gt': gt,
+        'dataroot_lq': lq,
+        'filename_tmpl': '{}x2',
+        'io_backend': {'type': 'disk'},
+        'scale': 2,
+        'phase': 'val',
+        **changes,
+    }
+
+
+def samples(dataset):
+    """Every sample, from random numbers of its own."""
+    for index in range(len(dataset)):
+        with seeded(3, index):
+            yield dataset[index]
+
+
+def assert_same(samples, expected, keys=('lq', 'gt', 'lq_path', 'gt_path')):
+    for sample, other in zip(samples, expected, strict=True):
+        for key in keys:
+            assert torch.equal(sample[key], other[key]) if torch.is_tensor(sample[key]) else sample[key] == other[key]
+
+
+@pytest.mark.parametrize('phase', [{'phase': 'val'}, TRAINING], ids=['validation', 'training'])
+@pytest.mark.parametrize('listed', [False, True], ids=['folder', 'listed'])
+def test_samples_are_basicsr_s(roots, tmp_path, phase, listed):
+    (tmp_path / 'names.txt').write_text('a.png (16,16,3)\nc.jpg (22,40,3)\n')
+    opt = options(*roots, **phase, meta_info_file=str(tmp_path / 'names.txt') if listed else None)
+    theirs = PairedImageDataset(dict(opt, io_backend={'type': 'disk'}))
+    theirs.paths.sort(key=lambda pair: pair['gt_path'])  # BasicSR's order is the disk's
+    assert_same(samples(build_dataset(opt)), samples(theirs))
+
+
+def test_a_database_gives_what_its_folder_gives(roots, tmp_path):
+    hr, lr = roots
+    for path in Path(lr).iterdir():
+        path.rename(path.with_name(path.name.replace('x2', '')))
+    databases = [write_lmdb(Path(root)) for root in (hr, lr)]
+    folders = samples(build_dataset(options(hr, lr, filename_tmpl='{}', **TRAINING)))
+    ours = list(samples(build_dataset(options(*databases, **TRAINING))))
+    assert [sample['gt_path'] for sample in ours] == [sample['lq_path'] for sample in ours] == ['a', 'b.1', 'c']
+    assert_same(ours, folders, keys=('lq', 'gt'))
+
+
+def test_a_list_is_one_root_after_the_other(roots, tmp_path):
+    second = [write_folder(tmp_path / name, {'z.png': noise(size, size)}) for name, size in (('HR2', 32), ('LR2', 16))]
+    gt, lq = zip(roots, [write_lmdb(Path(root)) for root in second], strict=True)
+    both = list(samples(build_dataset(options(list(gt), list(lq)))))
+    assert [Path(sample['gt_path']).name for sample in both] == ['a.png', 'b.1.png', 'c.jpg', 'z']
+    assert_same(both[:3], samples(build_dataset(options(*roots))))
+    assert_same(both[3:], samples(build_dataset(options(gt[1], lq[1]))))
+
+
+def test_pictures_without_partner(roots):
+    hr, lr = roots
+    Path(lr, 'ax2.png').rename(Path(lr, 'dx2.png'))
+    with pytest.raises(UserError) as fault:
+        build_dataset(options(hr, lr))
+    lonely_gt, lonely_lq = str(fault.value).splitlines()
+    assert lonely_gt.startswith(f'dataset x: 1 of 3 pictures in {hr} have no partner')
+    assert lonely_gt.endswith('first: a.png needs ax2.png)')
+    assert lonely_lq.startswith(f'dataset x: 1 of 3 files in {lr}')
+    assert lonely_lq.endswith('(first: dx2.png)')
+
+
+def no_pair(hr, lr):
+    write_folder(Path(lr), {'ax2.png': noise(8, 9)})
+
+
+def too_small(hr, lr):
+    write_folder(Path(hr), {'a.png': noise(14, 14)})
+    write_folder(Path(lr), {'ax2.png': noise(7, 7)})
+
+
+def damaged(hr, lr):
+    Path(lr, 'ax2.png').write_bytes(b'no picture')
+
+
+def gone(hr, lr):
+    Path(lr, 'ax2.png').unlink()
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'says'),
+    [
+        (no_pair, r'a\.png and .*ax2\.png are no pair: .*16.* is not 2 times .*9'),
+        (too_small, r'ax2\.png .*7, 7.* is smaller than the crop of 8'),
+        (damaged, r'ax2\.png cannot be read: damaged'),
+        (gone, r'ax2\.png cannot be read: No such file'),
+    ],
+)
+def test_an_unusable_pair_is_one_line(roots, spoil, says):
+    dataset = build_dataset(options(*roots, **TRAINING))
+    spoil(*roots)
+    with pytest.raises(UserError, match=f'^pictures? [^\n]*{says}[^\n]*$'):
+        dataset[0]
