@@ -9,11 +9,19 @@ from pathlib import Path
 os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy: each core has a process of its own already
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
-from prepare import check, database, demo, lr, meta, subimages  # after the repository is on the path
+from prepare import check, database, demo, download, lr, meta, subimages  # after the repository is on the path
 from sst.utils.errors import UserError
 
 # A module per command: its docstring is the help, add_arguments() declares its options, run() does it.
-COMMANDS = {'lr': lr, 'subimages': subimages, 'lmdb': database, 'meta': meta, 'check': check, 'demo': demo}
+COMMANDS = {
+    'download': download,
+    'lr': lr,
+    'subimages': subimages,
+    'lmdb': database,
+    'meta': meta,
+    'check': check,
+    'demo': demo,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -110,6 +110,7 @@ def _outcomes(
         for job in jobs:
             yield partial(work, job)
         return
+    cv2.setNumThreads(1)  # the processes share the cores; a pool of threads would not survive the fork
     # Forked workers share what is imported already; a spawned one would need seconds and its own memory for it.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context('fork'), _start_worker)
     try:
@@ -126,7 +127,6 @@ def _outcomes(
 
 def _start_worker() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
-    cv2.setNumThreads(1)  # the processes share the cores already
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
