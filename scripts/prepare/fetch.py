@@ -18,7 +18,7 @@ from sst.utils.errors import UserError
 
 TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
 PAUSES = (1, 5, 15)  # seconds before another try; they start again whenever bytes came
-CHUNK = 2**20
+CHUNK = 2**16  # bytes; of a connection that breaks off, up to so many are lost
 SPARE = 2**28  # bytes that stay free on the disk
 
 

@@ -1,7 +1,6 @@
 """Pictures of a dataset wherever they lie: files in folders, values in LMDB databases."""
 
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import lmdb
@@ -28,7 +27,8 @@ class Entry:
         """The picture's bytes. Raises FileError where they cannot be read."""
         if self.key is None:
             return read_bytes(self.place)
-        with _database(self.place).begin() as transaction:
+        # Opened for each picture, which costs little: an open database does not survive the fork of a worker.
+        with _open(self.place) as database, database.begin() as transaction:
             content = transaction.get(self.key.encode())
         if content is None:
             raise FileError(f'{self}: not in the database, but in its meta_info.txt')
@@ -102,7 +102,7 @@ def _database_keys(part: Part) -> list[str]:
     meta = part.place / 'meta_info.txt'
     try:
         listed = [line.split('.')[0] for line in meta.read_text().splitlines()]
-        with lmdb.open(str(part.place), readonly=True, lock=False) as database:
+        with _open(part.place) as database:
             stored = database.stat()['entries']
     except (OSError, UnicodeDecodeError, lmdb.Error) as fault:
         part.faults.append(f'{part.place}: no sound database: {fault}')
@@ -112,7 +112,5 @@ def _database_keys(part: Part) -> list[str]:
     return listed
 
 
-@lru_cache
-def _database(place: Path) -> lmdb.Environment:
-    """Opened once in each process."""
+def _open(place: Path) -> lmdb.Environment:
     return lmdb.open(str(place), readonly=True, lock=False, readahead=False)
