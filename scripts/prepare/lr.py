@@ -67,6 +67,8 @@ def run(args: argparse.Namespace) -> None:
     faults = Faults()
     made, kept = count(parallel.run_jobs(make_lr, jobs, 'LR pictures', args.jobs, faults))
     print(f'{", ".join(map(str, outputs))}: {made} files written, {kept} there already')
+    if not args.crop_hr and any(source.suffix != '.png' for source in sources.values()):
+        print('note: BasicSR pairs files of equal extension, and LR is .png; --crop-hr FOLDER writes HR as .png too')
     faults.raise_all('the others are done; mend these and run the same command again')
 
 
