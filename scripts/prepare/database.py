@@ -168,11 +168,13 @@ def _compare_finished(folder: Path, sizes: dict[str, tuple[Path, int]]) -> None:
 
 def _in_batches(contents: Iterable[tuple[str, bytes]]) -> Iterator[list[tuple[str, bytes]]]:
     batch: list[tuple[str, bytes]] = []
+    weight = 0
     for key, content in contents:
         batch.append((key, content))
-        if sum(len(content) for _, content in batch) >= BATCH:
+        weight += len(content)
+        if weight >= BATCH:
             yield batch
-            batch = []
+            batch, weight = [], 0
     if batch:
         yield batch
 

@@ -37,7 +37,7 @@ class Job:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--input', type=Path, required=True, help='folder of HR pictures')
     parser.add_argument('--output', type=Path, required=True, help='folder that gets X2, X3, X4')
-    parser.add_argument('--scales', type=int, nargs='+', choices=SCALES, default=SCALES, help='(%(default)s)')
+    parser.add_argument('--scales', type=int, nargs='+', choices=SCALES, default=SCALES, help='which (2 3 4)')
     parser.add_argument(
         '--crop-hr',
         type=Path,

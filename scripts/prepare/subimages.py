@@ -34,7 +34,9 @@ class Job:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--input', type=Path, nargs='+', required=True, help='dataset folders with HR and LR_bicubic')
     parser.add_argument('--output', type=Path, required=True, help='dataset folder that gets HR_sub, LR_bicubic_sub')
-    parser.add_argument('--scales', type=int, nargs='*', choices=SCALES, default=SCALES, help='none: HR only')
+    parser.add_argument(
+        '--scales', type=int, nargs='*', choices=SCALES, default=SCALES, help='which (2 3 4); none: HR only'
+    )
     parser.add_argument('--size', type=int, default=480, help='side of an HR crop in pixels (%(default)s)')
     parser.add_argument('--step', type=int, default=240, help='from one HR crop to the next, in pixels (%(default)s)')
     parallel.add_arguments(parser)
