@@ -1,17 +1,27 @@
 """Makes the datasets that the option files expect: `python scripts/prepare_data.py demo`, `... --help`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy: each core has a process of its own already
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
-from prepare import demo  # after the repository is on the path
+from prepare import check, database, demo, download, lr, meta, subimages  # after the repository is on the path
 from sst.utils.errors import UserError
 
-# A module per dataset: its docstring is the help, add_arguments() declares its options, run() makes it.
-COMMANDS = {'demo': demo}
+# A module per command: its docstring is the help, add_arguments() declares its options, run() does it.
+COMMANDS = {
+    'download': download,
+    'lr': lr,
+    'subimages': subimages,
+    'lmdb': database,
+    'meta': meta,
+    'check': check,
+    'demo': demo,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,8 +34,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         COMMANDS[args.command].run(args)
     except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f'error: {line}', file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print('interrupted; the same command goes on from here', file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == '__main__':

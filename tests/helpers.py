@@ -1,5 +1,9 @@
 """Small networks and comparisons for tests."""
 
+from pathlib import Path
+
+import cv2
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,3 +37,12 @@ def tiny_options(**changes) -> dict:
 def picture(height: int, width: int, batch: int = 1) -> Tensor:
     """A random picture batch (B, 3, H, W) in [0, 1]."""
     return torch.rand(batch, 3, height, width)
+
+
+def write_noise(path: Path, height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Write a soft random picture of (height, width, 3) uint8, in OpenCV's order of channels, and return it."""
+    noise = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    content = cv2.GaussianBlur(noise, (5, 5), 1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), content)
+    return content

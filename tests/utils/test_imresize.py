@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sst.utils.imresize import crop_to_multiple, imresize
+from sst.utils.imresize import crop_to_multiple, imresize, imresize_reference
 
 SCALES = [Fraction(1, 2), Fraction(1, 3), Fraction(1, 4), Fraction(2), Fraction(3), Fraction(4)]
 
@@ -65,6 +65,23 @@ def test_integers_are_rounded_and_clipped_after_each_pass(scale, dtype):
     # the two sum in different orders: a value that lies on .5 may go either way, no other
     assert (result != expected).mean() < 0.01
     assert np.abs(result - expected).max() <= 1
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.integers(1, 90),
+    st.integers(1, 90),
+    st.sampled_from([(), (1,), (3,), (4,)]),
+    st.sampled_from([2, 3, 4]),
+    st.sampled_from([np.uint8, np.uint16]),
+    st.integers(0, 6),
+    st.integers(0, 1000),
+)
+def test_fast_path_equals_the_reference(height, width, channels, factor, dtype, dropped_bits, seed):
+    """Few levels make overshoots, and values that lie on a half exactly."""
+    image = random_picture((height, width, *channels), seed, dtype) >> dropped_bits << dropped_bits
+    scale = Fraction(1, factor)
+    assert np.array_equal(imresize(image, scale), imresize_reference(image, scale))
 
 
 def test_known_values():

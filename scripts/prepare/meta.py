@@ -1,0 +1,38 @@
+"""The list of a folder's pictures that an option file names as meta_info_file: lines `name.png (h,w,c)`."""
+
+import argparse
+from pathlib import Path
+
+from prepare import parallel
+from prepare.files import write_whole
+from prepare.parallel import Faults
+from prepare.pictures import by_stem, list_pictures, read_shape
+from sst.utils.errors import UserError
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--input', type=Path, required=True, help='folder of pictures, usually the HR ones')
+    parser.add_argument('--output', type=Path, required=True, help='text file to write')
+    parallel.add_arguments(parser, shards=False)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the list; an older one is replaced.
+
+    Raises:
+        UserError: for a folder without pictures, names that BasicSR cannot read from a list, and all broken pictures.
+    """
+    paths = list_pictures(args.input)
+    by_stem(paths)
+    if blank := next((path for path in paths if len(path.name.split()) > 1), None):
+        raise UserError(f'{blank}: BasicSR takes a blank for the end of a name; rename it')
+    faults = Faults()
+    lines = list(parallel.run_jobs(describe, paths, 'pictures listed', args.jobs, faults))
+    faults.raise_all('mend these and run the same command again')
+    write_whole(args.output, ''.join(lines).encode())
+    print(f'{args.output}: {len(lines)} pictures')
+
+
+def describe(path: Path) -> str:
+    """The line of a picture. Raises FileError if its header cannot be read."""
+    return '{} ({},{},{})\n'.format(path.name, *read_shape(path))

@@ -1,0 +1,101 @@
+import cv2
+import pytest
+from helpers import write_noise
+
+import prepare_data
+
+
+@pytest.fixture
+def dataset(tmp_path, prepare, capsys):
+    """A training set, as files and databases."""
+    for seed in range(3):
+        write_noise(tmp_path / 'Data' / 'HR' / f'{seed}.png', 60, 84, seed)
+    data = tmp_path / 'Data'
+    prepare('lr', '--input', data / 'HR', '--output', data / 'LR_bicubic', '--jobs', 1)
+    prepare('subimages', '--input', data, '--output', data, '--size', 48, '--step', 36, '--scales', 2, '--jobs', 1)
+    prepare('lmdb', '--input', data / 'HR_sub', '--output', data / 'HR_sub.lmdb', '--jobs', 1)
+    x2 = data / 'LR_bicubic_sub' / 'X2'
+    prepare('lmdb', '--input', x2, '--output', x2.with_name('X2.lmdb'), '--jobs', 1)
+    capsys.readouterr()
+    return data
+
+
+@pytest.fixture
+def faults(capsys):
+    """Check datasets that have faults; returns the fault lines, without the table."""
+
+    def run(*arguments) -> list[str]:
+        with pytest.raises(SystemExit) as stop:
+            prepare_data.main(['check', '--jobs', '1', *map(str, arguments)])
+        assert stop.value.code == 1
+        lines = capsys.readouterr().out.splitlines()
+        table_end = max(index for index, line in enumerate(lines) if line.startswith('└'))
+        assert lines[-1] == f'{len(lines) - table_end - 2} faults'
+        return lines[table_end + 1 : -1]
+
+    return run
+
+
+@pytest.mark.parametrize('extra', [['--jobs', 2], ['--headers']])
+def test_a_sound_dataset(dataset, prepare, capsys, extra):
+    prepare('check', '--input', dataset, *extra)
+    text = capsys.readouterr().out
+    assert text.endswith('no faults\n')
+    assert text.count('84x60') == 2
+    assert text.count('24x24') == 4
+
+
+def test_each_fault_is_named(dataset, faults):
+    hr, x2, x3 = dataset / 'HR', dataset / 'LR_bicubic' / 'X2', dataset / 'LR_bicubic' / 'X3'
+    (hr / '0.png').write_bytes((hr / '0.png').read_bytes()[:-300])
+    (x2 / '1x2.png').unlink()
+    write_noise(x2 / '9x2.png', 10, 10)
+    write_noise(x3 / '2x3.png', 20, 29)
+    (x3 / 'Thumbs.db').touch()
+    write_noise(dataset / 'LR_bicubic' / 'X4' / '5.png', 20, 20)
+    (dataset / 'LR_bicubic' / 'X4' / '2x4.png').rename(dataset / 'LR_bicubic' / 'X4' / '2x4.bmp')
+    assert faults('--input', dataset) == [
+        f'{hr}/0.png: cannot be decoded as a picture (truncated or damaged); fetch it again',
+        f'{hr}/1.png: has no picture in {x2}',
+        f'{x2}/9x2.png: has no picture in {hr}',
+        f'{x3}/Thumbs.db: not a picture, but BasicSR takes all files for pictures',
+        f'{x3}/2x3.png: 29x20 pixels, but X3 of {hr}/2.png has 28x20',
+        f'{dataset}/LR_bicubic/X4/5.png: its name does not end in x4',
+        f'{dataset}/LR_bicubic/X4/2x4.bmp: BasicSR wants the extension .png of its HR picture',
+    ]
+
+
+def test_databases_are_checked(dataset, faults):
+    meta = dataset / 'LR_bicubic_sub' / 'X2.lmdb' / 'meta_info.txt'
+    first, *others = meta.read_text().splitlines()
+    meta.write_text('\n'.join(['other.png (24,24,3) 1', *others]))
+    lines = faults('--input', dataset)
+    assert f'{meta.parent}: other: not in the database, but in its meta_info.txt' in lines
+    assert f'{dataset}/HR_sub.lmdb: {first.split(".")[0]}: has no picture in {meta.parent}' in lines
+    meta.unlink()
+    assert any(line.startswith(f'{meta.parent}: no sound database') for line in faults('--input', dataset))
+
+
+def test_test_pictures_among_the_training_ones(dataset, tmp_path, prepare, faults):
+    tests = tmp_path / 'Tests'
+    write_noise(tests / 'other.png', 60, 84, 77)  # the same size, other pixels
+    prepare('check', '--input', dataset, '--against', tests, '--jobs', 1)
+    picture = cv2.imread(str(dataset / 'HR' / '1.png'))
+    cv2.imwrite(str(tests / 'again.bmp'), picture)
+    expected = [f'{dataset}/HR/1.png: is the test picture {tests}/again.bmp']
+    assert faults('--input', dataset, '--against', tests) == expected
+    assert faults('--input', dataset, '--against', tests, '--headers') == expected
+
+
+def test_grey_and_coloured_copies_are_the_same(tmp_path, faults):
+    grey = write_noise(tmp_path / 'a' / 'a.png', 20, 20)[..., 0]
+    cv2.imwrite(str(tmp_path / 'a' / 'a.png'), grey)
+    (tmp_path / 'b').mkdir()
+    cv2.imwrite(str(tmp_path / 'b' / 'b.png'), cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
+    (line,) = faults('--input', tmp_path / 'a', '--against', tmp_path / 'b')
+    assert line == f'{tmp_path}/a/a.png: is the test picture {tmp_path}/b/b.png'
+
+
+def test_refusals(tmp_path, refused):
+    assert 'none: no such folder' in refused('check', '--input', tmp_path / 'none')
+    assert f'{tmp_path}: no pictures in it' in refused('check', '--input', tmp_path)
