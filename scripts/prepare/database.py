@@ -89,8 +89,10 @@ def _building(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as fault:
             raise UserError(f'{folder}: another run is building it; wait for it') from fault
-        yield
-        os.unlink(lock.name)
+        try:
+            yield
+        finally:
+            os.unlink(lock.name)
 
 
 def build(folder: Path, sizes: dict[str, tuple[Path, int]], workers: int, *, verify: bool) -> int:
@@ -114,7 +116,10 @@ def build(folder: Path, sizes: dict[str, tuple[Path, int]], workers: int, *, ver
         for batch in _in_batches(contents):
             _write(database, batch)
         faults.raise_all(f'the others are stored in {folder}; mend these and run the same command again')
-        _write_meta(folder / META, database)
+        try:
+            _write_meta(folder / META, database)
+        except OSError as fault:
+            raise cannot_write(folder / META, fault) from fault
     return len(jobs)
 
 

@@ -1,7 +1,6 @@
 """Files from the web: resumed where they broke off, with a checksum beside them."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -55,9 +54,10 @@ def fetch(url: str, path: Path, *, unpacked: bool = True) -> None:
                 tries = iter(PAUSES)
             pause = next(tries, None)
             if pause is None:
+                there = _size(_part_of(path))
+                so_far = f'{there} bytes are in {_part_of(path)}; ' if there else ''
                 raise UserError(
-                    f'{url}: {_one_line(fault)}; {_size(_part_of(path))} bytes are in {_part_of(path)}: run the same '
-                    'command again to go on, or fetch it by hand and name it with --from FILE'
+                    f'{url}: {_one_line(fault)}; {so_far}run the same command again to go on, or {_by_hand(path)}'
                 ) from fault
             tqdm.write(f'{url}: {_one_line(fault)}; next try in {pause} s', file=sys.stderr)
             time.sleep(pause)
@@ -109,42 +109,37 @@ def _transfer(url: str, path: Path, *, unpacked: bool) -> None:
     """One try: append what is missing to the part of the file; rename it when it is whole."""
     part, state = _part_of(path), _state_of(path)
     there = _size(part)
-    known = json.loads(state.read_text()) if there and state.is_file() else {}
+    version = state.read_text() if there and state.is_file() else ''
     headers = {'Accept-Encoding': 'identity'}  # bytes as they lie there, so that they can be counted
     if there:
         headers['Range'] = f'bytes={there}-'
-        if known.get('version'):
-            headers['If-Range'] = known['version']
+        if version:
+            headers['If-Range'] = version
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
         if answer.status_code == 416:  # nothing lies behind what is here
             if _total(answer) != there:
                 part.unlink()
                 raise TransferError('the file changed on the server while it was fetched')
         else:
-            there = _start_of(answer, url, there)
+            there = _start_of(answer, url, path, there)
             total = there + int(answer.headers['Content-Length']) if 'Content-Length' in answer.headers else None
-            version = answer.headers.get('ETag') or answer.headers.get('Last-Modified')
-            strong = version if version and not version.startswith('W/') else None
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(state, json.dumps({'version': strong}).encode())
+            version = answer.headers.get('ETag') or answer.headers.get('Last-Modified') or ''
+            write_whole(state, b'' if version.startswith('W/') else version.encode())  # weak ones prove nothing
             _check_room(path, (total or 0) * (2 if unpacked else 1) - there)
             _append(answer, part, there, total)
     os.replace(part, path)
     state.unlink(missing_ok=True)
 
 
-def _start_of(answer: requests.Response, url: str, there: int) -> int:
+def _start_of(answer: requests.Response, url: str, path: Path, there: int) -> int:
     """Where the answer's bytes begin: behind what is here, or at 0 from a server that starts again."""
     if answer.status_code in (408, 429) or answer.status_code >= 500:
         raise TransferError(f'the server answers {answer.status_code} {answer.reason}')
     if answer.status_code >= 400:
         needs = '; it wants registration' if answer.status_code in (401, 403) else ''
-        raise UserError(
-            f'{url}: the server answers {answer.status_code} {answer.reason}{needs}; fetch it by hand and name it with '
-            '--from FILE'
-        )
+        raise UserError(f'{url}: the server answers {answer.status_code} {answer.reason}{needs}; {_by_hand(path)}')
     if answer.headers.get('Content-Type', '').startswith('text/html'):
-        raise UserError(f'{url}: gives a web page, not the file; fetch it by hand and name it with --from FILE')
+        raise UserError(f'{url}: gives a web page, not the file; {_by_hand(path)}')
     if answer.status_code != 206:
         return 0
     if not answer.headers.get('Content-Range', '').startswith(f'bytes {there}-'):
@@ -189,7 +184,7 @@ def _part_of(path: Path) -> Path:
 
 
 def _state_of(path: Path) -> Path:
-    return path.with_name(f'{path.name}.part.json')
+    return path.with_name(f'{path.name}.part.version')
 
 
 def _record_of(path: Path) -> Path:
@@ -200,5 +195,12 @@ def _size(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
+def _by_hand(path: Path) -> str:
+    return f'fetch it by hand, put it at {path} and run the same command again'
+
+
 def _one_line(fault: BaseException) -> str:
-    return ' '.join(str(fault).split()) or type(fault).__name__
+    cause = fault.args[0] if fault.args else fault
+    reason = getattr(cause, 'reason', None)  # of a connection that could not be made: what the system says of it
+    text = ' '.join(str(reason or fault).split())
+    return text.partition('): ')[2] or text if reason else text or type(fault).__name__

@@ -170,7 +170,7 @@ def test_the_next_run_goes_on(server, tmp_path, prepare, refused, monkeypatch):
     text = download(refused, server, tmp_path, 'benchmark')
     part = tmp_path / 'archives' / 'benchmark.tar.part'
     there = part.stat().st_size
-    assert f'{there} bytes are in {part}: run the same command again' in text
+    assert f'{there} bytes are in {part}; run the same command again' in text
     download(prepare, server, tmp_path, 'benchmark')
     assert server.asked[-1] == ('/benchmark.tar', f'bytes={there}-')
     assert there > 0
@@ -212,7 +212,8 @@ def test_what_servers_lack(server, tmp_path, refused, monkeypatch):
 def test_an_unreachable_server_says_what_to_do(tmp_path, refused, monkeypatch):
     monkeypatch.setattr(fetch, 'PAUSES', (0,))
     text = refused('download', 'benchmark', '--output', tmp_path, '--base-url', 'http://127.0.0.1:9')
-    assert 'or fetch it by hand and name it with --from FILE' in text
+    assert f'or fetch it by hand, put it at {tmp_path}/archives/benchmark.tar and run' in text
+    assert 'refused' in text
 
 
 def test_archives_fetched_by_hand(tmp_path, prepare, refused):
