@@ -10,6 +10,8 @@ import numpy as np
 
 from sst.utils.errors import UserError
 
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read is told by our errors
+
 _PNG = b'\x89PNG\r\n\x1a\n'
 _RGB_8_BIT = bytes([8, 2, 0, 0, 0])  # bit depth, colour type, compression, filter, not interlaced
 

@@ -29,7 +29,9 @@ def build_dataset(options: dict[str, Any]) -> Any:
         dataset = build(deepcopy(options))
     except UserError as fault:
         raise UserError('\n'.join(f'dataset {name}: {line}' for line in str(fault).splitlines())) from fault
-    except (OSError, ValueError, AssertionError) as fault:
+    except KeyError as fault:  # BasicSR's datasets look up what they need
+        raise UserError(f'dataset {name}: {kind} needs the option {fault}') from fault
+    except (OSError, ValueError, AssertionError, AttributeError) as fault:
         raise UserError(f'dataset {name}: {str(fault) or type(fault).__name__}') from fault
     if not len(dataset):
         roots = ', '.join(roots_of(options.get('dataroot_gt') or options.get('dataroot_lq') or []))

@@ -1,38 +1,46 @@
 """A look at pictures before a run starts: can they be read, and do LR and HR belong together?"""
 
+import io
+import os
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from os import cpu_count
+from pathlib import Path
 from typing import Any
 
-from PIL import Image
+import numpy as np
+from PIL import Image, UnidentifiedImageError
 
-from sst.data.storage import is_lmdb
+from sst.data.careful import Named
+from sst.data.picture import Picture
+from sst.data.stream import seeded
 from sst.utils.errors import UserError
 
 SHOWN = 3  # faults told of one set
-PARTS = {'lq_path': 'lq', 'gt_path': 'gt'}  # where our datasets keep their pictures
+PARTS = ('lq', 'gt')  # where our datasets keep their pictures, and what BasicSR's dictionaries call them
 
 
-def check_pictures(dataset: Any, scale: int, *, smallest: int = 1, decode: bool = False, progress: Any = None) -> None:
-    """Look at every picture of a dataset that keeps its pictures in folders; databases are left alone.
+def survey(dataset: Any, scale: int, *, smallest: int = 1, most: int | None = None, progress: Any = None) -> None:
+    """Read pictures of a dataset, and a whole sample.
 
     Args:
-        dataset: as BasicSR's, with `paths`.
+        dataset: as BasicSR's.
         scale: HR over LR; an HR picture may be larger than its LR picture says by less than `scale` pixels.
         smallest: pixels that each side of an HR picture must have.
-        decode: read whole pictures, not only their heads.
-        progress: wraps the iterator over pictures, as tqdm does.
+        most: how many pictures to read at most, spread evenly; None for all.
+        progress: wraps the iterator over pictures, as tqdm does; called with `total`.
 
     Raises:
         UserError: a line for each of the first faults, and how many more there are.
     """
-    with ThreadPoolExecutor(cpu_count()) as pool:
-        looks = pool.map(lambda files: _fault(files, scale, smallest, decode), _files(dataset))
-        faults = [fault for fault in (progress(looks) if progress else looks) if fault]
+    name, count = dataset.opt['name'], len(dataset)
+    chosen = np.linspace(0, count - 1, min(count, most or count)).round().astype(int).tolist()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        looks = pool.map(lambda index: _fault(dataset, index, scale, smallest), chosen)
+        faults = [fault for fault in (progress(looks, total=len(chosen)) if progress else looks) if fault]
     if faults:
-        raise UserError('\n'.join(_told(dataset.opt['name'], faults)))
+        raise UserError('\n'.join(_told(name, faults)))
+    _try_a_sample(dataset)
 
 
 def _told(name: str, faults: list[str]) -> Iterator[str]:
@@ -42,46 +50,73 @@ def _told(name: str, faults: list[str]) -> Iterator[str]:
         yield f'dataset {name}: and {len(faults) - SHOWN:,} more pictures that cannot be used'
 
 
-def _files(dataset: Any) -> Iterator[dict[str, str]]:
-    """The files of each picture of a dataset that lies in a folder, by their keys in BasicSR's dictionaries."""
-    parts = {key: getattr(dataset, name) for key, name in PARTS.items() if hasattr(dataset, name)}
-    for index in range(len(dataset) if parts else 0):
-        if not any(is_lmdb(part.place(index)[0]) for part in parts.values()):
-            yield {key: part.path(index) for key, part in parts.items()}
-    if not parts and (dataset.opt.get('io_backend') or {}).get('type') != 'lmdb':  # one of BasicSR's
-        for entry in getattr(dataset, 'paths', ()):
-            yield entry if isinstance(entry, dict) else {'lq_path': entry}
-
-
-def _fault(paths: dict[str, str], scale: int, smallest: int, decode: bool) -> str | None:
-    sizes = {}
-    for key, path in paths.items():
-        try:
-            sizes[key] = _size(path, decode)
-        except Exception as fault:  # foreign bytes make Pillow raise anything at all
-            return (
-                f'{path} is no readable picture ({" ".join(str(fault).split())}); replace or remove it (its pair too)'
-            )
-    if 'lq_path' not in sizes or 'gt_path' not in sizes:
+def _fault(dataset: Any, index: int, scale: int, smallest: int) -> str | None:
+    try:
+        pictures = dict(_pictures(dataset, index))
+        sizes = {key: _size(picture) for key, picture in pictures.items()}
+    except UserError as fault:
+        return str(fault)
+    if sizes.keys() != {'lq', 'gt'}:
         return None
-    (width, height), (hr_width, hr_height) = sizes['lq_path'], sizes['gt_path']
-    expected = hr_width // scale, hr_height // scale
-    if (width, height) != expected:
+    (height, width), (hr_height, hr_width) = sizes['lq'], sizes['gt']
+    expected = hr_height // scale, hr_width // scale
+    hr, lr = f'{pictures["gt"].name} has {hr_width}x{hr_height} pixels', f'{pictures["lq"].name} {width}x{height}'
+    if (height, width) != expected:
         return (
-            f'{paths["gt_path"]} has {hr_width}x{hr_height} pixels and {paths["lq_path"]} {width}x{height}, not '
-            f'{expected[0]}x{expected[1]} as scale {scale} asks; make the LR pictures anew, or name the scale they have'
+            f'{hr} and {lr}, not {expected[1]}x{expected[0]} as scale {scale} asks; make the LR pictures anew, or name '
+            'the scale they have'
         )
     if min(hr_width, hr_height) < smallest:
-        return (
-            f'{paths["gt_path"]} has {hr_width}x{hr_height} pixels, the metrics need {smallest} a side; remove the pair'
-        )
+        return f'{hr}, needed are {smallest} a side; remove the pair'
     return None
 
 
-def _size(path: str, decode: bool) -> tuple[int, int]:
+def _pictures(dataset: Any, index: int) -> Iterator[tuple[str, Picture]]:
+    """(key, picture) as far as the dataset tells: ours do, and BasicSR's on folders."""
+    parts = {key: getattr(dataset, key) for key in PARTS if hasattr(dataset, key)}
+    for key, part in parts.items():
+        yield key, part.open(index)
+    if not parts and (dataset.opt.get('io_backend') or {}).get('type') != 'lmdb' and hasattr(dataset, 'paths'):
+        entry = dataset.paths[index]
+        for key, path in (entry if isinstance(entry, dict) else {'lq_path': entry}).items():
+            try:
+                yield key.removesuffix('_path'), Picture(Path(path).read_bytes(), path)
+            except OSError as fault:
+                raise UserError(f'picture {path} cannot be read: {fault.strerror}') from fault
+
+
+def _size(picture: Picture) -> tuple[int, int]:
+    """Height and width. Raises `UserError` for a picture that is not whole, which OpenCV would pass over."""
+    shape = picture.whole().shape
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # large pictures are no attack here
-        with Image.open(path) as picture:
-            if decode:
-                picture.load()
-            return picture.size
+        try:
+            with Image.open(io.BytesIO(picture.content)) as image:
+                image.load()
+        except UnidentifiedImageError:  # of a kind that Pillow does not know
+            pass
+        except Exception as fault:  # damaged files make Pillow raise anything at all
+            reason = ' '.join(str(fault).split())
+            raise UserError(f'picture {picture.name} cannot be read: {reason}; replace or remove it') from fault
+    return shape[0], shape[1]
+
+
+def _try_a_sample(dataset: Any) -> None:
+    """Hold a sample of a dataset that is not ours against what training and evaluation read."""
+    opt, train = dataset.opt, dataset.opt.get('phase') == 'train'
+    needed = {'lq', 'gt'} if train else {'lq', 'lq_path'}
+    try:
+        with seeded(0, 0):
+            sample = Named(dataset, 'training' if train else 'evaluation')[0]
+    except UserError:
+        raise
+    except Exception as fault:  # whatever a dataset of somebody else raises
+        reason = ' '.join(str(fault).split()) or type(fault).__name__
+        kind = type(fault).__name__
+        raise UserError(f'dataset {opt["name"]}: {opt["type"]} gives no sample ({kind}: {reason})') from fault
+    if not isinstance(sample, dict) or not needed <= sample.keys():
+        held = ', '.join(map(str, sample)) if isinstance(sample, dict) else type(sample).__name__
+        raise UserError(
+            f'dataset {opt["name"]}: {opt["type"]} gives {held}; needed are {", ".join(sorted(needed))}: take '
+            'PairedImageDataset or DownsampleImageDataset'
+        )

@@ -39,18 +39,28 @@ def detect(launcher: str | None, env: Mapping[str, str]) -> Place:
     if launcher is None:
         launcher = 'pytorch' if {'RANK', 'WORLD_SIZE', 'LOCAL_RANK'} <= set(env) else 'none'
         # SLURM sets the number of tasks in a batch script too, which runs once: only a step (srun) starts them all.
-        if launcher == 'none' and 'SLURM_STEP_ID' in env and _slurm_tasks(env) > 1:
+        if launcher == 'none' and 'SLURM_STEP_ID' in env and _number(_slurm_tasks, env) > 1:
             launcher = 'slurm'
     if launcher == 'pytorch':
         return _place(launcher, env, 'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'torchrun --nproc_per_node=N sst/train.py ...')
     if launcher == 'slurm':
         return _place(launcher, env, 'SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID', 'srun python sst/train.py ...')
-    if int(env.get('WORLD_SIZE', '1')) > 1:
+    if _number(lambda env: int(env.get('WORLD_SIZE') or 1), env) > 1:
         raise UserError(
             f'--launcher none under {env["WORLD_SIZE"]} processes: each would train the same run alone; '
             'leave --launcher out, or start a single process with: python sst/train.py ...'
         )
     return Place('none')
+
+
+def _number(read: Callable[[Mapping[str, str]], int], env: Mapping[str, str]) -> int:
+    try:
+        return read(env)
+    except ValueError as fault:
+        raise UserError(
+            f'WORLD_SIZE or SLURM_NTASKS is no number ({fault}); unset it, or start with: torchrun --nproc_per_node=N '
+            'sst/train.py ...'
+        ) from fault
 
 
 def _slurm_tasks(env: Mapping[str, str]) -> int:

@@ -23,13 +23,11 @@ def create_loaders(
 ) -> tuple[Any, NoEpochs, list[Any], int, int]:
     """What BasicSR's `create_train_val_dataloader` gives: (train loader, sampler, val loaders, 0, last iteration).
 
-    With 0 epochs BasicSR's loop reads the loader exactly once. Sets `opt['stream']`: what the order of samples
-    depends on.
+    With 0 epochs BasicSR's loop reads the loader exactly once.
     """
     opt = run.opt
     data, total_iter = opt['datasets']['train'], int(opt['train']['total_iter'])
     train_set = run.datasets[data['name']]
-    opt['stream'] = {'seed': opt['manual_seed'], 'total_batch': data['batch_size'], 'pictures': len(train_set)}
     warn_of_changed_stream(opt, logger)
     train_loader = build_train_loader(
         train_set,

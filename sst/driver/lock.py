@@ -28,13 +28,10 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         file = _take(path)
-        if os.path.lexists(folder) and not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(0, 'no right to write', str(folder))
+        if os.path.lexists(folder) and not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise PermissionError(0, 'no right to write' if folder.is_dir() else 'it is a file', str(folder))
     except BlockingIOError as fault:
-        raise UserError(
-            f'{folder} is in use by {_holder(path)}; wait until that ends or stop it, or give this run another name: '
-            '--force_yml name=NAME'
-        ) from fault
+        raise UserError(_in_use(folder, path)) from fault
     except OSError as fault:
         raise UserError(
             f'cannot write {fault.filename or path}: {fault.strerror}; the files of the run go to {folder}, which must '
@@ -45,6 +42,35 @@ def locked(folder: Path) -> Iterator[None]:
     finally:
         path.unlink(missing_ok=True)  # before the lock goes: afterwards it might be somebody else's
         file.close()
+
+
+@contextmanager
+def free(folder: Path) -> Iterator[None]:
+    """As `locked`, for a run that is only planned: looks, and writes nothing."""
+    path = folder.with_name(f'.{folder.name}.lock')
+    existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        reason = 'no right to write' if existing.is_dir() else 'it is a file'
+        raise UserError(f'cannot write {existing}: {reason}; the files of the run go to {folder}')
+    if path.exists() and _is_taken(path):
+        raise UserError(_in_use(folder, path))
+    yield
+
+
+def _is_taken(path: Path) -> bool:
+    with open(path, 'r+', encoding='utf-8') as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as fault:
+            return fault.errno in (errno.EACCES, errno.EAGAIN)
+    return False
+
+
+def _in_use(folder: Path, path: Path) -> str:
+    return (
+        f'{folder} is in use by {_holder(path)}; wait until that ends or stop it, or give this run another name: '
+        '--force_yml name=NAME'
+    )
 
 
 def _take(path: Path) -> IO[str]:

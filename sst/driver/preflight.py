@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from basicsr.utils.registry import ARCH_REGISTRY, LOSS_REGISTRY
+from basicsr.utils.registry import ARCH_REGISTRY
 from tqdm import tqdm
 
 from sst.archs import SST
 from sst.data.stream import check_batch
-from sst.data.survey import check_pictures as check_set
+from sst.data.survey import survey
 from sst.interop.checkpoint import fitting_weights
 from sst.metrics import missing_packages
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES, loading
 from sst.options.data import roots_of
 from sst.utils.errors import UserError
+
+MOST_TRAINING_PICTURES = 500  # are read beforehand, seconds of work; prepare_data.py check reads all
 
 
 def check_options(opt: dict[str, Any], device: torch.device, world: int) -> None:
@@ -117,23 +119,6 @@ def check_network(opt: dict[str, Any], device: torch.device) -> None:
         fitting_weights(net, weights, **loading(opt))
 
 
-def check_losses(opt: dict[str, Any]) -> None:
-    """Build the losses once: a perceptual one fetches its weights.
-
-    Raises:
-        UserError: one cannot be built.
-    """
-    for key in ('pixel_opt', 'perceptual_opt'):
-        if options := (opt.get('train') or {}).get(key):
-            arguments = dict(options)
-            kind = arguments.pop('type')
-            try:
-                LOSS_REGISTRY.get(kind)(**arguments)
-            except Exception as fault:  # whatever a constructor or a download raises
-                reason = ' '.join(str(fault).split()) or type(fault).__name__
-                raise UserError(f'train.{key}: {kind} cannot be built: {reason}') from fault
-
-
 def without_weights(options: dict[str, Any]) -> torch.nn.Module:
     """The network of `network_g` on `meta`, or on the CPU if it cannot be built there; random numbers stay as they are.
 
@@ -156,10 +141,8 @@ def without_weights(options: dict[str, Any]) -> torch.nn.Module:
                 raise UserError(f'network_g: {kind} cannot be built from these options: {reason}') from fault
 
 
-def check_pictures(opt: dict[str, Any], datasets: dict[str, Any], thorough: bool) -> None:
-    """Look at the pictures to validate or test on, and if `thorough` at the training pictures' heads.
-
-    A training reads the former whole: it would come upon a torn one hours later.
+def check_pictures(opt: dict[str, Any], datasets: dict[str, Any]) -> None:
+    """Read the pictures to validate or test on, and some of those to train with: a torn one would stop the run later.
 
     Raises:
         UserError: pictures that cannot be read, that do not belong together or that are too small.
@@ -167,18 +150,14 @@ def check_pictures(opt: dict[str, Any], datasets: dict[str, Any], thorough: bool
     faults = []
     smallest = smallest_side((opt.get('val') or {}).get('metrics') or {})
     for options in opt['datasets'].values():
-        train, dataset = options['phase'] == 'train', datasets[options['name']]
-        if train and not thorough:
-            continue
-        label = f'looking at {options["name"]}'
-        bar = partial(tqdm, desc=label, total=len(dataset), unit='image', disable=None, leave=False)
+        train = options['phase'] == 'train'
         try:
-            check_set(
-                dataset,
+            survey(
+                datasets[options['name']],
                 opt['scale'],
                 smallest=options['gt_size'] if train else smallest,
-                decode=not train and (thorough or opt['is_train']),
-                progress=bar,
+                most=MOST_TRAINING_PICTURES if train else None,
+                progress=partial(tqdm, desc=f'looking at {options["name"]}', unit='image', disable=None, leave=False),
             )
         except UserError as fault:
             faults.append(str(fault))

@@ -1,4 +1,4 @@
-"""From the command line to a run that is ready to start, with every check that needs no weights on a device."""
+"""From the command line to a run that is ready to start: everything checked, read and built."""
 
 import argparse
 import random
@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from basicsr.models import build_model
 from basicsr.utils import set_random_seed
 
 from sst.data import build_dataset
 from sst.driver import launch, preflight
-from sst.driver.lock import locked
+from sst.driver.lock import free, locked
 from sst.driver.resume import load_resume_state
 from sst.options import load_options
 from sst.utils.errors import UserError
@@ -28,6 +29,7 @@ class Run:
         written: the options as they are saved with the run: what `-opt` takes to repeat it.
         datasets: the datasets by name.
         state: the training state to go on from, if any.
+        model: BasicSR's model, ready to train or test; of a dry run on the CPU.
     """
 
     root: Path
@@ -38,6 +40,7 @@ class Run:
     device: torch.device
     datasets: dict[str, Any]
     state: dict[str, Any] | None
+    model: Any
 
     @property
     def first(self) -> bool:
@@ -61,6 +64,8 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
             this name that is going on.
         AlreadyFinished: nothing is left to train.
     """
+    if any('\ud800' <= character <= '\udfff' for character in str(root)):  # bytes that are no text in this locale
+        raise UserError(f'{str(root)!a}: this locale cannot write its name; set LC_ALL=C.UTF-8 or PYTHONUTF8=1')
     opt = read_options(args, is_train)
     if args.dry_run:
         place = launch.Place(place.launcher, 0, place.world, 0, place.local_world)
@@ -78,13 +83,26 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     state = load_resume_state(opt) if is_train else None
     launch.agree(lambda: preflight.check_files(opt, root))
     launch.agree(lambda: preflight.check_network(opt, device))
-    launch.agree(lambda: preflight.check_losses(opt))
     datasets = launch.agree(lambda: {options['name']: build_dataset(options) for options in opt['datasets'].values()})
-    run = Run(root, args, opt, written, place, device, datasets, state)
-    launch.agree(lambda: preflight.check_pictures(opt, datasets, thorough=args.dry_run) if run.first else None)
-    if not args.dry_run:
-        launch.agree(lambda: held.enter_context(locked(run.folder)) if run.first else None)
+    launch.agree(lambda: preflight.check_pictures(opt, datasets) if place.rank == 0 else None)
+    if is_train:  # what the order of samples depends on; the model saves it with its states
+        data = opt['datasets']['train']
+        pictures = len(datasets[data['name']])
+        opt['stream'] = {'seed': opt['manual_seed'], 'total_batch': data['batch_size'], 'pictures': pictures}
+    model = launch.agree(lambda: build(opt, state, args.dry_run))
+    run = Run(root, args, opt, written, place, device, datasets, state, model)
+    lock = free if args.dry_run else locked
+    launch.agree(lambda: held.enter_context(lock(run.folder)) if run.first else None)
     return run
+
+
+def build(opt: dict[str, Any], state: dict[str, Any] | None, dry: bool) -> Any:
+    """The model with all it goes on from, tried on one picture; a dry run's alone and on the CPU."""
+    model = build_model(opt | {'num_gpu': 0, 'dist': False} if dry else opt)
+    if state is not None:
+        model.resume_training(state)
+    model.rehearse()
+    return model
 
 
 def read_options(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:

@@ -4,9 +4,11 @@ import datetime
 import logging
 import os
 import sys
+import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 from basicsr.utils import init_wandb_logger
@@ -14,6 +16,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from sst.driver.preflight import wandb_project
+from sst.utils.errors import UserError
 
 Function = TypeVar('Function', bound=Callable[..., Any])
 
@@ -108,6 +111,25 @@ class Progress:
         self.bar = None
 
 
+@contextmanager
+def quiet_writers() -> Iterator[None]:
+    """Without the stack traces of log files and of TensorBoard's thread where a disk is full.
+
+    The fault itself stops the run at the next value or checkpoint that cannot be written.
+    """
+    told, hook = logging.raiseExceptions, threading.excepthook
+
+    def thread_failed(failure: threading.ExceptHookArgs) -> None:
+        if not isinstance(failure.exc_value, OSError):
+            hook(failure)
+
+    logging.raiseExceptions, threading.excepthook = False, thread_failed
+    try:
+        yield
+    finally:
+        logging.raiseExceptions, threading.excepthook = told, hook
+
+
 def init_writers(opt: dict[str, Any]) -> Any:
     """Rank 0's TensorBoard writer in the run's folder (and W&B, which copies it), or None.
 
@@ -121,4 +143,8 @@ def init_writers(opt: dict[str, Any]) -> Any:
     from torch.utils.tensorboard import SummaryWriter  # slow to import, and only rank 0 needs it
 
     purge = opt['start_iter'] + 1 if opt['start_iter'] else None
-    return SummaryWriter(os.path.join(opt['path']['experiments_root'], 'tb_logger'), purge_step=purge)
+    folder = Path(opt['path']['experiments_root'], 'tb_logger')
+    try:
+        return SummaryWriter(str(folder), purge_step=purge)
+    except OSError as fault:
+        raise UserError(f'cannot write {folder}: {fault.strerror}; it must be a folder that may be written') from fault

@@ -78,7 +78,7 @@ def _write_beside(path: Path, text: str, resumed_at: int) -> Path:
             path.with_stem(f'{path.stem}_{resumed_at}_{time.strftime("%Y%m%d_%H%M%S")}'),
         ]
     for candidate in candidates:
-        if candidate.exists() and candidate.read_text(encoding='utf-8') == text:
+        if candidate.exists() and candidate.read_text(encoding='utf-8', errors='replace') == text:
             return candidate
         if not candidate.exists() or not resumed_at:
             break

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sst.driver import launch
-from sst.utils.errors import UserError
+from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_write_text, load_torch
 
 
@@ -35,12 +35,23 @@ def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     if path is None:
         return None
     state = launch.agree(lambda: read_state(Path(path)))
+    total = int(opt['train']['total_iter'])
+    if state['iter'] > total:
+        raise SharedError(
+            f'{path} is at iteration {state["iter"]:,}, beyond train.total_iter {total:,}: nothing to train; raise '
+            'total_iter, or name an older state: --force_yml path:resume_state=FILE (without --auto_resume)'
+        )
     weights = launch.agree(lambda: weights_beside(Path(path), state['iter']))
     opt['path'].update(
         resume_state=path, pretrain_network_g=str(weights), param_key_g='params', resume_models=str(weights)
     )
     opt['start_iter'], opt['resumed_stream'] = state['iter'], state.get('stream')
     return state
+
+
+def of_this_run(opt: dict[str, Any]) -> bool:
+    """Whether the state to go on from lies in the run's own folder."""
+    return Path(opt['path']['resume_state']).resolve().parent == Path(opt['path']['training_states']).resolve()
 
 
 def open_folders(opt: dict[str, Any]) -> None:
@@ -81,7 +92,7 @@ def read_state(path: Path) -> dict[str, Any]:
             f'{path}: not a training state (no "iter" and "optimizers" in it); give a file of '
             'experiments/<name>/training_states, or weights as --force_yml path:pretrain_network_g=FILE'
         )
-    return state
+    return {'epoch': 0, **state}  # BasicSR's loop wants it
 
 
 def weights_beside(state: Path, iteration: int) -> Path:

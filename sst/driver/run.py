@@ -1,6 +1,6 @@
 """Training and testing: our preparations, then BasicSR's pipelines with the names replaced that need it."""
 
-import logging
+import errno
 import os
 import shlex
 import sys
@@ -9,10 +9,8 @@ from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import basicsr.models
 import basicsr.test
 import basicsr.train
-import basicsr.utils.logger
 import torch.distributed as dist
 from basicsr.utils import make_exp_dirs
 
@@ -20,14 +18,17 @@ from sst.basicsr_compat import replaced
 from sst.data.prefetch import CUDAPrefetcher
 from sst.driver import launch, record, report
 from sst.driver.arguments import parse_arguments
+from sst.driver.early_log import EarlyLog, forget
 from sst.driver.loaders import create_loaders
 from sst.driver.plan import print_plan
 from sst.driver.prepare import Run, prepare
-from sst.driver.progress import Progress, init_writers
-from sst.driver.resume import AlreadyFinished, mark_finished, open_folders
+from sst.driver.progress import Progress, init_writers, quiet_writers
+from sst.driver.resume import AlreadyFinished, mark_finished, of_this_run, open_folders
 from sst.utils.errors import SharedError, UserError
 
 GOOD, FAULTY, INTERRUPTED = 0, 2, 130
+DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+AGAIN = 'make room or correct the rights, then go on from the last saved state with --auto_resume'
 
 
 def run_training(root: Path, argv: Sequence[str] | None = None) -> int:
@@ -40,21 +41,23 @@ def run_testing(root: Path, argv: Sequence[str] | None = None) -> int:
     return _execute(root, argv, is_train=False, work=_test)
 
 
-def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Callable[[Run], None]) -> int:
+def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Callable[[Run, EarlyLog], None]) -> int:
     args = parse_arguments(is_train, argv)
-    _forget_logger()  # of whoever used BasicSR in this process before
-    first = int(os.environ.get('RANK') or os.environ.get('SLURM_PROCID') or 0) == 0
+    first = {os.environ.get('RANK'), os.environ.get('SLURM_PROCID')} <= {'0', '', None}
     try:
         place = launch.detect(args.launcher, os.environ)
         first = place.rank == 0
         if args.dry_run and not first:
             return GOOD
         with ExitStack() as held:
+            held.enter_context(quiet_writers())
+            log = EarlyLog()
             run = prepare(root.resolve(), args, is_train, place, held)
             if args.dry_run:
                 print_plan(run)
             else:
-                work(run)
+                forget()  # BasicSR's pipeline opens it anew, with the run's file
+                work(run, log)
     except AlreadyFinished as fact:
         _say(first, str(fact))
     except UserError as fault:
@@ -62,23 +65,24 @@ def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Calla
         for line in str(fault).splitlines():
             _say(first or alone, f'error: {line}')
         return FAULTY
+    except OSError as fault:
+        if fault.errno not in DISK_FAULTS:
+            raise
+        _say(True, f'error: cannot write {fault.filename or "the files of the run"}: {fault.strerror}; {AGAIN}')
+        return FAULTY
     except KeyboardInterrupt:
         _say(first, _interrupted(is_train, argv))
         return INTERRUPTED
     finally:
-        _forget_logger()
+        forget()
     launch.leave()
     return GOOD
 
 
-def _train(run: Run) -> None:
-    progress = Progress(run.opt)
-
-    def build_model(opt: dict[str, Any]) -> Any:
-        model = _build_model(opt)
-        model.validation, model.save = progress.aside(model.validation), progress.aside(model.save)
-        return model
-
+def _train(run: Run, log: EarlyLog) -> None:
+    progress, model = Progress(run.opt), run.model
+    model.validation, model.save = progress.aside(model.validation), progress.aside(model.save)
+    model.resume_training = lambda state: None  # it has taken the state over already
     try:
         with replaced(
             basicsr.train,
@@ -88,10 +92,10 @@ def _train(run: Run) -> None:
             copy_opt_file=lambda *_: None,
             make_exp_dirs=_make_folders,
             get_env_info=lambda: record.summary(run.device, run.place.world),
-            dict2str=lambda _: _save_record(run),
+            dict2str=lambda _: _save_record(run, log),
             init_tb_loggers=init_writers,
             create_train_val_dataloader=lambda _, logger: create_loaders(run, logger, progress.on_request),
-            build_model=build_model,
+            build_model=lambda _: model,
             MessageLogger=progress.begin,
             CUDAPrefetcher=CUDAPrefetcher,
         ):
@@ -102,29 +106,28 @@ def _train(run: Run) -> None:
         mark_finished(run.opt)
 
 
-def _test(run: Run) -> None:
+def _test(run: Run, log: EarlyLog) -> None:
     with replaced(
         basicsr.test,
         make_exp_dirs=_make_folders,
         parse_options=lambda *_, **__: (run.opt, run.args),
         get_env_info=lambda: record.summary(run.device, run.place.world),
-        dict2str=lambda _: _save_record(run),
+        dict2str=lambda _: _save_record(run, log),
         build_dataset=lambda options: run.datasets[options['name']],
-        build_model=_build_model,
+        build_model=lambda _: run.model,
     ):
         basicsr.test.test_pipeline(str(run.root))
     if run.first:
         report.print_results(run.opt)
 
 
-def _build_model(opt: dict[str, Any]) -> Any:
-    return launch.agree(lambda: basicsr.models.build_model(opt))
-
-
 def _go_on(run: Run) -> dict[str, Any] | None:
     """The state to go on from; with one BasicSR leaves the folders to us."""
     if run.state is not None:
-        launch.agree(lambda: _writing(lambda: open_folders(run.opt)) if run.first else None)
+        if of_this_run(run.opt):
+            launch.agree(lambda: _writing(lambda: open_folders(run.opt)) if run.first else None)
+        else:  # another run's state: what lies under this name is as old as for a fresh run
+            _make_folders(run.opt)
     return run.state
 
 
@@ -140,7 +143,8 @@ def _writing(work: Callable[[], None]) -> None:
         raise UserError(f'cannot write {fault.filename}: {fault.strerror}; make room or correct the rights') from fault
 
 
-def _save_record(run: Run) -> str:
+def _save_record(run: Run, log: EarlyLog) -> str:
+    log.tell()
     if not run.first:
         return ''
     return f'Options: {record.write_record(run.folder, run.written, run.opt.get("start_iter", 0))}'
@@ -160,12 +164,3 @@ def _interrupted(is_train: bool, argv: Sequence[str] | None) -> str:
 def _say(first: bool, text: str) -> None:
     if first:
         print(text, file=sys.stderr)
-
-
-def _forget_logger() -> None:
-    """Close BasicSR's log, so that the next run in this process gets its own."""
-    logger = logging.getLogger('basicsr')
-    for handler in list(logger.handlers):
-        handler.close()
-        logger.removeHandler(handler)
-    basicsr.utils.logger.initialized_logger.pop('basicsr', None)

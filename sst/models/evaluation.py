@@ -10,8 +10,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from os import path as osp
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 import torch.distributed as dist
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
@@ -23,7 +25,7 @@ from sst.data.careful import Careful, Named, collate, usable
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 
-SSIM_WINDOW = 11  # pixels a side
+WINDOWS = {'ssim': 11, 'niqe': 96}  # pixels a side that metrics work on
 THREADS = min(4, os.cpu_count() or 1)
 
 
@@ -96,7 +98,8 @@ def evaluate(
     with ThreadPoolExecutor(THREADS) as threads:
         unfinished: deque[Future[Row]] = deque()
         for index, batch in zip(share, bar, strict=True):
-            output = predict(usable(batch)).detach().cpu()
+            height, width = usable(batch)['lq'].shape[-2:]
+            output = enlarged(predict, batch, f'{batch["lq_path"][0]} ({width}x{height})').detach().cpu()
             unfinished.append(threads.submit(finish, index, batch, output))
             if len(unfinished) > 2 * THREADS:  # whole sets of results do not fit into memory
                 rows.append(unfinished.popleft().result())
@@ -108,11 +111,24 @@ def evaluate(
     return sorted(rows, key=lambda row: row.index)
 
 
+def enlarged(predict: Callable[[Any], Tensor], what: Any, name: str) -> Tensor:
+    """`predict(what)`. Raises `UserError` where the network cannot take it, or memory is short."""
+    try:
+        return predict(what)
+    except (RuntimeError, AssertionError, ValueError, TypeError) as fault:
+        reason = ' '.join(str(fault).split()) or type(fault).__name__
+        short = isinstance(fault, torch.OutOfMemoryError) or "can't allocate memory" in reason
+        advice = 'memory is short; take tiles: --force_yml val:tile=256' if short else 'does network_g take any size?'
+        raise UserError(f'the network fails on {name}: {reason[:300]}; {advice}') from fault
+
+
 def smallest_side(metrics: Mapping[str, dict]) -> int:
     """Pixels that each side of an HR picture must have for BasicSR's metrics to be defined."""
-    return max(
-        (2 * m.get('crop_border', 0) + (SSIM_WINDOW if 'ssim' in m['type'] else 1) for m in metrics.values()), default=1
-    )
+    return max((2 * m.get('crop_border', 0) + _window(m['type']) for m in metrics.values()), default=1)
+
+
+def _window(metric: str) -> int:
+    return next((size for name, size in WINDOWS.items() if name in metric), 1)
 
 
 def _measure(sr: np.ndarray, hr: np.ndarray, metrics: Mapping[str, dict], path: str) -> dict[str, float]:
@@ -126,7 +142,15 @@ def _measure(sr: np.ndarray, hr: np.ndarray, metrics: Mapping[str, dict], path: 
             f'{path}: its HR picture has {hr.shape[1]}x{hr.shape[0]} pixels, the metrics need '
             f'{smallest_side(metrics)} a side; remove the pair'
         )
-    return {key: float(calculate_metric({'img': sr, 'img2': hr}, options)) for key, options in metrics.items()}
+    values = {}
+    for key, options in metrics.items():
+        try:
+            values[key] = float(calculate_metric({'img': sr, 'img2': hr}, options))
+        except UserError:
+            raise
+        except Exception as fault:  # a metric of somebody else
+            raise UserError(f'{path}: val.metrics.{key} fails: {" ".join(str(fault).split())}') from fault
+    return values
 
 
 def average(rows: list[Row]) -> dict[str, float]:

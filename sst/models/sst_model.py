@@ -1,29 +1,26 @@
 """The model BasicSR's loops drive: training step, validation, checkpoints."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from copy import deepcopy
-from functools import partial
 from os import path as osp
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
-import torch.nn.functional as F
 from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.models.base_model import BaseModel
-from basicsr.utils import imwrite
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sst.inference import padded, self_ensemble, tiled, window_multiple
-from sst.interop.checkpoint import load_weights, read_weights
-from sst.models.evaluation import Picture, Row, average, evaluate, write_results
+from sst.inference import apply_as_asked
+from sst.interop.checkpoint import load_weights
+from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, write_results
+from sst.models.pictures import side_by_side, write_picture
 from sst.models.schedule import learning_rate
 from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_save
@@ -33,8 +30,8 @@ AMP_DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 DIVERGED = (
     'lower train.optim_g.lr or set train.grad_clip (such as 0.5), and go on from the last checkpoint with --auto_resume'
 )
+TEST_SIZE = 24  # pixels a side of a picture to try a network on
 SAMPLE_PICTURES = 4  # shown in TensorBoard, per set
-SAMPLE_SIZE = 512  # pixels of their HR side at most
 
 
 @MODEL_REGISTRY.register()
@@ -72,17 +69,19 @@ class SSTModel(BaseModel):
         if self.ema_decay > 0:
             self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
             if models := self.opt['path'].get('resume_models'):
-                self.net_g_ema.load_state_dict(read_weights(models, 'params_ema').state)
+                load_weights(self.net_g_ema, models, 'params_ema')
             self._ema_update = get_ema_multi_avg_fn(self.ema_decay)
         self.losses = {}
         for name, key in (('l_pix', 'pixel_opt'), ('l_percep', 'perceptual_opt')):
             if options := train.get(key):
-                self.losses[name] = build_loss(options).to(self.device)
+                self.losses[name] = self._build_loss(key, options)
         if not self.losses:
             raise UserError('train: no loss is given; give pixel_opt, perceptual_opt or both')
-        options = dict(train['optim_g'])
+        options, trained = dict(train['optim_g']), [p for p in self.net_g.parameters() if p.requires_grad]
+        if not trained:
+            raise UserError(f'network_g: {type(self.net_g).__name__} has no parameters to train; take another network')
         optimizer = getattr(torch.optim, options.pop('type'))
-        self.optimizer_g = optimizer([p for p in self.net_g.parameters() if p.requires_grad], **options)
+        self.optimizer_g = optimizer(trained, **options)
         self.optimizers = [self.optimizer_g]
         self.amp_dtype = AMP_DTYPES.get(train.get('amp'))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
@@ -93,6 +92,33 @@ class SSTModel(BaseModel):
         self.best_metric_results: dict = {}
         self._checkpoint_due: int | None = None
         self._validated: dict[str, int] = {}  # set -> the iteration it was last validated at
+
+    def _build_loss(self, key: str, options: dict) -> nn.Module:
+        try:
+            return build_loss(options).to(self.device)
+        except Exception as fault:  # a perceptual loss fetches weights
+            reason = ' '.join(str(fault).split()) or type(fault).__name__
+            raise UserError(f'train.{key}: {options["type"]} cannot be built: {reason}') from fault
+
+    @torch.no_grad()
+    def rehearse(self) -> None:
+        """Enlarge a black picture, of the training crop's size, before anything depends on it.
+
+        Raises:
+            UserError: the network cannot, or gives another size than the scale asks for.
+        """
+        scale, net = self.opt['scale'], self.get_bare_model(self.net_g)
+        size = self.opt['datasets']['train']['gt_size'] // scale if self.is_train else TEST_SIZE
+        lr = torch.zeros(1, 3, size, size, device=self.device)
+        with _evaluating(net):  # forward: not what torch.compile makes of it
+            output = enlarged(
+                net.forward if self.is_train else apply_as_asked(net, self.opt), lr, f'a picture of {size}x{size}'
+            )
+        if output.shape != (1, 3, scale * size, scale * size):
+            raise UserError(
+                f'network_g: {type(net).__name__} makes {tuple(output.shape)} of {tuple(lr.shape)}, which is not '
+                f'scale {scale}; set scale, or the options of the network'
+            )
 
     def model_to_device(self, net: nn.Module) -> nn.Module:
         if not self.opt['dist']:
@@ -207,12 +233,12 @@ class SSTModel(BaseModel):
 
         def on_picture(picture: Picture) -> None:
             if save_img:
-                _write_picture(picture.sr, self._picture_path(name, picture.name, current_iter))
+                write_picture(picture.sr, self._picture_path(name, picture.name, current_iter))
             if tb_logger and picture.index < SAMPLE_PICTURES * self.opt['world_size']:
-                tb_logger.add_image(f'{name}/{picture.name}', _side_by_side(picture), current_iter)
+                tb_logger.add_image(f'{name}/{picture.name}', side_by_side(picture), current_iter)
 
         net = self.evaluated_network()
-        predict = _applied(net, self.opt)
+        predict = apply_as_asked(net, self.opt)
         with _evaluating(net):
             return evaluate(
                 dataset,
@@ -228,7 +254,7 @@ class SSTModel(BaseModel):
     def _picture_path(self, dataset: str, picture: str, current_iter: int | str) -> str:
         folder = self.opt['path']['visualization']
         if self.is_train:
-            return osp.join(folder, picture, f'{picture}_{current_iter}.png')
+            return osp.join(folder, dataset, picture, f'{picture}_{current_iter}.png')
         return osp.join(folder, dataset, f'{picture}_{self.opt["val"].get("suffix") or self.opt["name"]}.png')
 
     def _record(self, name: str, means: dict[str, float], current_iter: int, tb_logger) -> None:
@@ -308,6 +334,7 @@ class SSTModel(BaseModel):
                 raise ValueError(f'it was saved from {saved}, this run has {own}')
             for optimizer, state in zip(self.optimizers, resume_state['optimizers'], strict=True):
                 optimizer.load_state_dict(state)
+                _check_moments(optimizer)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SharedError(
                 f'{self.opt["path"].get("resume_state")}: its optimiser does not fit train.optim_g: {error}; go on '
@@ -345,35 +372,13 @@ def _evaluating(net: nn.Module) -> Iterator[None]:
         net.train(training)
 
 
-def _applied(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
-    """The network as `val.tile` and `val.self_ensemble` want it applied, and as it wants its pictures itself."""
-    predict: Callable[[Tensor], Tensor] = net
-    options, scale = opt['val'], opt['scale']
-    window = opt['network_g'].get('window_size', 1)  # SwinIR and its kin take multiples of it alone
-    if isinstance(window, int) and window > 1:
-        predict = partial(padded, predict, scale=scale, multiple=window)
-    if tile := options.get('tile'):
-        overlap, multiple = options['tile_overlap'], window_multiple(net)
-        predict = partial(tiled, predict, scale=scale, tile=tile, overlap=overlap, multiple=multiple)
-    return partial(self_ensemble, predict) if options.get('self_ensemble') else predict
-
-
-def _write_picture(picture: np.ndarray, path: str) -> None:
-    try:
-        imwrite(picture, path)
-    except OSError as error:
-        raise UserError(f'cannot write {path}: {error}; make room or correct the rights') from error
+def _check_moments(optimizer: torch.optim.Optimizer) -> None:
+    """Raise ValueError where what an optimiser remembers of a weight has another shape."""
+    for weight, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if isinstance(value, Tensor) and value.dim() and value.shape != weight.shape:
+                raise ValueError(f'{name} is {tuple(value.shape)} for a weight of {tuple(weight.shape)}')
 
 
 def _on_cpu(net: nn.Module) -> dict[str, Tensor]:
     return {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
-
-
-def _side_by_side(picture: Picture) -> Tensor:
-    """LR (enlarged), SR and, where there is one, HR of a picture's centre, as (3, H, W) RGB in [0, 1]."""
-    height, width = picture.sr.shape[:2]
-    lr = F.interpolate(picture.lr, size=(height, width), mode='nearest')[0]
-    arrays = [array for array in (picture.sr, picture.hr) if array is not None]
-    views = [lr] + [torch.from_numpy(array[..., ::-1].copy()).permute(2, 0, 1) / 255 for array in arrays]
-    top, left = max(0, height - SAMPLE_SIZE) // 2, max(0, width - SAMPLE_SIZE) // 2
-    return torch.cat([view[:, top : top + SAMPLE_SIZE, left : left + SAMPLE_SIZE] for view in views], dim=2).clamp(0, 1)

@@ -87,6 +87,12 @@ def test_going_on_sets_nothing_aside(opt, tmp_path):
     assert not list(tmp_path.glob('superseded_*'))
 
 
+def test_a_state_beyond_the_end_is_refused(opt):
+    opt['train']['total_iter'] = 50
+    with pytest.raises(UserError, match=r'100\.state is at iteration 100, beyond train.total_iter 50'):
+        load_resume_state(opt)
+
+
 def test_fresh_run(opt, tmp_path):
     opt['auto_resume'] = False
     assert load_resume_state(opt) is None

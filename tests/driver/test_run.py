@@ -47,7 +47,10 @@ class DriverTestModel:
             self.value = load_torch(opt['path']['resume_models'])['value']
 
     def resume_training(self, state):
-        assert state['stream'] == self.opt['stream']
+        assert state['stream']['seed'] == self.opt['manual_seed']
+
+    def rehearse(self):
+        pass
 
     def update_learning_rate(self, current_iter, warmup_iter):
         self.iteration = current_iter
@@ -83,9 +86,6 @@ class DriverTestModel:
             results = {name: {'psnr': 30.0, 'images': len(loader.dataset)} for name in self.seen}
             for file in ('metrics.json', 'metrics.csv'):
                 Path(self.opt['path']['results_root'], file).write_text(json.dumps(results))
-
-
-PERCEPTUAL = {'type': 'PerceptualLoss', 'layer_weights': {'conv5_4': 1}, 'vgg_type': 'vgg0'}
 
 
 def pictures(folder, count, size):
@@ -211,6 +211,18 @@ def test_killed_and_resumed_is_the_same_run(start, root, capsys):
     assert 'resumed is finished' in capsys.readouterr().err
 
 
+def test_another_runs_state_does_not_mix_with_what_is_there(start, root):
+    assert start(training()) == 0
+    assert start(training('second')) == 0
+    opt = training('second')
+    opt['path']['resume_state'] = str(root / 'experiments/run/training_states/6.state')
+    assert start(opt) == 0
+    (archived,) = root.glob('experiments/second_archived_*')
+    assert newest_state(archived / 'training_states').name == '9.state'
+    assert not (root / 'experiments/second/training_states/3.state').exists()
+    assert torch.equal(latest(root, 'second'), latest(root))
+
+
 def test_a_short_run_logs_its_last_iteration(start, root):
     opt = training()
     opt['train']['total_iter'], opt['logger']['print_freq'] = 1, 100
@@ -250,10 +262,9 @@ def test_debug(start, root):
         (lambda opt: opt['path'].update(pretrain_network_g='hf://a/b'), 'missing: hf://a/b (path.pretrain_network_g)'),
         (lambda opt: opt['datasets']['val'].update(filename_tmpl='{}x2'), 'dataset Val: 2 of 2 pictures in'),
         (lambda opt: opt['network_g'].update(type='EDSR', num_feat=-1), 'network_g: EDSR cannot be built'),
-        (lambda opt: opt['train'].update(perceptual_opt=PERCEPTUAL), 'train.perceptual_opt: PerceptualLoss cannot be'),
         (lambda opt: opt['datasets']['val'].update(dataroot_lq='datasets/Val/HR'), 'dataset Val: '),
     ],
-    ids=['batch', 'data', 'weights', 'address', 'network', 'loss', 'no partner', 'wrong scale'],
+    ids=['batch', 'data', 'weights', 'address', 'network', 'no partner', 'wrong scale'],
 )
 def test_faults_come_before_any_folder(start, root, capsys, change, says):
     opt = training()
@@ -265,11 +276,11 @@ def test_faults_come_before_any_folder(start, root, capsys, change, says):
     assert not (root / 'experiments').exists()
 
 
-def test_a_small_picture_is_one_line(start, capsys):
+def test_pictures_smaller_than_the_crop_are_told_by_name(start, capsys):
     assert start(training(gt_size=32, num_workers=1)) == 2
-    line = capsys.readouterr().err.splitlines()[-1]
-    assert line.startswith('error: picture ')
-    assert 'smaller than the crop' in line
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert last == 'error: dataset Train: and 2 more pictures that cannot be used'
+    assert all('has 16x16 pixels, needed are 32 a side' in line for line in lines)
 
 
 @pytest.mark.parametrize('kind', ['train', 'test'])
@@ -280,7 +291,7 @@ def test_a_torn_picture_is_found_before_an_older_run_is_touched(start, root, cap
     content = picture.read_bytes()
     picture.write_bytes(content[:100] if kind == 'train' else b'')
     assert start(options) == 2
-    assert f'error: dataset Val: {picture} is no readable picture' in capsys.readouterr().err
+    assert f'error: dataset Val: picture {picture} cannot be read' in capsys.readouterr().err
     assert [path.name for path in (root / folder).iterdir()] == ['run']
 
 
@@ -299,10 +310,11 @@ def test_a_run_is_refused_while_another_of_its_name_goes_on(start, root, capsys)
     ) as other:
         other.stdout.read(1)
         assert start(training()) == 2
+        assert start(training(), '--dry-run') == 2
         assert start(training('second')) == 0
         other.kill()
     error = capsys.readouterr().err
-    assert re.search(rf'error: .*run is in use by process {other.pid} on .*name=NAME', error)
+    assert len(re.findall(rf'error: .*run is in use by process {other.pid} on .*name=NAME', error)) == 2
     assert start(training()) == 0  # the lock went with its process
     assert not list((root / 'experiments').glob('.*'))
 
@@ -311,8 +323,9 @@ def test_a_run_is_refused_while_another_of_its_name_goes_on(start, root, capsys)
 def test_a_file_in_the_folders_place_is_one_line(start, root, capsys, kind):
     options, folder = (training(), 'experiments') if kind == 'train' else (evaluation(), 'results')
     (root / folder).touch()
-    assert start(options) == 2
-    assert f'error: cannot write {root / folder}' in capsys.readouterr().err
+    for flags in ([], ['--dry-run']):
+        assert start(options, *flags) == 2
+        assert f'error: cannot write {root / folder}' in capsys.readouterr().err
 
 
 def test_dry_run_reads_pictures_and_states(start, root, capsys):

@@ -234,7 +234,7 @@ def test_a_fault_in_one_process_is_told(folder):
             picture.rename(folder / 'data' / 'val' / name / picture.name)
     roots = [f'datasets:val_1:dataroot_{key}=data/val/{name}' for key, name in (('gt', 'HR'), ('lq', 'LR'))]
     done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *roots, processes=2, code=1)
-    assert re.search(r'^error: picture .*p3\.png cannot be read', done.stderr, re.MULTILINE)
+    assert re.search(r'^error: dataset demo: picture .*p3\.png cannot be read', done.stderr, re.MULTILINE)
 
 
 def test_a_finished_run_can_be_made_longer(folder):

@@ -199,7 +199,7 @@ def test_a_failing_validation_loses_no_checkpoint(tmp_path):
     model.save(0, 2)
     broken = Pictures('a')
     broken.pairs[1] = (torch.rand(4, 8, 8), torch.rand(3, 16, 16))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UserError, match=r'fails on a/1\.png \(8x8\)'):
         model.validation(Loader(broken), 2, None)
     assert saved(tmp_path) == ['2.state', 'net_g_2.pth']
 
@@ -242,6 +242,50 @@ def test_a_state_without_this_optimiser_is_one_line(tmp_path, optimizers):
     model = SSTModel(make_opt(tmp_path))
     with pytest.raises(UserError, match='^[^\n]*does not fit train.optim_g[^\n]*$'):
         model.resume_training({'iter': 1, 'optimizers': optimizers})
+
+
+def test_a_state_of_other_shapes_is_one_line(tmp_path):
+    model = SSTModel(make_opt(tmp_path))
+    train(model, 1, 1)
+    state = model.optimizer_g.state_dict()
+    state['state'][0]['exp_avg'] = torch.zeros(5)
+    with pytest.raises(UserError, match=r'exp_avg is \(5,\) for a weight of'):
+        model.resume_training({'iter': 1, 'optimizers': [state]})
+
+
+# ---- rehearsal
+
+REHEARSALS = [
+    ({'type': 'EDSR', 'num_in_ch': 1, 'num_out_ch': 3, 'upscale': 2}, 'the network fails on a picture of 9x9'),
+    ({'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'upscale': 4}, 'not scale 2'),
+    ({'type': 'SwinIR', 'upscale': 2, 'img_size': 8, 'window_size': 8, 'embed_dim': 12, 'depths': [1], 'num_heads': [2],
+      'upsampler': 'pixelshuffledirect'}, 'fails on a picture of 9x9'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(('network', 'says'), REHEARSALS, ids=[says for _, says in REHEARSALS])
+def test_a_network_that_cannot_do_it_is_refused(tmp_path, network, says):
+    opt = make_opt(tmp_path)
+    opt['network_g'], opt['datasets']['train'] = network, {'gt_size': 18}
+    with pytest.raises(UserError, match=says):
+        SSTModel(opt).rehearse()
+
+
+def test_a_network_that_can_is_left_as_it_was(tmp_path):
+    opt = make_opt(tmp_path)
+    opt['datasets']['train'] = {'gt_size': 18}
+    model = SSTModel(opt)
+    before = copy.deepcopy(model.net_g.state_dict())
+    model.rehearse()
+    assert model.net_g.training
+    assert all(torch.equal(value, before[name]) for name, value in model.net_g.state_dict().items())
+
+
+def test_a_network_without_weights_is_not_trained(tmp_path):
+    opt = make_opt(tmp_path)
+    opt['network_g'] = {'type': 'Bicubic', 'scale': 2}
+    with pytest.raises(UserError, match='no parameters to train'):
+        SSTModel(opt)
 
 
 # ---- validation
@@ -293,8 +337,8 @@ def test_validation_leaves_training_as_it_was(tmp_path):
 
 def test_a_picture_that_cannot_be_written_is_one_line(tmp_path):
     model = SSTModel(make_opt(tmp_path, 'a'))
-    (tmp_path / 'visualization' / '0').touch()  # where its folder would be
-    with pytest.raises(UserError, match='cannot write .*visualization/0'):
+    (tmp_path / 'visualization' / 'a').touch()  # where its folder would be
+    with pytest.raises(UserError, match='cannot write .*visualization/a/0'):
         model.validation(Loader(Pictures('a')), 2, None, save_img=True)
 
 
@@ -316,7 +360,7 @@ def test_pictures_are_saved_and_shown(tmp_path):
     writer = SummaryWriter(str(tmp_path / 'tb'))
     model.validation(Loader(Pictures('a')), 2, writer, save_img=True)
     writer.close()
-    assert (tmp_path / 'visualization' / '1' / '1_2.png').exists()
+    assert (tmp_path / 'visualization' / 'a' / '1' / '1_2.png').exists()
     events = EventAccumulator(str(tmp_path / 'tb')).Reload()
     assert events.Tags()['scalars'] == ['metrics/a/psnr']
     assert sorted(events.Tags()['images']) == ['a/0', 'a/1', 'a/2']

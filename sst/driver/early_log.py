@@ -1,0 +1,41 @@
+"""BasicSR's log before the run's folder is there: kept, and told once the log file is open."""
+
+import logging
+from contextlib import suppress
+
+import basicsr.utils.logger
+
+
+class EarlyLog(logging.Handler):
+    """Stands in for BasicSR's log from now on until `tell` or `forget`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+        forget()
+        logger = logging.getLogger('basicsr')
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        logger.addHandler(self)
+        basicsr.utils.logger.initialized_logger['basicsr'] = True  # else BasicSR opens its own at the first word
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+    def tell(self) -> None:
+        """Hand what was said to BasicSR's log, which is open by now."""
+        logger = logging.getLogger('basicsr')
+        for record in self.records:
+            if logger.isEnabledFor(record.levelno):
+                logger.handle(record)
+        self.records.clear()
+
+
+def forget() -> None:
+    """Close BasicSR's log, whoever opened it in this process, so that the next `get_root_logger` opens another."""
+    logger = logging.getLogger('basicsr')
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        with suppress(OSError):  # on a full disk the last lines are lost
+            handler.close()
+    basicsr.utils.logger.initialized_logger.pop('basicsr', None)
