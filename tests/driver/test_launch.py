@@ -185,3 +185,11 @@ def test_two_gloo_processes(tmp_path):
     )
     assert answer.returncode == 0, answer.stderr
     assert sorted(line for line in answer.stdout.splitlines() if line.startswith('done')) == ['done 0', 'done 1']
+
+
+@pytest.mark.parametrize(
+    'env', [{'WORLD_SIZE': 'abc'}, TORCHRUN | {'RANK': 'x'}, {'SLURM_STEP_ID': '0', 'SLURM_NTASKS': 'x'}], ids=str
+)
+def test_variables_that_are_no_numbers_are_one_line(env):
+    with pytest.raises(UserError, match=r'^[^\n]*no number[^\n]*$'):
+        detect(None, env)

@@ -385,9 +385,10 @@ def test_what_cannot_work_is_refused_before_an_older_run_is_touched(folder, over
 
 
 def test_a_state_of_another_optimiser_is_one_line(folder):
-    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'train:total_iter=3')
-    done = run(
-        folder, 'sst-train', '-opt', 'tiny.yml', '--auto_resume', '--force_yml', 'train:optim_g:type=Adam', code=2
-    )
+    run(folder, 'sst-train', '-opt', 'tiny.yml')
+    before = sorted(folder.rglob('*'))
+    state = 'path:resume_state=experiments/tiny/training_states/3.state'
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', state, 'train:optim_g:type=Adam', code=2)
+    assert sorted(folder.rglob('*')) == before
     assert re.search(r"3\.state.*\['AdamW'\].*\['Adam'\]", done.stderr)
     assert 'Traceback' not in done.stderr
