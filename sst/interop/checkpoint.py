@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -46,7 +47,7 @@ def facts(state: Mapping[str, Tensor]) -> Facts | None:
     """Read the facts off a state dict under our names; None where it is none of an SST."""
     try:
         return _read_facts(state)
-    except KeyError:
+    except LookupError:  # a name or a dimension that an SST has
         return None
 
 
@@ -112,7 +113,8 @@ def read_weights(path: str, param_key: str | None = None, *, average: bool = Tru
         average (bool): whether None may mean `params_ema`.
 
     Raises:
-        UserError: for a file that is missing, broken or not weights, or lacks `param_key`.
+        UserError: for a file that is missing, broken or not weights, lacks `param_key` or holds sparse, quantised or
+            `meta` tensors.
     """
     content = load_torch(path)
     if not isinstance(content, dict) or not content:
@@ -133,6 +135,9 @@ def read_weights(path: str, param_key: str | None = None, *, average: bool = Tru
         raise UserError(f'{path}: holds averaged weights alone, which val.use_ema: false leaves out; take true')
     if not state:
         raise UserError(f'{path}: holds no weights; expected names with tensors, or params / params_ema with such')
+    for name, value in state.items():
+        if form := _special_form(value):
+            raise UserError(f'{path}: holds weights that are {form} (first: {name}); allowed are plain tensors')
     if is_released(state):
         try:
             state = convert_state_dict(state, released_structure(state))
@@ -148,6 +153,15 @@ def _tensors(content: object) -> dict[str, Tensor]:
         return {}
     named = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
     return {re.sub(r'^((module|_orig_mod)\.)+', '', name): value for name, value in named.items()}
+
+
+def _special_form(value: Tensor) -> str:
+    """What keeps a tensor from being read value by value; '' for a plain one."""
+    if value.is_meta:
+        return 'without values (on meta)'
+    if value.is_quantized:
+        return 'quantised'
+    return '' if value.layout == torch.strided else 'sparse'
 
 
 def released_structure(state: Mapping[str, Tensor]) -> dict:
@@ -195,15 +209,15 @@ def fitting_weights(
         tuple: names to tensors, and what they are, for the log.
 
     Raises:
-        UserError: where the weights do not fit: which facts differ, and what the file holds.
+        UserError: where the weights do not fit: which facts differ, and what the file holds; or are no finite numbers.
     """
     weights = read_weights(path, param_key, average=average)
     state, own = weights.state, net.state_dict()
     report = f'Loaded {path} ({weights.key})'
-    trained = (weights.network_g or {}).get('window_sizes')
+    trained = _windows(weights.network_g)
     used = getattr(net, 'options', {}).get('window_sizes')
-    if isinstance(trained, list) and used and trained != list(used):  # no shape tells
-        report += f', trained with windows {_plain(tuple(trained))}, used with {_plain(tuple(used))}'
+    if trained and used and trained != tuple(used):  # no shape tells
+        report += f', trained with windows {_plain(trained)}, used with {_plain(tuple(used))}'
     theirs, ours = facts(state), facts(own)
     if theirs and ours and transfer and theirs.scale == 2 and ours.scale in (3, 4):
         state = resize_upsampling(state, 2, ours.scale)
@@ -221,9 +235,31 @@ def fitting_weights(
             f'shape and {len(extra)} unknown, such as {examples} (path.strict_load_g: false takes what fits)'
         )
     fitting = {name: value for name, value in state.items() if name in own and name not in misfits}
+    _require_numbers(path, fitting, net)
     if misfits or extra:
         report += f', without {len(misfits)} weights that do not fit and {len(extra)} unknown ones'
     return fitting, report
+
+
+def _windows(network_g: dict | None) -> tuple[int, ...]:
+    """The windows that a file tells; () where it tells none in our form."""
+    windows = (network_g or {}).get('window_sizes')
+    return tuple(windows) if isinstance(windows, list) and all(type(size) is int for size in windows) else ()
+
+
+def _require_numbers(path: str, state: Mapping[str, Tensor], net: nn.Module) -> None:
+    """Refuse integers and complex numbers in place of real ones, and parameters that are NaN or infinite in the
+    network's number format. Buffers may hold infinities, as masks do."""
+    own = net.state_dict()
+    for name, value in state.items():
+        if own[name].is_floating_point() and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix('torch.')
+            raise UserError(
+                f'{path}: holds weights that are {kind} (first: {name}); allowed are floating-point numbers'
+            )
+    for name, weight in net.named_parameters():
+        if name in state and not state[name].to(weight.dtype).isfinite().all():
+            raise UserError(f'{path}: holds weights that are not finite (first: {name}); take an earlier checkpoint')
 
 
 def resize_upsampling(state: Mapping[str, Tensor], old: int, new: int) -> dict[str, Tensor]:

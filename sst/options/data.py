@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Tag, mo
 
 from sst.options.faults import Fault, fault, refuse, shown
 from sst.options.registered import registered
-from sst.options.section import STRICT, Section, by_type
+from sst.options.section import STRICT, OpenSection, Section, by_type
 from sst.utils.suggest import did_you_mean
 
 SECTIONS = ('train', 'val', 'test', 'val_1', 'test_1')
@@ -129,10 +129,10 @@ class Downsample(OurDataset):
 class Loading(Section):
     """How training samples are drawn and loaded."""
 
-    gt_size: int = Field(ge=1, description='side of the HR crop in pixels, a multiple of scale')
+    gt_size: int = Field(ge=1, le=65536, description='side of the HR crop in pixels, a multiple of scale')
     use_hflip: bool = Field(default=True, description='flip at random')
     use_rot: bool = Field(default=True, description='turn at random')
-    batch_size: int = Field(ge=1, description='samples per iteration over all processes')
+    batch_size: int = Field(ge=1, le=100_000, description='samples per iteration over all processes')
     num_workers: int = Field(default=4, ge=0, le=MOST_WORKERS, description='loading processes of each process')
     prefetch_mode: Literal['cpu', 'cuda'] | None = Field(default=None, description='load ahead: cpu, cuda or null')
     pin_memory: bool = Field(default=True, description='load into memory that a GPU reads directly')
@@ -152,10 +152,8 @@ class DownsampleTraining(Loading, Downsample):
     """HR pictures to train with; LR pictures are made of their crops by Pillow's bicubic."""
 
 
-class Other(Section):
+class Other(OpenSection):
     """Any other dataset that is registered in BasicSR; its own keys are not checked."""
-
-    model_config = STRICT | ConfigDict(extra='allow')
 
     name: FolderName = Field(description='name of the data, as in tables and folders')
     type: Annotated[str, registered('DATASET')] = Field(description='the kind of dataset: a name registered in BasicSR')
@@ -164,8 +162,6 @@ class Other(Section):
 
 class OtherTraining(Loading, Other):
     """Any other dataset that is registered in BasicSR, to train with."""
-
-    model_config = STRICT | ConfigDict(extra='allow')
 
 
 OURS = ('PairedImageDataset', 'DownsampleImageDataset')

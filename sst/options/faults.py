@@ -36,6 +36,7 @@ ALLOWED = {
     'too_short': 'a list of at least {min_length}',
     'too_long': 'a list of at most {max_length}',
 }
+OTHER = 'any other name that is registered in BasicSR'  # for the tag <other>
 
 
 class OptionsError(UserError):
@@ -91,8 +92,13 @@ def unknown_key(key: str, allowed: Sequence[str], when: str = '') -> str:
 
 def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
     """The faults that pydantic found in a mapping for `model`, in our words."""
-    found = [_fault_of(details, model) for details in error.errors(include_url=False)]
+    found = [_fault_of(details, model) for details in error.errors(include_url=False) if not _miscounted(details)]
     return list(dict.fromkeys(found))
+
+
+def _miscounted(details: ErrorDetails) -> bool:
+    """Whether a list is only too short because pydantic does not count its faulty entries, which have their lines."""
+    return details['type'] == 'too_short' and len(details['input']) >= details['ctx']['min_length']
 
 
 def _fault_of(details: ErrorDetails, model: type[BaseModel]) -> Fault:
@@ -110,7 +116,7 @@ def _fault_of(details: ErrorDetails, model: type[BaseModel]) -> Fault:
         described = next((field.description for field in fields if field and field.description), '')
         return place, f'missing, required{": " if described else ""}{described}'
     if kind in ('union_tag_invalid', 'union_tag_not_found') and isinstance(value, Mapping):
-        names = [tag[1:-1] for tag, _ in _at(model, loc) if tag]
+        names = [OTHER if tag == '<other>' else tag[1:-1] for tag, _ in _at(model, loc) if tag]
         if 'type' in value:
             return (*place, 'type'), not_one_of(value['type'], names)
         return (*place, 'type'), f'missing, required: one of {", ".join(names)}'

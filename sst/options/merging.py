@@ -6,7 +6,7 @@ from typing import Any
 
 from sst.options.faults import OptionsError, dotted, shown
 from sst.options.faults import Path as Place
-from sst.options.reading import parse, read_file
+from sst.options.reading import folder_fault, parse, read_file
 from sst.utils.suggest import did_you_mean
 
 COMMAND_LINE = '--force_yml'
@@ -110,7 +110,7 @@ def bases_of(content: dict[str, Any], path: Path) -> list[Path]:
     """The files that a file's `_base_` names; takes the key out of its content."""
     names = content.pop('_base_', [])
     names = [names] if isinstance(names, str) else names
-    if not isinstance(names, list) or not all(isinstance(name, str) and name for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) and name and '\0' not in name for name in names):
         raise OptionsError(f'{path}: _base_: {shown(names)}, allowed is a list of option files, relative to this one')
     return [Path(os.path.normpath(path.parent / name)) for name in names]
 
@@ -120,9 +120,11 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
     if path.resolve() in [other.resolve() for other in above]:
         way = ' -> '.join(str(other) for other in circle)
         raise OptionsError(f'{above[-1]}: _base_: {path.name} builds on itself ({way}), allowed are files that do not')
-    if above and not path.exists():
+    if above and not os.path.exists(path):  # unlike Path.exists, it takes names that are too long
         siblings = [str(other) for other in path.parent.glob('*.yml')]
         raise OptionsError(f'{above[-1]}: _base_: no file {path}{did_you_mean(str(path), siblings)}')
+    if above and path.is_dir():
+        raise OptionsError(f'{above[-1]}: _base_: {path} is {folder_fault(path)}')
     content = read_file(path)
     for base in bases_of(content, path):
         _read_into(merged, base, circle)
@@ -132,7 +134,7 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
 def _parsed(text: str) -> tuple[list[str], Any]:
     path, equals, written = text.partition('=')
     keys = [key.strip() for key in path.split(':')]
-    if not equals or not all(keys):
+    if not equals or not all(key and key.isprintable() for key in keys):
         raise OptionsError(f'{COMMAND_LINE}: {shown(text)}, {FORM}')
     if not written.strip():
         raise OptionsError(f'{COMMAND_LINE}: {shown(text)} has no value, {FORM}; for no value write {path}=null')

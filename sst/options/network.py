@@ -15,6 +15,10 @@ WINDOWS = (8, 16, 32, 16, 32, 64)  # SST-light
 
 Value = TypeVar('Value')
 Positive = Annotated[int, Field(ge=1)]
+# A typing error must not build networks for minutes: the limits lie far beyond any use.
+MOST_CHANNELS = 8192
+LARGEST_WINDOW = 1024
+Hidden = Annotated[int, Field(ge=1, le=65536)]
 
 
 def _from_list(value: Any) -> Any:
@@ -27,8 +31,14 @@ def _from_list_or_number(value: Any) -> Any:
     return tuple(value)
 
 
-LIST = {'type': 'array', 'items': {'type': 'integer', 'minimum': 1}, 'minItems': 1}
-Sizes = Annotated[tuple[Positive, ...], Field(min_length=1), BeforeValidator(_from_list), WithJsonSchema(LIST)]
+LIST: dict[str, Any] = {'type': 'array', 'items': {'type': 'integer', 'minimum': 1}, 'minItems': 1}
+WINDOW_LIST = LIST | {'items': {'type': 'integer', 'minimum': 1, 'maximum': LARGEST_WINDOW}}
+Sizes = Annotated[
+    tuple[Annotated[int, Field(ge=1, le=LARGEST_WINDOW)], ...],
+    Field(min_length=1),
+    BeforeValidator(_from_list),
+    WithJsonSchema(WINDOW_LIST),
+]
 # In the file one number or a list; after parsing a tuple with one number per layer.
 PerLayer = Annotated[
     tuple[Positive, ...],
@@ -42,8 +52,9 @@ class RIB(Section):
 
     type: Literal['RIB'] = 'RIB'
     ranks: PerLayer = Field(description='rank of the bias: one number, or a list with one per layer of a block')
-    hidden: Positive = Field(default=32, description='hidden channels of the coordinate network')
-    bands: Positive = Field(default=10, description='frequencies of the Fourier embedding')
+    hidden: Hidden = Field(default=32, description='hidden channels of the coordinate network')
+    # float32 holds no 2^128
+    bands: int = Field(default=10, ge=1, le=100, description='frequencies of the Fourier embedding')
 
 
 class SIREN(Section):
@@ -51,7 +62,7 @@ class SIREN(Section):
 
     type: Literal['SIREN']
     ranks: PerLayer = Field(description='rank of the bias: one number, or a list with one per layer of a block')
-    hidden: Positive = Field(default=32, description='hidden channels of the coordinate network')
+    hidden: Hidden = Field(default=32, description='hidden channels of the coordinate network')
 
 
 class FlashBias(Section):
@@ -107,14 +118,14 @@ class PixelShuffle(Section):
     """Convolutions around a pixel shuffle."""
 
     type: Literal['pixelshuffle']
-    channels: Positive = Field(description='channels between the convolutions')
+    channels: int = Field(ge=1, le=MOST_CHANNELS, description='channels between the convolutions')
 
 
 class NearestConv(Section):
     """Nearest enlargement and convolutions."""
 
     type: Literal['nearest_conv']
-    channels: Positive = Field(description='channels between the convolutions')
+    channels: int = Field(ge=1, le=MOST_CHANNELS, description='channels between the convolutions')
 
 
 Upsampler = Annotated[
@@ -133,13 +144,15 @@ class SSTNetwork(Section):
 
     type: Literal['SST'] = Field(default='SST', description='the network SST')
     scale: Annotated[Literal[2, 3, 4], only(2, 3, 4)] = Field(default=2, description='enlargement')
-    dim: Positive = Field(default=48, description='channels of the maps')
-    num_blocks: Positive = Field(default=5, description='number of blocks')
+    dim: int = Field(default=48, ge=1, le=MOST_CHANNELS, description='channels of the maps')
+    num_blocks: int = Field(default=5, ge=1, le=1000, description='number of blocks')
     window_sizes: Sizes = Field(default=WINDOWS, description='window size in pixels of each layer of a block')
     num_heads: PerLayer = Field(
         default=(3,) * 6, description='heads: one number, or a list with one per layer of a block'
     )
-    ffn_expansion: float = Field(default=1.5, gt=0, description='hidden channels of the ConvFFN, in multiples of dim')
+    ffn_expansion: float = Field(
+        default=1.5, gt=0, le=64, description='hidden channels of the ConvFFN, in multiples of dim'
+    )
     bias: Bias = Field(default=RIB(ranks=(16, 16, 16, 24, 24, 24)), description='positional bias of the attention')
     gate: Literal['CLA', 'pointwise', 'none'] = Field(default='CLA', description='gate on the output of the attention')
     upsampler: Upsampler = Field(default=PixelShuffleDirect(), description='from features to the enlarged picture')

@@ -1,6 +1,7 @@
 """Reading YAML: one file or one value of the command line, by the same rules."""
 
 import re
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +13,9 @@ from sst.utils.suggest import did_you_mean
 
 KINDS = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
 TAGS = (*(f'tag:yaml.org,2002:{kind}' for kind in KINDS), None)  # None: what to do with any other tag
+INTEGER = 'tag:yaml.org,2002:int'
+MOST_DIGITS = 18  # of an integer, with its sign: what 64 bits hold
+MOST_VALUES = 10_000  # of a file; ours have up to about a hundred
 
 
 class Loader(yaml.SafeLoader):
@@ -20,7 +24,14 @@ class Loader(yaml.SafeLoader):
 
     yaml_constructors: ClassVar[dict] = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in TAGS}
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node and _size(node, {}) > MOST_VALUES:
+            raise yaml.YAMLError(f'it comes to more than {MOST_VALUES} values, its aliases (*) written out')
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key_node, _ in node.value:
             key = key_node.value
@@ -31,7 +42,17 @@ class Loader(yaml.SafeLoader):
             if key in seen:
                 raise ConstructorError(problem=f'the key {key!r} is given twice', problem_mark=key_node.start_mark)
             seen.add(key)
-        return super().construct_mapping(node, deep)
+        return node
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> str:
+        text = super().construct_scalar(node)
+        if re.search('[\ud800-\udfff]', text):
+            problem = f'{ascii(text)[:80]} holds half a character, write the character itself'
+            raise ConstructorError(problem=problem, problem_mark=node.start_mark)
+        if node.tag == INTEGER and len(text) > MOST_DIGITS:
+            problem = f'{text[:20]}... is too large, allowed are integers of at most {MOST_DIGITS} digits'
+            raise ConstructorError(problem=problem, problem_mark=node.start_mark)
+        return text
 
 
 Loader.yaml_implicit_resolvers = {}
@@ -61,6 +82,8 @@ def read_file(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         siblings = path.parent.glob('*.yml') if path.parent.is_dir() else []
         raise OptionsError(f'{path}: no such file{did_you_mean(str(path), map(str, siblings))}') from None
+    except IsADirectoryError:
+        raise OptionsError(f'{path}: {folder_fault(path)}') from None
     except OSError as error:
         raise OptionsError(f'{path}: {error.strerror}') from None
     except UnicodeDecodeError:
@@ -74,6 +97,12 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OptionsError(f'{path}: holds {shown(content)}, allowed is a mapping of options')
     return content
+
+
+def folder_fault(path: Path) -> str:
+    """Text for a folder that is named in place of an option file."""
+    inside = min(path.glob('*.yml'), default=None)
+    return f'a folder, allowed is an option file{f", as {inside}" if inside else ""}'
 
 
 def parse(text: str) -> Any:
@@ -91,6 +120,18 @@ def parse(text: str) -> Any:
         raise ValueError(one_line(f'{where}no YAML: {error.problem or error.context}')) from None
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(one_line(f'no YAML: {error}')) from None
+    except (LookupError, ValueError):
+        raise ValueError('no YAML: a value is not what its tag (!!int, !!float, !!bool) says') from None
+
+
+def _size(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """The number of nodes from this one on, each alias counted as the copy that it becomes."""
+    if node not in known:
+        known[node] = 0  # for a node that holds itself
+        inner = node.value if isinstance(node, yaml.SequenceNode) else ()
+        inner = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else inner
+        known[node] = 1 + sum(_size(item, known) for item in inner)
+    return known[node]
 
 
 def _copied(value: Any) -> Any:

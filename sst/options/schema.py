@@ -2,13 +2,13 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
 from sst.options.faults import Fault, not_one_of, refuse, shown
 from sst.options.network import SSTNetwork
 from sst.options.registered import call_faults, drivable_model, network_scale, registered
-from sst.options.section import STRICT, Section, by_type, only
+from sst.options.section import OpenSection, Section, by_type, only
 from sst.options.training import Train
 
 # What BasicSR's metrics take where a picture is an array (H, W, 3).
@@ -16,10 +16,8 @@ PICTURES = {'input_order': ('HWC',), 'convert_to': ('y', 'gray')}
 COLUMNS = ('set', 'image', 'images')  # of metrics.csv and metrics.json
 
 
-class OtherNetwork(Section):
+class OtherNetwork(OpenSection):
     """Any other network that is registered in BasicSR; its other keys are the parameters of its constructor."""
-
-    model_config = STRICT | ConfigDict(extra='allow')
 
     type: Annotated[str, registered('ARCH')] = Field(description='name of the network')
 
@@ -55,10 +53,8 @@ class Paths(Section):
     resume_state: str | None = Field(default=None, min_length=1, description='training state to go on from')
 
 
-class Metric(Section):
+class Metric(OpenSection):
     """A metric that is registered in BasicSR; its other keys are the parameters of its function."""
-
-    model_config = STRICT | ConfigDict(extra='allow')
 
     type: Annotated[str, registered('METRIC')] = Field(description='name of the metric, as calculate_psnr')
     better: Literal['higher', 'lower'] = Field(default='higher', description='which figures are the better ones')

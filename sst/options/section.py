@@ -1,11 +1,12 @@
 """What all sections of an option file share: strict types, no unknown keys, members of a union told apart by `type`."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, model_validator
 
-from sst.options.faults import fault, not_one_of
+from sst.options.faults import Path, fault, not_one_of, refuse, shown
 
 STRICT = ConfigDict(strict=True, extra='forbid', allow_inf_nan=False)
 
@@ -14,6 +15,26 @@ class Section(BaseModel):
     """A mapping of the option file. 4 is a number where 4.0 is; "4", 4.0 or true are no integers."""
 
     model_config = STRICT
+
+
+class OpenSection(Section):
+    """A section whose other keys are parameters of what its `type` names."""
+
+    model_config = STRICT | ConfigDict(extra='allow')
+
+    @model_validator(mode='after')
+    def _finite(self) -> Self:
+        found = _not_finite(self.model_extra, ())
+        refuse([(place, f'{shown(value)}, allowed is a finite number') for place, value in found])
+        return self
+
+
+def _not_finite(value: Any, place: Path) -> Iterator[tuple[Path, float]]:
+    if isinstance(value, float) and not math.isfinite(value):
+        yield place, value
+    elif isinstance(value, (Mapping, list)):
+        for key, item in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _not_finite(item, (*place, key))
 
 
 def only(*allowed: str | int) -> BeforeValidator:

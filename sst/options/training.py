@@ -3,19 +3,17 @@
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from sst.options.faults import Fault, refuse, shown
 from sst.options.registered import call_faults, optimiser, optimiser_faults, perceptual_faults, registered
-from sst.options.section import STRICT, Section, by_type
+from sst.options.section import OpenSection, Section, by_type
 
 Positive = Annotated[int, Field(ge=1)]
 
 
-class Optimiser(Section):
+class Optimiser(OpenSection):
     """An optimiser of torch.optim; its other keys are the parameters of its constructor."""
-
-    model_config = STRICT | ConfigDict(extra='allow')
 
     type: Annotated[str, optimiser()] = Field(description='name of a class of torch.optim, as AdamW')
     lr: float = Field(gt=0, description='learning rate after the warm-up')
@@ -26,10 +24,8 @@ class Optimiser(Section):
         return self
 
 
-class Loss(Section):
+class Loss(OpenSection):
     """A loss that is registered in BasicSR; its other keys are the parameters of its constructor."""
-
-    model_config = STRICT | ConfigDict(extra='allow')
 
     type: Annotated[str, registered('LOSS')] = Field(
         description='name of a loss that is registered in BasicSR, as L1Loss'

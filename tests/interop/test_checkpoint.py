@@ -141,6 +141,48 @@ def test_windows_that_differ_are_reported_since_no_shape_tells(tmp_path):
     assert 'trained with windows 4 6, used with 4 8' in load_weights(SST(**tiny_options(window_sizes=[4, 8])), file)
 
 
+@pytest.mark.parametrize('windows', [[[1], [2]], ['4', '6'], 'abc', []], ids=str)
+def test_windows_in_another_form_are_ignored(tmp_path, windows):
+    net = SST(**tiny_options())
+    assert 'trained with' not in load_weights(net, save(tmp_path / 'net.pth', net, network_g={'window_sizes': windows}))
+
+
+UNUSABLE = [
+    (lambda weight: weight.to_sparse(), 'sparse'),
+    (lambda weight: weight.to('meta'), 'without values'),
+    (lambda weight: torch.quantize_per_tensor(weight, 0.1, 0, torch.qint8), 'quantised'),
+    (lambda weight: weight.long(), 'int64'),
+    (lambda weight: weight * 1j, 'complex64'),
+    (lambda weight: weight / 0, 'not finite'),
+    (lambda weight: weight.double().fill_(1e300), 'not finite'),  # as float32
+]
+
+
+@pytest.mark.filterwarnings('ignore')  # PyTorch's, of its quantised and sparse tensors
+@pytest.mark.parametrize(('change', 'words'), UNUSABLE, ids=[words for _, words in UNUSABLE])
+def test_weights_that_are_no_real_numbers_are_refused_by_name(tmp_path, change, words):
+    state = SST(**tiny_options()).state_dict()
+    torch.save({'params': state | {'norm.weight': change(state['norm.weight'])}}, tmp_path / 'odd.pth')
+    with pytest.raises(
+        UserError, match=rf'odd\.pth: holds weights that are {words}.*\(first: norm\.weight\)'
+    ) as caught:
+        load_weights(SST(**tiny_options()), str(tmp_path / 'odd.pth'))
+    assert '\n' not in str(caught.value)
+
+
+def test_weights_of_another_number_of_dimensions_are_refused(tmp_path):
+    state = SST(**tiny_options()).state_dict()
+    torch.save({'params': state | {'norm.weight': torch.tensor(1.0)}}, tmp_path / 'odd.pth')
+    with pytest.raises(UserError, match=r'does not fit network SST: 1 weights .* such as norm\.weight'):
+        load_weights(SST(**tiny_options()), str(tmp_path / 'odd.pth'))
+
+
+def test_integer_and_infinite_buffers_load(tmp_path):
+    net = torch.nn.BatchNorm2d(2)
+    net.running_var[0] = torch.inf
+    assert 'without' not in load_weights(torch.nn.BatchNorm2d(2), save(tmp_path / 'net.pth', net))
+
+
 # ---- x2 weights for x3 and x4
 
 

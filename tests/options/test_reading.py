@@ -32,6 +32,7 @@ from sst.options.reading import parse, read_file
         ('{a: [1, x]}', {'a': [1, 'x']}),
         ('{a: &x {b: 1}, c: *x}', {'a': {'b': 1}, 'c': {'b': 1}}),
         ('{a: &x {b: 1}, c: {<<: *x, d: 2}}', {'a': {'b': 1}, 'c': {'b': 1, 'd': 2}}),
+        ('{a: {c: &y {<<: {b: 1}, b: 2}}, d: {<<: *y}}', {'a': {'c': {'b': 2}}, 'd': {'b': 2}}),
     ],
 )
 def test_values(text, value):
@@ -55,6 +56,10 @@ def test_aliases_are_copies():
         ('a: !!python/object/apply:os.getcwd []', 'line 1: no YAML'),
         ('a: &x [*x]', 'no YAML'),
         ('a: \x00', 'no YAML'),
+        ('a: "\\ud800"', "line 1: no YAML: '\\ud800' holds half a character"),
+        ('"\\ud800": 1', "line 1: no YAML: '\\ud800' holds half a character"),
+        ('a: ' + '9' * 5000, 'line 1: no YAML: 99999999999999999999... is too large'),
+        ('a: !!bool x', 'no YAML: a value is not what its tag'),
         ('- 1', 'holds [1], allowed is a mapping'),
         ('just text', 'holds "just text", allowed is a mapping'),
     ],
@@ -68,6 +73,14 @@ def test_faulty_file_is_one_line(tmp_path, text, message):
     assert '\n' not in str(caught.value)
 
 
+@pytest.mark.parametrize('level', ['[{}]', '{{<<: [{}]}}'], ids=['lists', 'merge keys'])
+def test_aliases_that_multiply_are_refused(level):
+    lines = ['a0: &a0 {x: 1}']
+    lines += [f'a{i}: &a{i} {level.format(", ".join([f"*a{i - 1}"] * 9))}' for i in range(1, 30)]
+    with pytest.raises(ValueError, match='more than 10000 values'):
+        parse('\n'.join(lines))
+
+
 def test_missing_file_suggests_its_neighbour(tmp_path):
     (tmp_path / 'demo.yml').touch()
     with pytest.raises(OptionsError, match=r'^\S+dmeo.yml: no such file; did you mean "\S+demo.yml"\?$'):
@@ -75,8 +88,8 @@ def test_missing_file_suggests_its_neighbour(tmp_path):
 
 
 def test_folder_and_binary_file(tmp_path):
-    with pytest.raises(OptionsError, match='directory'):
-        read_file(tmp_path)
     (tmp_path / 'x.yml').write_bytes(b'\xff\xfe\x00')
+    with pytest.raises(OptionsError, match=r': a folder, allowed is an option file, as \S+x.yml$'):
+        read_file(tmp_path)
     with pytest.raises(OptionsError, match='no UTF-8 text'):
         read_file(tmp_path / 'x.yml')
