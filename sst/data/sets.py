@@ -4,10 +4,10 @@ from copy import deepcopy
 from typing import Any
 
 import basicsr.data  # noqa: F401 - registers BasicSR's datasets
-from basicsr.utils.registry import DATASET_REGISTRY
 
 from sst.data.paired_dataset import PairedDataset
 from sst.options.data import roots_of
+from sst.options.registered import entries
 from sst.utils.errors import UserError
 
 
@@ -20,12 +20,12 @@ def build_dataset(options: dict[str, Any]) -> Any:
         UserError: unknown `type`, pictures without partner, unreadable lists, or no picture at all.
     """
     name, kind = options['name'], options['type']
-    if kind not in DATASET_REGISTRY:
-        there = ', '.join(sorted(DATASET_REGISTRY.keys()))
+    if kind not in (known := entries('DATASET')):
+        there = ', '.join(sorted(known))
         raise UserError(f'dataset {name}: unknown type "{kind}"; there are: {there}')
     try:
         # not by BasicSR's build_dataset: it opens the log before the run's folder is there
-        build = PairedDataset if kind == 'PairedImageDataset' else DATASET_REGISTRY.get(kind)
+        build = PairedDataset if kind == 'PairedImageDataset' else known[kind]
         dataset = build(deepcopy(options))
     except UserError as fault:
         raise UserError('\n'.join(f'dataset {name}: {line}' for line in str(fault).splitlines())) from fault
