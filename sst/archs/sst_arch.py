@@ -1,5 +1,7 @@
 """SST, the scalable super-resolution Transformer (arXiv 2603.06738), the whole network at a glance."""
 
+from typing import Self
+
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
@@ -43,12 +45,36 @@ class SST(nn.Module):
             lr (Tensor): (B, 3, H, W), RGB in [0, 1], H and W >= 1.
 
         Returns:
-            Tensor: (B, 3, scale * H, scale * W), not clipped.
+            Tensor: (B, 3, scale * H, scale * W), not clipped, in the dtype of `lr`.
         """
         image = lr.permute(0, 2, 3, 1)  # from here to the end maps are (B, H, W, C)
-        shallow = self.stem(image)
+        shallow = self.stem(image.to(self.stem.weight.dtype))
         features = shallow + self.conv(self.norm(self.blocks(shallow)))
-        return self.upsampler(features, image).permute(0, 3, 1, 2).contiguous()
+        return self.upsampler(features, image).to(lr.dtype).permute(0, 3, 1, 2).contiguous()
+
+    def optimize_for_inference(self, dtype: torch.dtype | None = None) -> Self:
+        """Prepare this network for enlarging pictures as fast as it can; it is not to be trained afterwards.
+
+        Maps and weights take `dtype`. The positional tables, sums inside normalisation and attention, and the addition
+        of the enlarged input stay in float32: half precision touches what the network adds to the picture alone.
+
+        Args:
+            dtype (torch.dtype | None): float32, float16 or bfloat16. None: float16 on CUDA, float32 elsewhere.
+
+        Returns:
+            SST: this network, in evaluation mode, without gradients.
+
+        Raises:
+            ValueError: another dtype.
+        """
+        chosen = dtype or (torch.float16 if self.stem.weight.is_cuda else torch.float32)
+        if chosen not in (torch.float32, torch.float16, torch.bfloat16):
+            raise ValueError(f'optimize_for_inference takes float32, float16 or bfloat16, not {chosen}')
+        self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm)):
+                module.to(chosen)
+        return self
 
     def check_backend(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         """Raise UnsupportedBackendError where the attention backend of the options cannot serve on `device`.

@@ -1,4 +1,7 @@
-"""From features at LR to the picture at HR: (features (B, H, W, C), image (B, H, W, 3)) to (B, sH, sW, 3)."""
+"""From features at LR to the picture at HR: (features (B, H, W, C), image (B, H, W, 3)) to (B, sH, sW, 3).
+
+The features may be of half precision; the image stays what it is, and so does what is added to it.
+"""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -57,7 +60,7 @@ class NearestConv(nn.Module):
         self.last = Conv2d(channels, 3, 3)
 
     def forward(self, features: Tensor, image: Tensor) -> Tensor:
-        x = features + self.image_out(F.leaky_relu(self.image_conv(self.image_in(image)), 0.1))
+        x = features + self.image_out(F.leaky_relu(self.image_conv(self.image_in(image.to(features.dtype))), 0.1))
         x = F.leaky_relu(self.reduce(x), 0.1)
         for step, conv in zip(self.steps, self.convs, strict=True):
             x = F.leaky_relu(conv(enlarge(x, step)), 0.1)

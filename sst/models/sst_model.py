@@ -238,6 +238,8 @@ class SSTModel(BaseModel):
                 tb_logger.add_image(f'{name}/{picture.name}', side_by_side(picture), current_iter)
 
         net = self.evaluated_network()
+        if dtype := options.get('dtype'):
+            net = deepcopy(net).optimize_for_inference(getattr(torch, dtype))  # type: ignore[operator]  # an SST
         predict = apply_as_asked(net, self.opt)
         with _evaluating(net):
             return evaluate(

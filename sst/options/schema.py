@@ -81,6 +81,9 @@ class Val(Section):
     suffix: NamePart | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
     pbar: bool = Field(default=True, description='whether to show a progress bar')
     use_ema: bool = Field(default=True, description='whether to take the averaged weights')
+    dtype: Literal['float32', 'float16', 'bfloat16'] | None = Field(
+        default=None, description='number format of an SST; null is that of its weights'
+    )
     self_ensemble: bool = Field(default=False, description='whether to average over the eight flips and turns')
     tile: int | None = Field(
         default=None,
@@ -139,8 +142,13 @@ class Options(Section):
 
     @model_validator(mode='after')
     def _sections_agree(self) -> Self:
-        refuse([*self._scale_faults(), *self._training_faults()])
+        refuse([*self._scale_faults(), *self._training_faults(), *self._dtype_faults()])
         return self
+
+    def _dtype_faults(self) -> list[Fault]:
+        if self.val.dtype is None or isinstance(self.network_g, SSTNetwork):
+            return []
+        return [(('val', 'dtype'), f'{shown(self.val.dtype)}, allowed for {self.network_g.type} is null')]
 
     def _scale_faults(self) -> list[Fault]:
         if isinstance(self.network_g, SSTNetwork):

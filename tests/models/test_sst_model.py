@@ -299,17 +299,20 @@ def test_the_moving_average_is_validated_unless_asked_otherwise(tmp_path):
     assert model.evaluated_network() is model.net_g
 
 
-def test_tiles_and_self_ensemble(tmp_path):
+def test_tiles_self_ensemble_and_half_precision(tmp_path):
     model = SSTModel(make_opt(tmp_path, 'a'))
     figures = []
-    for options in ({}, {'self_ensemble': True}, {'tile': 12}, {'tile': 1}):
-        model.opt['val'] |= {'self_ensemble': False, 'tile': None, 'tile_overlap': 0} | options
+    for options in ({}, {'self_ensemble': True}, {'tile': 12}, {'tile': 1}, {'dtype': 'bfloat16'}):
+        model.opt['val'] |= {'self_ensemble': False, 'tile': None, 'tile_overlap': 0, 'dtype': None} | options
         model.validation(Loader(Pictures('a')), 2, None)
         figures.append(model.best_metric_results.pop('a')['psnr']['val'])
         model._validated.clear()
-    whole, ensemble, one_tile, tile_of_all_windows = figures
+    whole, ensemble, one_tile, tile_of_all_windows, half = figures
     assert whole == one_tile == tile_of_all_windows  # 12 holds both windows, and the pictures of 8 x 9 pixels
     assert ensemble != whole
+    assert half != whole
+    assert half == pytest.approx(whole, abs=0.05)
+    assert model.net_g.stem.weight.dtype == torch.float32
 
 
 def test_swinir_takes_any_size(tmp_path):
