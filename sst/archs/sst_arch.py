@@ -5,6 +5,7 @@ from typing import Self
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sst.archs.bias import build_bias
 from sst.archs.layers import CLA, Conv2d, ConvFFN, PointwiseGate
@@ -76,6 +77,18 @@ class SST(nn.Module):
                 module.to(chosen)
         return self
 
+    def recompute_activations(self) -> None:
+        """Keep a layer's input alone for the backward pass and compute the rest again: less memory, more time."""
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.recompute = True
+
+    def compile_layers(self) -> None:
+        """Compile each layer by torch.compile: those of equal windows share their code, so it takes little time."""
+        for module in self.modules():
+            if isinstance(module, Layer):
+                module.compile()
+
     def check_backend(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         """Raise UnsupportedBackendError where the attention backend of the options cannot serve on `device`.
 
@@ -95,9 +108,14 @@ class Block(nn.Module):
         super().__init__()
         self.layers = nn.Sequential(*(Layer(options, index) for index in range(len(options['window_sizes']))))
         self.conv = Conv2d(options['dim'], options['dim'], 3)
+        self.recompute = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv(self.layers(x))
+        y = x
+        for layer in self.layers:
+            again = self.recompute and torch.is_grad_enabled()
+            y = checkpoint(layer, y, use_reentrant=False) if again else layer(y)
+        return x + self.conv(y)
 
 
 class Layer(nn.Module):

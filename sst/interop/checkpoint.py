@@ -173,17 +173,9 @@ def released_structure(state: Mapping[str, Tensor]) -> dict:
     return {'num_blocks': len(blocks), 'window_sizes': [None] * len(layers), 'gate': gate}
 
 
-def load_weights(
-    net: nn.Module,
-    path: str,
-    param_key: str | None = None,
-    *,
-    average: bool = True,
-    strict: bool = True,
-    transfer: bool = False,
-) -> str:
+def load_weights(net: nn.Module, path: str, param_key: str | None = None, **how: bool) -> str:
     """Load a weights file into a network; arguments and errors as for `fitting_weights`. Returns a text for the log."""
-    state, report = fitting_weights(net, path, param_key, average=average, strict=strict, transfer=transfer)
+    state, report = fitting_weights(net, path, param_key, **how)
     net.load_state_dict(state, strict=False)
     return report
 

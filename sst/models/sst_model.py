@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from sst.archs import SST
 from sst.inference import apply_as_asked
 from sst.interop.checkpoint import load_weights
 from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, write_results
@@ -85,8 +86,10 @@ class SSTModel(BaseModel):
         self.optimizers = [self.optimizer_g]
         self.amp_dtype = AMP_DTYPES.get(train.get('amp'))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
+        if train.get('recompute'):
+            self.net_g.recompute_activations()
         if train.get('compile'):
-            self.net_g.compile()
+            self.net_g.compile_layers() if isinstance(self.net_g, SST) else self.net_g.compile()
         self.net_g = self.model_to_device(self.net_g)
         self.log: dict[str, Tensor] = {}
         self.best_metric_results: dict = {}

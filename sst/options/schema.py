@@ -175,4 +175,6 @@ class Options(Section):
             near = max(data.gt_size // self.scale, 1) * self.scale
             text = f'{data.gt_size}, allowed is a multiple of scale {self.scale}, as {near}'
             faults.append((('datasets', 'train', 'gt_size'), text))
+        if self.train.recompute and not isinstance(self.network_g, SSTNetwork):
+            faults.append((('train', 'recompute'), f'true, allowed for {self.network_g.type} is false'))
         return faults

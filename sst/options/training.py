@@ -96,6 +96,9 @@ class Train(Section):
         default=None, description='automatic mixed precision: bf16, fp16 or null'
     )
     compile: bool = Field(default=False, description='compile the network with torch.compile')
+    recompute: bool = Field(
+        default=False, description="keep a layer's input alone for the backward pass: less memory, more time; SST only"
+    )
     accumulate: int = Field(
         default=1, ge=1, description="parts that a process's batch is cut into; one step for all of them"
     )

@@ -253,6 +253,14 @@ def test_a_state_of_other_shapes_is_one_line(tmp_path):
         model.resume_training({'iter': 1, 'optimizers': [state]})
 
 
+def test_recomputed_activations_change_nothing(tmp_path):
+    losses = []
+    for recompute in (False, True):
+        torch.manual_seed(0)
+        losses.append(train(SSTModel(make_opt(tmp_path, recompute=recompute)), 1, 3))
+    assert losses[0] == losses[1]
+
+
 # ---- rehearsal
 
 REHEARSALS = [
