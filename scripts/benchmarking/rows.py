@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from benchmarking.costs import Ceilings, floor, multiply_adds
+from benchmarking.costs import Ceilings, count_multiply_adds, floor, multiply_adds
 from benchmarking.models import load_network
+from benchmarking.published import PublishedSST
 from sst.archs import SST
 from sst.ops import UnsupportedBackendError
 
@@ -128,22 +129,22 @@ def obstacle(row: Row) -> str | None:
 
 
 def known(row: Row, ceilings: Ceilings) -> dict[str, Any]:
-    """The network's options and what follows: parameters, multiply-adds of the batch (our way and the paper's), floor
-    in seconds.
+    """The network's options and what follows: parameters, multiply-adds of the batch, floor in seconds.
+
+    `multiply_adds` are by formula, `multiply_adds_as_published` what torch counts in the published style, v padded.
 
     A training step counts three forward passes: torch's counter miscounts the backward pass of depthwise convolutions.
     """
     network = row.network()
     times = row.batch * (3 if row.training else 1)
     with torch.device('meta'):
-        parameters = sum(parameter.numel() for parameter in SST(**network).parameters())
-    ours, paper = (multiply_adds(network, row.height, row.width, published=way) for way in (False, True))
+        published = PublishedSST(network)
     least = floor(network, row.pixels, ceilings, training=row.training)
     return {
         'network': network,
-        'parameters': parameters,
-        'multiply_adds': times * ours.total,
-        'multiply_adds_as_published': times * paper.total,
+        'parameters': sum(parameter.numel() for parameter in published.parameters()),
+        'multiply_adds': times * multiply_adds(network, row.height, row.width).total,
+        'multiply_adds_as_published': times * count_multiply_adds(published, row.height, row.width),
         'floor': least.total,
         'floor_parts': asdict(least),
     }
