@@ -156,6 +156,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
+    if outcome['interrupted']:
+        print('interrupted', file=sys.stderr)
+        sys.exit(130)
     if any(row.get('wrong') or 'failed' in row for row in outcome['rows']):
         sys.exit(1)
 

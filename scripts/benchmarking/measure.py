@@ -16,13 +16,14 @@ from benchmarking.machine import synchronize
 from benchmarking.published import PublishedSST
 from benchmarking.rows import DTYPES, Row
 from sst.archs import SST
+from sst.archs.sst_arch import WindowAttention
 
 INPUTS = 3  # pictures or batches in turn, so that no cache holds what comes next
 WARM_UP = {'cuda': 3, 'cpu': 1}
 CHECK_SIZE = (40, 56)  # LR pixels of the picture on which a row is held against the reference
-
+SHARPER = 8
 # Largest relative error of the residual or the gradient against float32: rounding stays below, a wrong kernel does not.
-TOLERANCE = {'float32': 1e-4, 'float16': 2e-2, 'bfloat16': 1e-1}
+TOLERANCE = {'float32': 1e-4, 'float16': 2e-2, 'bfloat16': 6e-2}
 
 
 def measure(row: Row) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def measure(row: Row) -> dict[str, Any]:
     torch.manual_seed(0)
     device = torch.device(row.device)
     messages = _Messages()
-    base = SST(**row.network() | {'backend': 'reference'})
+    base = sharpened(SST(**row.network() | {'backend': 'reference'}))
     net = build(row, base).to(device)
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
@@ -49,6 +50,16 @@ def measure(row: Row) -> dict[str, Any]:
     error = relative_error(row, net, base.to(device))
     wrong = not error <= tolerance(row)
     return {'times': times, 'memory': peak, 'error': error, 'wrong': wrong, 'attention': attention}
+
+
+@torch.no_grad()
+def sharpened(net: SST) -> SST:
+    """Enlarge the fresh weights of attention and bias: with them logits are next to zero, and no fault would show."""
+    for module in net.modules():
+        if isinstance(module, WindowAttention):
+            for weight in (module.qkv.weight, module.proj.weight, *module.bias.parameters()):
+                weight.mul_(SHARPER)
+    return net
 
 
 def build(row: Row, base: SST) -> nn.Module:
@@ -154,7 +165,8 @@ def _gradients(row: Row | None, net: nn.Module, lr: Tensor) -> Tensor:
     with nullcontext() if row is None else _autocast(row):
         output = net(lr)
     (1000 * output.float().square().mean()).backward()
-    return torch.cat([p.grad.flatten() for p in net.parameters() if p.grad is not None])
+    parameters = [parameter for _, parameter in sorted(net.named_parameters())]
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
 
 
 def _autocast(row: Row):

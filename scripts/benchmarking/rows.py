@@ -99,7 +99,7 @@ def plan(
         batch = workload.batch if task == 'training' else 1
         for mode, backend, dtype in _ways(modes, backends, dtypes, common['device'], task):
             rows.append(Row(model, scale, mode, backend, dtype, task, batch, height, width, **common))
-    return rows
+    return list(dict.fromkeys(rows))  # on the CPU auto and float32 are one
 
 
 def _ways(

@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import median
 from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
@@ -50,13 +51,13 @@ def in_process(task: dict[str, Any]) -> Result:
 
 
 def run(rows: Sequence[Row], device: str, rounds: int) -> dict[str, Any]:
-    """Measure the machine, then all rows `rounds` times in turn.
+    """Measure the machine, then all rows `rounds` times in turn. Ctrl-C ends it with what is there.
 
     Returns:
-        dict: `machine`, `ceilings` and `rows`, one mapping each: the fields of `Row`, what `known` says, and either
-            `refused` or `failed` with the reason, or what `measure` says with `latency` in seconds (the median of the
-            processes' medians) and `spread` (half the distance of the quartiles of all repetitions, as a part of it),
-            and where the published style was measured too, `speed`, its latency over this one's.
+        dict: `machine`, `ceilings`, `rounds`, `interrupted` and `rows`, one mapping each: the fields of `Row`, what
+            `known` says, and either `refused` or `failed` with the reason, or what `measure` says with `latency` in
+            seconds (the median of the processes' medians), `spread` (half the distance of the quartiles of all
+            repetitions, as a part of it) and, where the published style was measured too, `speed` (`add_speeds`).
 
     Raises:
         UserError: the machine could not be measured, or a network's options are faulty.
@@ -67,28 +68,34 @@ def run(rows: Sequence[Row], device: str, rounds: int) -> dict[str, Any]:
     if reason := found.get('failed'):
         raise UserError(f'the {device} device cannot be measured: {reason}')
     answers: dict[Row, list[Result]] = {row: [] for row in rows}
-    with tqdm(total=rounds * len(able), unit='row', disable=None) as bar:
-        for row in rounds * able:
-            bar.set_postfix_str(row.name)
-            if all('times' in answer for answer in answers[row]):  # what failed once is not tried again
-                answers[row].append(in_process({'row': asdict(row)}))
-            bar.update()
+    interrupted = False
+    try:
+        with tqdm(total=rounds * len(able), unit='row', disable=None) as bar:
+            for row in rounds * able:
+                bar.set_postfix_str(row.name)
+                if all('times' in answer for answer in answers[row]):  # what failed once is not tried again
+                    answers[row].append(in_process({'row': asdict(row)}))
+                bar.update()
+    except KeyboardInterrupt:
+        interrupted = True
     ceilings = Ceilings(**found['ceilings'])
     results = []
     for row in rows:
         reason = {'refused': refused[row]} if refused[row] else {}
         results.append(asdict(row) | known(row, ceilings) | (reason or combined(answers[row])))
     add_speeds(results)
-    return found | {'rounds': rounds, 'rows': results}
+    return found | {'rounds': rounds, 'interrupted': interrupted, 'rows': results}
 
 
 def combined(answers: Sequence[Result]) -> Result:
     """One result out of those of several processes."""
     if bad := [answer for answer in answers if 'times' not in answer]:
         return bad[0]
+    if not answers:
+        return {'refused': 'interrupted before its turn'}
     times = [answer['times'] for answer in answers]
     latency = median(median(part) for part in times)
-    low, _, high = quantiles([time for part in times for time in part], n=4, method='inclusive')
+    low, high = np.percentile([time for part in times for time in part], (25, 75)).tolist()
     return {
         'latency': latency,
         'spread': (high - low) / 2 / latency,
@@ -111,5 +118,5 @@ def add_speeds(results: Sequence[Result]) -> None:
     for result in results:
         baseline = baselines.get(tuple(result[key] for key in same))
         if baseline and 'times' in result:
-            pairs = zip(baseline, result['times'], strict=True)
+            pairs = zip(baseline, result['times'], strict=False)  # an interrupted round is not whole
             result['speed'] = median(median(theirs) / median(ours) for theirs, ours in pairs)
