@@ -23,16 +23,16 @@ step() {  # step SECONDS NAME COMMAND...: shows the output and keeps it in NAME.
     local seconds=$1 name=$2
     shift 2
     echo "gpu_check: $name"
-    timeout --signal=INT --kill-after=20 "$seconds" "$@" 2>&1 | tee "$folder/$name.txt"
+    timeout --signal=INT --kill-after=30 "$seconds" "$@" 2>&1 | tee "$folder/$name.txt"
 }
 
 # Nothing is timed where results are wrong.
-step 120 tests "$PYTHON" -m pytest -q -k cuda tests/ops
+step 90 tests "$PYTHON" -m pytest -q -k cuda tests/ops
 if [ -e "$kernels" ]; then
-    step 90 kernels "$PYTHON" "$kernels"
+    step 150 kernels "$PYTHON" "$kernels"
     # The configurations stand as a table in the kernel's code; the sweep times each and says which are the fastest.
     step 120 sweep "$PYTHON" "$kernels" --sweep || echo 'gpu_check: the sweep did not end well' >&2
 fi
-step 240 benchmark "$PYTHON" scripts/benchmark.py --models SST-L+,SST-L --scales 2 --backends auto,sdpa --seconds 4 \
+step 230 benchmark "$PYTHON" scripts/benchmark.py --models SST-L+,SST-L --scales 2 --backends auto,sdpa --seconds 3 \
     --json "$folder/benchmark.json" --csv "$folder/benchmark.csv" --chart "$folder/benchmark.png"
 echo "gpu_check: done; keep $folder/benchmark.json (docs/benchmarks/README.md says how to add it)"

@@ -13,6 +13,8 @@ class Published:
     multiply_adds: float | None = None  # in 1e9; the paper calls them FLOPs
 
 
+OUTPUT_WIDTH = 1280  # of the pictures that it measures on, in pixels; they are 720 high
+
 PUBLISHED = {
     ('SST-light', 2): Published(33.54, multiply_adds=2057.6),
     ('SST-light', 3): Published(29.34, multiply_adds=954.1),

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarking.paper import PUBLISHED
+from benchmarking.paper import OUTPUT_WIDTH, PUBLISHED
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 
@@ -41,13 +41,17 @@ def print_tables(outcome: dict[str, Any]) -> None:
 
 
 def describe_costs(row: dict[str, Any]) -> list[str]:
-    """Two lines on what is computed, and what follows from formulas."""
+    """What is computed, what follows from formulas, and what the paper measured if that was the same."""
     name = Path(row['model']).stem if row['model'].endswith(('.yml', '.yaml')) else row['model']
-    return [
+    lines = [
         f'{name} x{row["scale"]}, {row["task"]}, {row["batch"]} x {row["width"]} x {row["height"]} LR pixels:',
         f'{row["parameters"]:,} parameters, {row["multiply_adds"] / 1e9:,.1f} G multiply-adds '
         f'({row["multiply_adds_as_published"] / 1e9:,.1f} as the paper counts), floor {_ms(row["floor"])} ms',
     ]
+    paper, width = PUBLISHED.get((row['model'], row['scale'])), -(-OUTPUT_WIDTH // row['scale'])
+    if paper and paper.latency and row['task'] == 'inference' and row['width'] == width:
+        lines.append(f'in the paper {paper.latency} ms and {paper.memory} MB on an H200')
+    return lines
 
 
 def make_table(rows: Sequence[dict[str, Any]]) -> Table:

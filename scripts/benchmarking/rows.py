@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import product
 from typing import Any
 
 import torch
 
-from benchmarking.costs import Ceilings, count_multiply_adds, floor, multiply_adds
+from benchmarking.costs import TRAINING, Ceilings, count_multiply_adds, floor, multiply_adds
 from benchmarking.models import load_network
 from benchmarking.published import PublishedSST
 from sst.archs import SST
@@ -132,19 +133,25 @@ def known(row: Row, ceilings: Ceilings) -> dict[str, Any]:
     """The network's options and what follows: parameters, multiply-adds of the batch, floor in seconds.
 
     `multiply_adds` are by formula, `multiply_adds_as_published` what torch counts in the published style, v padded.
-
     A training step counts three forward passes: torch's counter miscounts the backward pass of depthwise convolutions.
     """
     network = row.network()
-    times = row.batch * (3 if row.training else 1)
-    with torch.device('meta'):
-        published = PublishedSST(network)
+    times = row.batch * (TRAINING if row.training else 1)
+    parameters, counted = _counted(row.model, row.scale, row.height, row.width)
     least = floor(network, row.pixels, ceilings, training=row.training)
     return {
         'network': network,
-        'parameters': sum(parameter.numel() for parameter in published.parameters()),
+        'parameters': parameters,
         'multiply_adds': times * multiply_adds(network, row.height, row.width).total,
-        'multiply_adds_as_published': times * count_multiply_adds(published, row.height, row.width),
+        'multiply_adds_as_published': times * counted,
         'floor': least.total,
         'floor_parts': asdict(least),
     }
+
+
+@cache
+def _counted(model: str, scale: int, height: int, width: int) -> tuple[int, int]:
+    """Parameters, and multiply-adds of one LR picture in the published style as torch counts them."""
+    with torch.device('meta'):
+        net = PublishedSST(load_network(model, scale))
+    return sum(parameter.numel() for parameter in net.parameters()), count_multiply_adds(net, height, width)
