@@ -80,7 +80,7 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
     """Measure what the arguments name.
 
     Raises:
-        UserError: an argument names what does not exist.
+        UserError: an argument names what does not exist, or a folder to write into cannot be made.
     """
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise UserError('--device cuda: there is no usable GPU; take --device cpu')
@@ -90,6 +90,11 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
     _allow('backends', backends, ('auto', *available_backends()))
     _allow('dtypes', args.dtypes, ('auto', *DTYPES))
     _allow('tasks', args.tasks, TASKS)
+    for path in filter(None, (args.json, args.csv, args.chart)):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise UserError(f'{path.parent}: cannot be made ({fault.strerror}); name another file') from fault
     rows = plan(
         args.models,
         [int(scale) for scale in args.scales],

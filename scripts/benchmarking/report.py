@@ -114,7 +114,6 @@ def write_chart(outcome: dict[str, Any], path: Path) -> None:
         _draw(axes, [row for row in rows if row['scale'] == scale], largest=max(row['memory'] for row in rows))
         axes.set_title(f'x{scale}')
     figure.suptitle(f'{outcome["machine"]["device"]}; area of a point: memory')
-    path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 
 

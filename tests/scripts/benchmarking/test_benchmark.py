@@ -69,6 +69,7 @@ def test_without_matplotlib_everything_but_the_chart(arguments, tmp_path, monkey
         (['--models', 'SST-huge'], r'--models SST-huge: allowed are SST-light, .*SST-XL\+, or an option file'),
         (['--scales', '2,5'], '--scales 5: allowed are 2, 3, 4'),
         (['--backends', 'fast'], '--backends fast: allowed are auto, .*reference'),
+        (['--json', '/dev/null/result.json'], '/dev/null: cannot be made'),
         (['--modes', 'slow'], '--modes slow: allowed are fast, compiled, published'),
     ],
 )
