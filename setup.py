@@ -35,10 +35,12 @@ setup(
     extras_require={
         'flash': ['flash-attn>=2.6'],
         'fused': ['triton>=3.0'],
+        'plots': ['matplotlib>=3.8'],
         'perceptual': ['pyiqa>=0.1.13'],
         'wandb': ['wandb>=0.17'],
         'dev': [
             'hypothesis>=6.100',
+            'matplotlib>=3.8',
             'mypy>=1.11',
             'pytest>=8.2',
             'pytest-xdist>=3.6',

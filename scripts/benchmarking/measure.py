@@ -1,0 +1,201 @@
+"""Measures one row, in a process of its own: neither memory nor warmth passes from one row to another."""
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from benchmarking.machine import synchronize
+from benchmarking.published import PublishedSST
+from benchmarking.rows import DTYPES, Row
+from sst.archs import SST
+from sst.archs.sst_arch import WindowAttention
+
+INPUTS = 3  # pictures or batches in turn, so that no cache holds what comes next
+WARM_UP = {'cuda': 3, 'cpu': 1}
+CHECK_SIZE = (40, 56)  # LR pixels of the picture on which a row is held against the reference
+SHARPER = 8  # times the initial weights: leaving out the bias is then an error of 0.3 in place of 2e-6
+# Largest relative error of the residual or the gradient against float32: rounding stays below, a wrong kernel does not.
+TOLERANCE = {'float32': 1e-4, 'float16': 2e-2, 'bfloat16': 6e-2}
+
+
+def measure(row: Row) -> dict[str, Any]:
+    """Run the row and say how long each repetition took (s), what memory it needed (bytes) and how exact it is.
+
+    `memory` is on CUDA the most that torch had allocated, weights included, as in the paper, on the CPU how much the
+    process grew. `error` is the relative L2 error against backend `reference` in float32 on a small picture, of what
+    the network adds to the enlarged input, in training of all gradients; `wrong` says that it is too large.
+    """
+    torch.manual_seed(0)
+    device = torch.device(row.device)
+    messages = _Messages()
+    base = sharpened(SST(**row.network() | {'backend': 'reference'}))
+    net = build(row, base).to(device)
+    if device.type == 'cuda':
+        torch.cuda.reset_peak_memory_stats(device)
+    before = _resident('VmRSS')
+    with suppress(OSError):
+        Path('/proc/self/clear_refs').write_text('5', encoding='utf-8')  # the peak counts from here
+    call = training_step(row, net) if row.training else inference(row, net)
+    times = repeat(call, row, device)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else _resident('VmHWM') - before
+    attention = ', '.join(messages.found) or row.backend  # nothing is logged from compiled code
+    error = relative_error(row, net, base.to(device))
+    wrong = not error <= tolerance(row)
+    return {'times': times, 'memory': peak, 'error': error, 'wrong': wrong, 'attention': attention}
+
+
+@torch.no_grad()
+def sharpened(net: SST) -> SST:
+    """Enlarge the weights of attention and bias: as initialised, logits are next to zero and no fault would show."""
+    for module in net.modules():
+        if isinstance(module, WindowAttention):
+            for weight in (module.qkv.weight, module.proj.weight, *module.bias.parameters()):
+                weight.mul_(SHARPER)
+    return net
+
+
+def build(row: Row, base: SST) -> nn.Module:
+    """The row's network with the weights of `base`."""
+    if row.mode == 'published':
+        net: nn.Module = PublishedSST(row.network()).load(base.state_dict())
+    else:
+        net = SST(**row.network())
+        net.load_state_dict(base.state_dict())
+        net = net.to(memory_format=torch.channels_last)
+    if not row.training:
+        net = net.eval().to(DTYPES[row.dtype])
+    if row.mode == 'compiled':
+        net.compile()
+    return net
+
+
+def inference(row: Row, net: nn.Module) -> Callable[[int], object]:
+    """A forward pass of the i-th picture."""
+    pictures = _pictures(row, row.height, row.width).to(DTYPES[row.dtype])
+
+    def call(index: int) -> object:
+        with torch.no_grad():
+            return net(pictures[index % INPUTS])
+
+    return call
+
+
+def training_step(row: Row, net: nn.Module) -> Callable[[int], object]:
+    """A step on the i-th batch as `SSTModel` takes it: forward, L1, backward, AdamW, moving average."""
+    lr = _pictures(row, row.height, row.width)
+    hr = _pictures(row, row.height * row.scale, row.width * row.scale)
+    cuda = row.device == 'cuda'
+    optimizer = torch.optim.AdamW(net.parameters(), lr=5e-4, betas=(0.9, 0.9), weight_decay=0, fused=cuda)
+    scaler = torch.amp.GradScaler(row.device, enabled=row.dtype == 'float16')
+    average = [parameter.detach().clone() for parameter in net.parameters()]
+    update = get_ema_multi_avg_fn(0.999)
+
+    def call(index: int) -> None:
+        optimizer.zero_grad(set_to_none=True)
+        with _autocast(row):
+            output = net(lr[index % INPUTS])
+        scaler.scale(F.l1_loss(output.float(), hr[index % INPUTS])).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        with torch.no_grad():
+            update(average, list(net.parameters()), None)
+
+    return call
+
+
+def repeat(call: Callable[[int], object], row: Row, device: torch.device) -> list[float]:
+    """Seconds of each call after warming up: by events on CUDA, by the clock elsewhere."""
+    for index in range(WARM_UP[device.type]):
+        call(index)
+    synchronize(device)
+    times: list[float] = []
+    end = time.perf_counter() + row.seconds
+    while len(times) < row.repeats and (len(times) < 2 or time.perf_counter() < end):
+        if device.type == 'cuda':
+            begin, finish = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+            begin.record()
+            call(len(times))
+            finish.record()
+            finish.synchronize()
+            times.append(begin.elapsed_time(finish) / 1000)
+        else:
+            start = time.perf_counter()
+            call(len(times))
+            times.append(time.perf_counter() - start)
+    return times
+
+
+def relative_error(row: Row, net: nn.Module, base: SST) -> float:
+    """See `measure`. Called after the measurement; gives `net` the weights of `base` again."""
+    state = base.state_dict()
+    if isinstance(net, PublishedSST):
+        net.load(state)
+    else:
+        net.load_state_dict(state)
+    lr = _pictures(row, *CHECK_SIZE)[0, :1]
+    if row.training:
+        actual, expected = _gradients(row, net, lr), _gradients(None, base, lr)
+    else:
+        with torch.no_grad():
+            enlarged = F.interpolate(lr, scale_factor=row.scale)
+            expected = base(lr) - enlarged
+            actual = net(lr.to(DTYPES[row.dtype])).float() - enlarged
+    return ((actual.double() - expected.double()).norm() / expected.double().norm()).item()
+
+
+def tolerance(row: Row) -> float:
+    """The largest error that is no fault. On CUDA attention is never more exact than bfloat16, unless asked for."""
+    return TOLERANCE['bfloat16' if row.device == 'cuda' and row.dtype == 'float32' else row.dtype]
+
+
+def _gradients(row: Row | None, net: nn.Module, lr: Tensor) -> Tensor:
+    """All gradients of a mean square in one vector; with the row's autocast where one is given.
+
+    The factor keeps them in the range of float16.
+    """
+    net.zero_grad(set_to_none=True)
+    with nullcontext() if row is None else _autocast(row):
+        output = net(lr)
+    (1000 * output.float().square().mean()).backward()
+    parameters = [parameter for _, parameter in sorted(net.named_parameters())]
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in parameters])
+
+
+def _autocast(row: Row):
+    return nullcontext() if row.dtype == 'float32' else torch.autocast(row.device, DTYPES[row.dtype])
+
+
+def _pictures(row: Row, height: int, width: int) -> Tensor:
+    """(INPUTS, batch, 3, height, width), random in [0, 1]."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(INPUTS, row.batch, 3, height, width, generator=generator).to(row.device)
+
+
+def _resident(field: str) -> int:
+    """Bytes of memory of this process: VmRSS now, VmHWM at its peak. Linux alone tells."""
+    lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f'{field}:'))
+
+
+class _Messages(logging.Handler):
+    """Keeps what the door to attention logs: who computes, once per backend, device and dtype."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.INFO)
+        self.found: list[str] = []
+        logger = logging.getLogger('basicsr')
+        logger.setLevel(logging.INFO)
+        logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith('Window attention: backend '):
+            self.found.append(text.removeprefix('Window attention: backend ').removesuffix('.'))

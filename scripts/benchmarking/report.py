@@ -1,0 +1,132 @@
+"""The outcome as tables, CSV and chart."""
+
+import csv
+import io
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarking.paper import OUTPUT_WIDTH, PUBLISHED
+from sst.utils.errors import UserError
+from sst.utils.files import atomic_write_text
+
+LISTS = ('times', 'floor_parts', 'network')  # what a line of CSV does not hold
+LEGEND = (
+    'spread: half the distance of the quartiles; speed: against the published style in this run; '
+    'of floor: the floor (by the ceilings measured in this run) over the time; error: relative, against float32'
+)
+COLORS = {'fast': '#1b6ca8', 'compiled': '#2e8b57', 'published': '#b5482f'}
+
+
+def print_tables(outcome: dict[str, Any]) -> None:
+    """A table per task, model and scale, what was not measured and why, and what the columns mean."""
+    console = Console(highlight=False)
+    machine = outcome['machine']
+    console.print(f'{machine["device"]}, {machine["threads"]} CPU threads, load {machine["load"]} at the start')
+    for _, group in groupby(outcome['rows'], key=lambda row: (row['task'], row['model'], row['scale'])):
+        rows = list(group)
+        console.print()
+        console.print(*describe_costs(rows[0]), sep='\n', soft_wrap=True)
+        if measured := [row for row in rows if 'latency' in row]:
+            console.print(make_table(measured))
+        for row in rows:
+            if reason := row.get('refused') or row.get('failed'):
+                style = 'red' if 'failed' in row else None
+                console.print(f'not measured: {_way(row)}: {reason}', style=style, markup=False, soft_wrap=True)
+    console.print(LEGEND, soft_wrap=True)
+
+
+def describe_costs(row: dict[str, Any]) -> list[str]:
+    """What is computed, what follows from formulas, and what the paper measured if that was the same."""
+    name = Path(row['model']).stem if row['model'].endswith(('.yml', '.yaml')) else row['model']
+    lines = [
+        f'{name} x{row["scale"]}, {row["task"]}, {row["batch"]} x {row["width"]} x {row["height"]} LR pixels:',
+        f'{row["parameters"]:,} parameters, {row["multiply_adds"] / 1e9:,.1f} G multiply-adds '
+        f'({row["multiply_adds_as_published"] / 1e9:,.1f} as the paper counts), floor {_ms(row["floor"])} ms',
+    ]
+    paper, width = PUBLISHED.get((row['model'], row['scale'])), -(-OUTPUT_WIDTH // row['scale'])
+    if paper and paper.latency and row['task'] == 'inference' and row['width'] == width:
+        lines.append(f'in the paper {paper.latency} ms and {paper.memory} MB on an H200')
+    return lines
+
+
+def make_table(rows: Sequence[dict[str, Any]]) -> Table:
+    """The ways to compute one model in one task: times in ms, memory in MB."""
+    table = Table()
+    table.add_column('computed')
+    for heading in ('ms', 'spread', 'speed', 'MB', 'of floor', 'error'):
+        table.add_column(heading, justify='right', no_wrap=True)
+    for row in rows:
+        table.add_row(_way(row), *_figures(row), style='red' if row['wrong'] else None)
+    return table
+
+
+def _way(row: dict[str, Any]) -> str:
+    return f'{row["mode"]} {row["backend"]} {row["dtype"]}'
+
+
+def _figures(row: dict[str, Any]) -> list[str]:
+    return [
+        _ms(row['latency']),
+        f'{row["spread"]:.1%}',
+        f'{row["speed"]:.2f}' if 'speed' in row else '-',
+        f'{row["memory"] / 1e6:,.0f}',
+        f'{row["floor"] / row["latency"]:.0%}',
+        f'{row["error"]:.0e}' + (' WRONG' if row['wrong'] else ''),
+    ]
+
+
+def _ms(seconds: float) -> str:
+    return f'{1000 * seconds:.4g}' if seconds < 1 else f'{1000 * seconds:,.0f}'
+
+
+def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
+    """A line per row."""
+    plain = [{key: value for key, value in row.items() if key not in LISTS} for row in rows]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in plain for key in row)), lineterminator='\n')
+    writer.writeheader()
+    writer.writerows(plain)
+    atomic_write_text(path, text.getvalue())
+
+
+def write_chart(outcome: dict[str, Any], path: Path) -> None:
+    """Latency of inference against the paper's PSNR on Urban100, one panel per scale; the area of a point is memory.
+
+    Raises:
+        UserError: matplotlib is not installed, or there is no row to draw.
+    """
+    rows = [row for row in outcome['rows'] if row['task'] == 'inference' and 'latency' in row]
+    rows = [row for row in rows if (row['model'], row['scale']) in PUBLISHED]
+    if not rows:
+        raise UserError(f'{path} is not drawn: no model of the paper was measured in inference')
+    try:
+        from matplotlib.figure import Figure  # an extra
+    except ImportError as fault:
+        raise UserError(f"{path} is not drawn: matplotlib is missing; pip install 'sst-sr[plots]'") from fault
+    scales = sorted({row['scale'] for row in rows})
+    figure = Figure(figsize=(1.5 + 4.5 * len(scales), 4.5), layout='constrained')
+    for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
+        _draw(axes, [row for row in rows if row['scale'] == scale], largest=max(row['memory'] for row in rows))
+        axes.set_title(f'x{scale}')
+    figure.suptitle(f'{outcome["machine"]["device"]}; area of a point: memory')
+    figure.savefig(path, dpi=150)
+
+
+def _draw(axes: Any, rows: Sequence[dict[str, Any]], largest: float) -> None:
+    for row in rows:
+        latency, psnr = 1000 * row['latency'], PUBLISHED[row['model'], row['scale']].psnr
+        axes.scatter(latency, psnr, 600 * row['memory'] / largest, COLORS[row['mode']], alpha=0.6)
+        label = f'{row["model"]}\n{row["mode"]}, {row["memory"] / 1e6:,.0f} MB'
+        axes.annotate(label, (latency, psnr), xytext=(0, 14), textcoords='offset points', ha='center', fontsize=8)
+    axes.set_xscale('log')
+    for axis_formatter in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+        axis_formatter('{x:,.0f}')
+    axes.margins(0.3)
+    axes.grid(alpha=0.3)
+    axes.set_xlabel('latency (ms)')
+    axes.set_ylabel('PSNR on Urban100 in the paper (dB)')

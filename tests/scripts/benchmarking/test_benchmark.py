@@ -1,0 +1,103 @@
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+import pytest
+
+import benchmark
+from benchmarking import report
+from benchmarking import run as run_module
+from benchmarking.costs import Ceilings
+from sst.utils.errors import UserError
+
+ROOT = Path(__file__).parents[3]
+CEILINGS = Ceilings(1e12, 1e11, 1e11, 4)
+
+
+@pytest.fixture
+def arguments(tmp_path, monkeypatch):
+    """Arguments for SST-light on the CPU whose rows are not run: the published style takes 2 s, all others 0.5 s."""
+
+    def in_process(task):
+        if 'machine' in task:
+            return {'machine': {'device': 'a processor', 'threads': 1, 'load': 0.0}, 'ceilings': asdict(CEILINGS)}
+        time = 2.0 if task['row']['mode'] == 'published' else 0.5
+        return {'times': [time, time], 'memory': 3_000_000, 'error': 1e-7, 'wrong': False, 'attention': 'sdpa'}
+
+    monkeypatch.setattr(run_module, 'in_process', in_process)
+    return ['--device', 'cpu', '--json', str(tmp_path / 'out' / 'result.json')]
+
+
+def test_table_json_csv_and_chart(arguments, tmp_path, capsys):
+    chart, table = tmp_path / 'chart.png', tmp_path / 'table.csv'
+    benchmark.main([*arguments, '--chart', str(chart), '--csv', str(table), '--backends', 'sdpa,flash'])
+    printed = capsys.readouterr().out
+    assert 'SST-light x2, inference, 1 x 256 x 256 LR pixels:\n893,340 parameters' in printed
+    assert 'SST-light x2, training, 4 x 64 x 64 LR pixels:' in printed
+    lines = [line.replace('│', ' ').split() for line in printed.splitlines()]
+    assert ['fast', 'sdpa', 'float32', '500', '0.0%', '4.00', '3'] in [line[:7] for line in lines]
+    assert ['published', 'sdpa', 'float32', '2,000', '0.0%', '1.00', '3'] in [line[:7] for line in lines]
+    assert "not measured: fast flash float32: attention backend 'flash' cannot serve" in printed
+    result = json.loads((tmp_path / 'out' / 'result.json').read_text())
+    rows = list(csv.DictReader(table.open(newline='')))
+    assert [row['mode'] for row in rows] == [row['mode'] for row in result['rows']]
+    assert len(rows) == 6
+    assert cv2.imread(str(chart)) is not None
+
+
+def test_figures_of_the_paper_stand_beside_the_same_model_and_size(arguments, capsys):
+    benchmark.main([*arguments, '--tasks', 'inference', '--models', 'SST-L+', '--size', '1280x720'])
+    assert 'in the paper 644.9 ms and 2990 MB on an H200' in capsys.readouterr().out
+
+
+def test_without_matplotlib_everything_but_the_chart(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    benchmark.main([*arguments, '--tasks', 'inference', '--chart', str(tmp_path / 'chart.png')])
+    assert "matplotlib is missing; pip install 'sst-sr[plots]'" in capsys.readouterr().out
+    assert (tmp_path / 'out' / 'result.json').exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['--models', 'SST-huge'], r'--models SST-huge: allowed are SST-light, .*SST-XL\+, or an option file'),
+        (['--scales', '2,5'], '--scales 5: allowed are 2, 3, 4'),
+        (['--backends', 'fast'], '--backends fast: allowed are auto, .*reference'),
+        (['--json', '/dev/null/result.json'], '/dev/null: cannot be made'),
+        (['--modes', 'slow'], '--modes slow: allowed are fast, compiled, published'),
+    ],
+)
+def test_unknown_words_are_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit) as stop:
+        benchmark.main(arguments)
+    assert stop.value.code == 2
+    assert re.fullmatch(f'error: {message}.*\n', capsys.readouterr().err)
+
+
+def test_wrong_result_fails_the_command(arguments, monkeypatch, capsys):
+    right = run_module.in_process
+    monkeypatch.setattr(run_module, 'in_process', lambda task: right(task) | {'wrong': True})
+    with pytest.raises(SystemExit) as stop:
+        benchmark.main([*arguments, '--tasks', 'inference'])
+    assert stop.value.code == 1
+    assert 'WRONG' in capsys.readouterr().out
+
+
+def test_no_chart_of_networks_without_published_psnr(tmp_path):
+    with pytest.raises(UserError, match='no model of the paper was measured'):
+        report.write_chart({'rows': [], 'machine': {'device': 'a processor'}}, tmp_path / 'chart.png')
+
+
+def test_gpu_check_without_gpu_is_one_line():
+    environment = os.environ | {'PYTHON': sys.executable, 'CUDA_VISIBLE_DEVICES': ''}
+    command = ['bash', str(ROOT / 'scripts' / 'gpu_check.sh')]
+    answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert answer.returncode == 2
+    assert 'finds no usable GPU; on the CPU:' in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1

@@ -1,0 +1,128 @@
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from benchmarking import run as run_module
+from benchmarking.measure import measure
+from benchmarking.rows import Row, Workload, plan
+from benchmarking.run import add_speeds, combined, in_process, run
+from sst.ops.backends.sdpa import SDPA
+
+OPTIONS = Path(__file__).parents[3] / 'options' / 'test_SST_light_x2.yml'
+NETWORK = {'dim': 12, 'num_blocks': 1, 'window_sizes': [4, 8], 'num_heads': 2, 'bias': {'ranks': 2}}
+
+
+@pytest.fixture
+def model(tmp_path):
+    """An option file of a small network."""
+    path = tmp_path / 'small.yml'
+    path.write_text(json.dumps({'_base_': [str(OPTIONS)], 'network_g': NETWORK}))
+    return str(path)
+
+
+def row(model, **changes):
+    size = {'batch': 1, 'height': 12, 'width': 20, 'device': 'cpu', 'repeats': 2, 'seconds': 5.0}
+    way = {'mode': 'fast', 'backend': 'auto', 'dtype': 'float32', 'task': 'inference'}
+    return Row(**{'model': model, 'scale': 2, **way, **size, **changes})
+
+
+@pytest.mark.parametrize('task', ['inference', 'training'])
+@pytest.mark.parametrize(
+    ('mode', 'dtype', 'limit'), [('fast', 'float32', 1e-5), ('fast', 'bfloat16', 1e-1), ('published', 'float32', 1e-5)]
+)
+def test_every_way_is_timed_and_right(model, task, mode, dtype, limit):
+    answer = measure(row(model, task=task, mode=mode, dtype=dtype))
+    assert len(answer['times']) == 2
+    assert min(answer['times']) > 0
+    assert 0 <= answer['error'] < limit
+    assert not answer['wrong']
+
+
+def test_a_backend_that_errs_is_found(model, monkeypatch):
+    monkeypatch.setattr(SDPA, 'attend', lambda self, q, k, v, inputs: v)
+    assert measure(row(model, backend='sdpa'))['wrong']
+    assert measure(row(model, backend='sdpa', task='training'))['wrong']
+
+
+def test_process_of_its_own(model):
+    answer = in_process({'row': asdict(row(model))})
+    assert len(answer['times']) == 2
+    assert answer['memory'] > 0
+    assert answer['attention'] == 'sdpa on cpu in float32'
+
+
+def test_failure_is_the_last_line_of_the_process():
+    assert 'no such file' in in_process({'row': asdict(row('missing.yml'))})['failed']
+
+
+def test_backend_that_cannot_serve_is_a_row_with_its_reason(model, monkeypatch):
+    monkeypatch.setattr(run_module, 'in_process', run_module.work)
+    monkeypatch.setattr(run_module, 'measure_ceilings', lambda device: run_module.Ceilings(1e11, 1e10, 1e9, 4))
+    outcome = run([row(model), row(model, backend='flash'), row(model, mode='published')], 'cpu', rounds=2)
+    fast, flash, published = outcome['rows']
+    assert 'needs a CUDA device' in flash['refused']
+    assert [len(part) for part in fast['times']] == [2, 2]
+    assert fast['floor'] > 0
+    assert fast['speed'] > 0
+    assert published['speed'] == 1
+    assert fast['multiply_adds'] < fast['multiply_adds_as_published']
+    json.dumps(outcome)
+
+
+def test_ctrl_c_keeps_what_is_measured(model, monkeypatch):
+    answers = iter([{'machine': {}, 'ceilings': asdict(run_module.Ceilings(1e11, 1e10, 1e9, 4))}, answer([1.0])])
+
+    def next_answer(task):
+        try:
+            return next(answers)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(run_module, 'in_process', next_answer)
+    outcome = run([row(model), row(model, mode='published')], 'cpu', rounds=2)
+    assert outcome['interrupted']
+    assert outcome['rows'][0]['latency'] == 1
+    assert 'interrupted' in outcome['rows'][1]['refused']
+
+
+def answer(times):
+    return {'times': times, 'memory': 10, 'error': 0.0, 'wrong': False, 'attention': 'sdpa'}
+
+
+def test_medians_of_processes_and_speeds_within_a_round():
+    slow = combined([answer([2.0, 4.0, 2.0]), answer([20.0, 20.0, 20.0])])  # the second round met other work
+    quick = combined([answer([1.0, 1.0, 9.0]), answer([10.0, 10.0, 10.0])])
+    results = [
+        {'model': 'SST', 'scale': 2, 'task': 'inference', 'mode': mode, **times}
+        for mode, times in (('fast', quick), ('published', slow))
+    ]
+    add_speeds(results)
+    assert quick['latency'] == 5.5
+    assert [result['speed'] for result in results] == [2, 1]
+
+
+def test_plan():
+    rows = plan(
+        ['SST-light', 'SST-light+'],
+        [3],
+        ['fast', 'published'],
+        ['auto', 'sdpa'],
+        ['auto'],
+        ['inference', 'training'],
+        Workload((1280, 720), 8),
+        device='cuda',
+        repeats=1,
+        seconds=1.0,
+    )
+    light = [row for row in rows if row.model == 'SST-light']
+    assert len(light) == len(rows) / 2 == 6  # two backends and the published style, which has one
+    assert {(row.batch, row.height, row.width, row.dtype) for row in light if row.mode == 'fast'} == {
+        (1, 240, 427, 'float16'),
+        (8, 64, 64, 'bfloat16'),
+    }
+    assert {(row.height, row.dtype) for row in rows if row.model == 'SST-light+' and row.training} == {
+        (96, 'bfloat16'),
+        (96, 'float32'),
+    }
