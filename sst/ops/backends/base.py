@@ -41,6 +41,10 @@ class Backend(ABC):
     def unsupported(self, inputs: Inputs) -> list[str]:
         """The reasons why this backend cannot serve these inputs; empty where it can."""
 
+    def automatic(self) -> bool:
+        """Whether `auto` may take this backend where it can serve."""
+        return True
+
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Tensor:
         """The attended and gated map, (B, H, W, C), in the dtype of `inputs.qkv`."""
