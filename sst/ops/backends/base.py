@@ -50,6 +50,12 @@ class Backend(ABC):
         """The attended and gated map, (B, H, W, C), in the dtype of `inputs.qkv`."""
 
 
+@torch.compiler.assume_constant_result  # torch.compile cannot trace the question
+def older_than_ampere(device: torch.device) -> bool:
+    """Whether a CUDA device's compute capability is below 8.0."""
+    return torch.cuda.get_device_capability(device) < (8, 0)
+
+
 class WindowedBackend(Backend):
     """A backend that attends on windows cut out of the padded map; it only fills in `attend`."""
 

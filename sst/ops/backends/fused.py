@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sst.ops.backends.base import Backend, Inputs
+from sst.ops.backends.base import Backend, Inputs, older_than_ampere
 from sst.ops.kernels.op import fused_attention
 from sst.ops.terms import Factored, RelativeTable
 
@@ -54,7 +54,7 @@ class Fused(Backend):
         if device.type != 'cuda':
             return [f'the input is on {device.type}, it needs a CUDA device']
         reasons = []
-        if torch.cuda.get_device_capability(device) < (8, 0):
+        if older_than_ampere(device):
             reasons.append('the GPU is older than Ampere (compute capability 8.0)')
         if not CAN_BUILD:
             reasons.append('Triton needs a C compiler and the header files of Python (apt install gcc python3-dev)')
