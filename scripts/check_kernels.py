@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from sst.ops.kernels.configurations import Configuration, backward_configurations, forward_configuration
+from sst.ops.kernels.configurations import Configuration, backward_configuration, forward_configuration
 from sst.ops.kernels.geometry import Geometry
 from sst.ops.kernels.layout import Layout
 from sst.options import load_options
@@ -137,7 +137,7 @@ def compile_kernel(map_dtype: str | None, kernel: str, dtype_name: str, layer: L
 def configuration(kernel: str, capability: tuple[int, int], layout: Layout, dtype: torch.dtype) -> Configuration:
     if kernel == 'forward':
         return forward_configuration(capability, layout, dtype)
-    return backward_configurations(capability, layout, dtype)[kernel == 'key']
+    return backward_configuration(capability, dtype)
 
 
 def registers_and_stack(cubin: bytes) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from sst.ops.backends import fused
 pytestmark = pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
-TOLERANCE = {torch.float32: 1e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}  # relative L2 error
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # relative L2 error
 
 
 def make_inputs(height, width, window=8, head_dim=16, rank=16, heads=2, batch=1, gated=True, dtype=torch.float32):

@@ -20,7 +20,7 @@ HEADERS = Path(sysconfig.get_config_var('INCLUDEPY') or '', 'Python.h')
 CAN_BUILD = HEADERS.exists() and bool(os.environ.get('CC') or shutil.which('gcc') or shutil.which('clang'))
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-MAX_SIZE = 128
+MAX_SIZE = 64  # beyond, the kernels' tiles outgrow registers and the shared memory of the smaller GPUs
 
 
 class Fused(Backend):

@@ -39,23 +39,20 @@ INTERPRETED = Configuration(128, 64, programs=8)  # large: every block costs the
 
 
 def forward_configuration(capability: Capability, layout: Layout, dtype: torch.dtype) -> Configuration:
-    """Of the forward kernel, which spills no registers with it."""
+    """Of the forward kernel."""
     if capability is None:
         return INTERPRETED
-    wide = layout.lanes + layout.rank_lanes > 64
+    wide = layout.lanes + layout.rank_lanes > 64  # wider than any published model
     if dtype == torch.float32:  # no tensor cores: everything lives in registers
-        return Configuration(32, 32) if wide else Configuration(32, 64)
+        return Configuration(32, 32 if wide else 64)
     if wide:
         return Configuration(64, 64)
     return Configuration(128, 64, num_warps=8, num_stages=3 if capability >= (9, 0) else 2)
 
 
-def backward_configurations(
-    capability: Capability, layout: Layout, dtype: torch.dtype
-) -> tuple[Configuration, Configuration]:
-    """Of the kernels that take the queries' and the keys' gradients."""
+def backward_configuration(capability: Capability, dtype: torch.dtype) -> Configuration:
+    """Of the two kernels that take the gradients."""
     if capability is None:
-        return INTERPRETED, INTERPRETED
-    if dtype == torch.float32:
-        return Configuration(32, 32, num_warps=8), Configuration(32, 32, num_warps=8)
-    return Configuration(64, 64, num_warps=8), Configuration(64, 64, num_warps=8)
+        return INTERPRETED
+    size = 32 if dtype == torch.float32 else 64
+    return Configuration(size, size, num_warps=8)

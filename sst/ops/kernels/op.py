@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sst.ops.kernels.configurations import Capability, backward_configurations, forward_configuration
+from sst.ops.kernels.configurations import Capability, backward_configuration, forward_configuration
 from sst.ops.kernels.geometry import Geometry
 from sst.ops.windows import fold_padding
 
@@ -101,9 +101,9 @@ def fused_attention_backward(
 
     geometry = Geometry.of(qkv, factor_q, window, num_heads, shift, dtype)
     layout = geometry.layout
-    queries, keys = (c.within(window) for c in backward_configurations(capability(qkv.device), layout, dtype))
-    query_share = geometry.share(geometry.blocks(queries.block_m), queries.programs)
-    key_share = geometry.share(geometry.blocks(keys.block_n), keys.programs)
+    configuration = backward_configuration(capability(qkv.device), dtype).within(window)
+    query_blocks, key_blocks = geometry.blocks(configuration.block_m), geometry.blocks(configuration.block_n)
+    query_share, key_share = (geometry.share(blocks, configuration.programs) for blocks in (query_blocks, key_blocks))
 
     qkv, grad = qkv.contiguous(), grad.contiguous()
     prepared = layout.prepare(factor_q, dtype, layout.head_dim**0.5), layout.prepare(factor_k, dtype)
@@ -113,7 +113,7 @@ def fused_attention_backward(
     delta = torch.empty_like(lse)
     d_factor_q, d_factor_k = (_empty_shares(geometry, share, qkv.device) for share in (query_share, key_share))
     with torch.cuda.device_of(qkv):
-        query_kernel[(geometry.blocks(queries.block_m) * num_heads * d_factor_q.shape[0],)](
+        query_kernel[(query_blocks * num_heads * d_factor_q.shape[0],)](
             qkv,
             *prepared,
             None if gate is None else gate.contiguous(),
@@ -129,9 +129,9 @@ def fused_attention_backward(
             geometry.windows,
             query_share,
             **geometry.constants(),
-            **queries.keywords(),
+            **configuration.keywords(),
         )
-        key_kernel[(geometry.blocks(keys.block_n) * num_heads * d_factor_k.shape[0],)](
+        key_kernel[(key_blocks * num_heads * d_factor_k.shape[0],)](
             qkv,
             *prepared,
             d_result,
@@ -143,7 +143,7 @@ def fused_attention_backward(
             geometry.windows,
             key_share,
             **geometry.constants(),
-            **keys.keywords(),
+            **configuration.keywords(),
         )
     return (
         fold_padding(d_qkv, geometry.height, geometry.width),
