@@ -45,6 +45,7 @@ setup(
             'pytest>=8.2',
             'pytest-xdist>=3.6',
             'ruff>=0.6',
+            'triton>=3.0',  # its interpreter runs the fused kernels; not every build of torch brings it
             'types-PyYAML>=6.0.12',
             'types-tqdm>=4.66',
         ],

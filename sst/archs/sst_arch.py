@@ -171,9 +171,9 @@ class WindowAttention(nn.Module):
 
     def check_backend(self, device: torch.device, dtype: torch.dtype) -> None:
         """See `SST.check_backend`."""
-        term, _ = self.bias.tables()
+        term, rotation = self.bias.tables()
         sizes = {'dim': self.proj.in_features, 'window': self.window, 'num_heads': self.num_heads}
-        check_backend(self.backend, device, dtype, **sizes, term=term, dtype=self.dtype)
+        check_backend(self.backend, device, dtype, **sizes, term=term, rotation=rotation, dtype=self.dtype)
 
 
 def initialise(module: nn.Module) -> None:

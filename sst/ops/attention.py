@@ -78,11 +78,12 @@ def check_backend(
     window: int,
     num_heads: int,
     term: Term | None = None,
+    rotation: Rotation | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
     """Raise UnsupportedBackendError where a backend could not serve on maps of `map_dtype` on `device`."""
     qkv = torch.empty(1, 1, 1, 3 * dim, device=device, dtype=map_dtype)
-    select_backend(name, Inputs(qkv, window, num_heads, term, None, None, 0, dtype or default_dtype(qkv)))
+    select_backend(name, Inputs(qkv, window, num_heads, term, rotation, None, 0, dtype or default_dtype(qkv)))
 
 
 def default_dtype(qkv: Tensor) -> torch.dtype:
@@ -97,7 +98,7 @@ class UnsupportedBackendError(UserError, ValueError):
 def select_backend(name: str, inputs: Inputs) -> Backend:
     """The backend called `name`, or for 'auto' the fastest that can serve. Raises UnsupportedBackendError."""
     if name == 'auto':
-        return next(backend for backend in BACKENDS.values() if not backend.unsupported(inputs))
+        return next(b for b in BACKENDS.values() if b.automatic() and not b.unsupported(inputs))
     if name not in BACKENDS:
         raise UnsupportedBackendError(f'unknown attention backend {name!r}; there are auto, {", ".join(BACKENDS)}')
     if reasons := BACKENDS[name].unsupported(inputs):

@@ -26,6 +26,18 @@ def pad_to_multiple(x: Tensor, window: int) -> Tensor:
     return x
 
 
+def fold_padding(padded: Tensor, height: int, width: int) -> Tensor:
+    """The adjoint of `pad_to_multiple`: crops (B, padded H, padded W, C) to (B, height, width, C) and adds what lay
+    beyond to the pixels it was reflected from."""
+    for axis, size in ((1, height), (2, width)):
+        target = padded.shape[axis]
+        if target != size:
+            tail = reflected_index(size, target, padded.device)[size:]
+            kept, beyond = padded.split((size, target - size), dim=axis)
+            padded = kept.index_add(axis, tail, beyond)
+    return padded
+
+
 def partition(x: Tensor, window: int) -> Tensor:
     """Cut a map (B, H, W, C) whose sides are multiples of `window` into (B * windows, N, C), row by row."""
     b, h, w, c = x.shape

@@ -194,7 +194,7 @@ def test_wrong_channels_are_refused():
 
 
 def test_every_backend_is_listed():
-    assert available_backends() == ('flash', 'sdpa', 'reference')
+    assert available_backends() == ('fused', 'flash', 'sdpa', 'reference')
 
 
 # ---- FlashAttention, for which a stand-in enforces what the real kernels demand

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sst.ops.windows import merge, pad_to_multiple, partition, reflected_index
+from sst.ops.windows import fold_padding, merge, pad_to_multiple, partition, reflected_index
 
 
 @given(st.integers(2, 40), st.data())
@@ -49,3 +49,12 @@ def test_tokens_are_numbered_row_by_row():
 def test_gradients_reach_every_reflected_source(shape):
     x = torch.rand(shape, dtype=torch.double, requires_grad=True)
     assert torch.autograd.gradcheck(lambda t: pad_to_multiple(t, 4), x)
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 7))
+def test_folding_is_the_gradient_of_padding(height, width, window):
+    x = torch.rand(2, height, width, 3, dtype=torch.double, requires_grad=True)
+    padded = pad_to_multiple(x, window)
+    weight = torch.rand_like(padded)
+    (expected,) = torch.autograd.grad((padded * weight).sum(), x)
+    assert torch.allclose(fold_padding(weight, height, width), expected)

@@ -41,9 +41,19 @@ class Backend(ABC):
     def unsupported(self, inputs: Inputs) -> list[str]:
         """The reasons why this backend cannot serve these inputs; empty where it can."""
 
+    def automatic(self) -> bool:
+        """Whether `auto` may take this backend where it can serve."""
+        return True
+
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Tensor:
         """The attended and gated map, (B, H, W, C), in the dtype of `inputs.qkv`."""
+
+
+@torch.compiler.assume_constant_result  # torch.compile cannot trace the question
+def older_than_ampere(device: torch.device) -> bool:
+    """Whether a CUDA device's compute capability is below 8.0."""
+    return torch.cuda.get_device_capability(device) < (8, 0)
 
 
 class WindowedBackend(Backend):

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sst.ops.backends.base import Inputs, WindowedBackend, concatenated
+from sst.ops.backends.base import Inputs, WindowedBackend, concatenated, older_than_ampere
 from sst.ops.terms import Factored, RelativeTable
 
 
@@ -37,7 +37,7 @@ class Flash(WindowedBackend):
             reasons.append('neither FlashAttention 2 nor 3 is installed (pip install flash-attn --no-build-isolation)')
         if inputs.qkv.device.type != 'cuda':
             reasons.append(f'the input is on {inputs.qkv.device.type}, it needs a CUDA device')
-        elif torch.cuda.get_device_capability(inputs.qkv.device) < (8, 0):
+        elif older_than_ampere(inputs.qkv.device):
             reasons.append('the GPU is older than Ampere (compute capability 8.0)')
         if inputs.dtype not in (torch.float16, torch.bfloat16):
             reasons.append(f'it computes in float16 or bfloat16, not {inputs.dtype} (set attention_dtype)')

@@ -1,0 +1,81 @@
+"""Our own Triton kernels, which read the windows straight from the map: nothing is padded, cut or concatenated."""
+
+import os
+import shutil
+import sysconfig
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sst.ops.backends.base import Backend, Inputs, older_than_ampere
+from sst.ops.kernels.op import fused_attention
+from sst.ops.terms import Factored, RelativeTable
+
+# Asked once: none of this changes while a program runs, and torch.compile could not trace the questions.
+INSTALLED = find_spec('triton') is not None
+INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'  # Triton's switch to run kernels on the CPU, for tests
+HEADERS = Path(sysconfig.get_config_var('INCLUDEPY') or '', 'Python.h')
+CAN_BUILD = HEADERS.exists() and bool(os.environ.get('CC') or shutil.which('gcc') or shutil.which('clang'))
+
+DTYPES = (torch.float16, torch.bfloat16, torch.float32)
+MAX_SIZE = 64  # beyond, the kernels' tiles outgrow registers and the shared memory of the smaller GPUs
+
+
+class Fused(Backend):
+    """One kernel from qkv to the gated map, one more pair for the gradients. See `sst.ops.kernels`."""
+
+    name = 'fused'
+
+    def automatic(self) -> bool:
+        return not INTERPRETED
+
+    def unsupported(self, inputs: Inputs) -> list[str]:
+        reasons = [*self._device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]
+        if isinstance(inputs.term, RelativeTable):
+            reasons.append('it cannot add a dense positional bias')
+        if inputs.rotation is not None:
+            reasons.append('it cannot rotate q and k')
+        rank = inputs.term.q.shape[-1] if isinstance(inputs.term, Factored) else 0
+        for what, size in (('head size', inputs.head_dim), ('rank', rank)):
+            if size > MAX_SIZE:
+                reasons.append(f'the {what} is {size}, at most {MAX_SIZE} is possible')
+        if not 0 <= inputs.shift < inputs.window:
+            reasons.append(f'the shift is {inputs.shift}, possible is 0 to window - 1 = {inputs.window - 1}')
+        return reasons
+
+    @staticmethod
+    def _device_reasons(device: torch.device) -> list[str]:
+        if not INSTALLED:
+            return ["Triton is not installed (pip install 'sst-sr[fused]')"]
+        if INTERPRETED:
+            return [] if device.type in ('cpu', 'cuda') else [f'the input is on {device.type}']
+        if device.type != 'cuda':
+            return [f'the input is on {device.type}, it needs a CUDA device']
+        reasons = []
+        if older_than_ampere(device):
+            reasons.append('the GPU is older than Ampere (compute capability 8.0)')
+        if not CAN_BUILD:
+            reasons.append('Triton needs a C compiler and the header files of Python (apt install gcc python3-dev)')
+        return reasons
+
+    @staticmethod
+    def _dtype_reasons(inputs: Inputs) -> list[str]:
+        reasons = []
+        if inputs.dtype not in DTYPES:
+            reasons.append(f'it computes in float16, bfloat16 or float32, not {inputs.dtype} (set attention_dtype)')
+        elif inputs.qkv.dtype not in DTYPES:
+            reasons.append(f'it reads float16, bfloat16 or float32, not {inputs.qkv.dtype}')
+        if INTERPRETED and torch.bfloat16 in (inputs.dtype, inputs.qkv.dtype):
+            reasons.append("Triton's interpreter multiplies bfloat16 wrongly")
+        return reasons
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        term = inputs.term
+        assert term is None or isinstance(term, Factored), 'unsupported() guards this call'
+        factors = (None, None) if term is None else (term.q, term.k)
+        options = (inputs.window, inputs.num_heads, inputs.shift, inputs.dtype)
+        tensors = (inputs.qkv, *factors, inputs.gate)
+        differentiable = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)
+        return fused_attention(*tensors, *options, differentiable)[0]

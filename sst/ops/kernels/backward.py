@@ -1,0 +1,205 @@
+"""Gradients of attention in windows, with the attention weights p computed anew from the saved log-sum-exp.
+
+For logits S = q k^T / sqrt(d) + t_q t_k^T, weights P = softmax(S), O = P v, dO the gradient of the result times gate:
+    dS = P * (dO v^T - rowsum(dO * O)),  dv = P^T dO,  dq = dS k / sqrt(d),  dk = dS^T q / sqrt(d),
+    dt_q = dS t_k and dt_k = dS^T t_q, summed over all windows.
+A program keeps its rows of dt_q or dt_k while it goes through its share of the windows; the shares are added
+afterwards. Gradients of q, k and v are written to the padded map, each place by one program; what reflection made of
+one pixel is added up afterwards. No atomic additions: every run gives the same bits, but on maps smaller than a window.
+"""
+
+import triton
+import triton.language as tl
+
+from sst.ops.kernels.tiles import (
+    load_channels,
+    load_factor,
+    source_pixels,
+    token_places,
+    window_corner,
+    with_factor,
+)
+
+LN2 = tl.constexpr(0.6931471805599453)
+SIZES = ['height', 'width', 'rows', 'columns', 'windows', 'share']  # one build serves maps of any size
+
+
+@triton.jit(do_not_specialize=SIZES)
+def query_kernel(
+    qkv, factor_q, factor_k, gate, grad, attended, lse,
+    d_result, delta, d_qkv, d_factor, d_gate,
+    height, width, rows, columns, windows, share,
+    SCALE: tl.constexpr, DTYPE: tl.constexpr, WINDOW: tl.constexpr, HEADS: tl.constexpr, SHIFT: tl.constexpr,
+    PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
+    COLUMNS: tl.constexpr, SPARE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """One program: BLOCK_M queries of one head, in `share` of all windows one after the other.
+
+    Reads grad (B, H, W, C), what the forward kernel read and its `attended` and `lse`. Writes d_qkv (B, padded H,
+    padded W, 3C), its q part, d_factor (shares, heads, N, COLUMNS), delta = rowsum(dO * O) (B, H, W, heads), and with a
+    gate d_gate and d_result, dO (B, H, W, C).
+    """
+    N: tl.constexpr = WINDOW * WINDOW
+    C: tl.constexpr = HEADS * D
+    BLOCKS: tl.constexpr = (N + BLOCK_M - 1) // BLOCK_M
+
+    program = tl.program_id(0)
+    number = program % BLOCKS * BLOCK_M + tl.arange(0, BLOCK_M)
+    inside = number < N
+    token = tl.minimum(number, N - 1)
+    head = program // BLOCKS % HEADS
+    first_window = program // (BLOCKS * HEADS) * share
+    lane = tl.arange(0, LANES)[None, :]
+    qkv += head * D
+
+    dq = tl.zeros([BLOCK_M, LANES], tl.float32)  # its spare lanes are the factor's last channels: they outlive a window
+    if factor_q is not None:
+        factor_q += head * (N * COLUMNS)
+        factor_k += head * (N * COLUMNS)
+    if RANK_LANES > 0:
+        q_rank = load_factor(factor_q, token, RANK_LANES, COLUMNS)  # (BLOCK_M, RANK_LANES)
+        dq_rank = tl.zeros([BLOCK_M, RANK_LANES], tl.float32)
+
+    for window in range(first_window, tl.minimum(first_window + share, windows)):
+        image, top, left = window_corner(window, rows, columns, WINDOW)
+        image_start = image.to(tl.int64) * height * width
+        y, x = token_places(token, top, left, rows, columns, WINDOW, SHIFT)
+        exists = inside & (y < height) & (x < width)
+        query = source_pixels(token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
+        q = load_channels(qkv + image_start * (3 * C), query, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_M, LANES)
+        if SPARE:
+            q = with_factor(q, factor_q, token, D, LANES, RANK_LANES, COLUMNS)
+
+        place = image_start * C + head * D + query[:, None] * C + lane
+        stored = exists[:, None] & (lane < D)
+        d_out = tl.load(grad + place, mask=stored, other=0.0).to(tl.float32)
+        before_gate = tl.load(attended + place, mask=stored, other=0.0).to(tl.float32)
+        if gate is not None:
+            tl.store(d_gate + place, d_out * before_gate, mask=stored)
+            d_out *= tl.load(gate + place, mask=stored, other=0.0)
+            tl.store(d_result + place, d_out, mask=stored)
+        row_sum = tl.sum(d_out * before_gate, 1)
+        row = (image_start + query) * HEADS + head
+        tl.store(delta + row, row_sum, mask=exists)
+        row_lse = tl.load(lse + row, mask=exists, other=float('inf'))  # padding: all weights become 0
+        d_out_tile = d_out.to(DTYPE)
+
+        for start in range(0, N, BLOCK_N):
+            key_number = start + tl.arange(0, BLOCK_N)
+            key_token = tl.minimum(key_number, N - 1)
+            key = source_pixels(key_token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
+            key_channels = qkv + image_start * (3 * C) + C
+            k = load_channels(key_channels, key, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_N, LANES)
+            v = load_channels(key_channels + C, key, 3 * C, D, LANES).to(DTYPE)
+            if SPARE:
+                k = with_factor(k, factor_k, key_token, D, LANES, RANK_LANES, COLUMNS)
+            logits = tl.dot(q, tl.trans(k), input_precision='ieee')  # (BLOCK_M, BLOCK_N)
+            if RANK_LANES > 0:
+                k_rank = load_factor(factor_k, key_token, RANK_LANES, COLUMNS)
+                logits = tl.dot(q_rank, tl.trans(k_rank), logits, input_precision='ieee')
+            weights = tl.math.exp2(logits * SCALE - row_lse[:, None])
+            if N % BLOCK_N != 0:
+                weights = tl.where((key_number < N)[None, :], weights, 0.0)
+            d_weights = tl.dot(d_out_tile, tl.trans(v), input_precision='ieee')
+            d_logits = (weights * (d_weights - row_sum[:, None])).to(DTYPE)
+            dq = tl.dot(d_logits, k, dq, input_precision='ieee')
+            if RANK_LANES > 0:
+                dq_rank = tl.dot(d_logits, k_rank, dq_rank, input_precision='ieee')
+
+        padded = ((image * (rows * WINDOW) + y).to(tl.int64) * (columns * WINDOW) + x) * (3 * C)
+        tl.store(
+            d_qkv + head * D + padded[:, None] + lane, dq * (SCALE * LN2), mask=inside[:, None] & (lane < D)
+        )  # SCALE * LN2 is 1 / sqrt(d)
+        dq = tl.where(lane < D, 0.0, dq)
+
+    d_factor += (program // BLOCKS) * (N * COLUMNS) + token[:, None] * COLUMNS
+    if SPARE:
+        tl.store(d_factor + (RANK_LANES - D) + lane, dq, mask=inside[:, None] & (lane >= D))
+    if RANK_LANES > 0:
+        tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dq_rank, mask=inside[:, None])
+
+
+@triton.jit(do_not_specialize=SIZES)
+def key_kernel(
+    qkv, factor_q, factor_k, d_result, lse, delta,
+    d_qkv, d_factor,
+    height, width, rows, columns, windows, share,
+    SCALE: tl.constexpr, DTYPE: tl.constexpr, WINDOW: tl.constexpr, HEADS: tl.constexpr, SHIFT: tl.constexpr,
+    PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
+    COLUMNS: tl.constexpr, SPARE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """One program: BLOCK_N keys of one head, in `share` of all windows one after the other; after `query_kernel`.
+
+    Writes the k and v parts of d_qkv and d_factor (shares, heads, N, COLUMNS) of the keys' factor.
+    """
+    N: tl.constexpr = WINDOW * WINDOW
+    C: tl.constexpr = HEADS * D
+    BLOCKS: tl.constexpr = (N + BLOCK_N - 1) // BLOCK_N
+
+    program = tl.program_id(0)
+    number = program % BLOCKS * BLOCK_N + tl.arange(0, BLOCK_N)
+    inside = number < N
+    token = tl.minimum(number, N - 1)
+    head = program // BLOCKS % HEADS
+    first_window = program // (BLOCKS * HEADS) * share
+    lane = tl.arange(0, LANES)[None, :]
+    qkv += head * D
+
+    dk = tl.zeros([BLOCK_N, LANES], tl.float32)  # its spare lanes are the factor's last channels: they outlive a window
+    if factor_q is not None:
+        factor_q += head * (N * COLUMNS)
+        factor_k += head * (N * COLUMNS)
+    if RANK_LANES > 0:
+        k_rank = load_factor(factor_k, token, RANK_LANES, COLUMNS)  # (BLOCK_N, RANK_LANES)
+        dk_rank = tl.zeros([BLOCK_N, RANK_LANES], tl.float32)
+
+    for window in range(first_window, tl.minimum(first_window + share, windows)):
+        image, top, left = window_corner(window, rows, columns, WINDOW)
+        image_start = image.to(tl.int64) * height * width
+        key = source_pixels(token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
+        key_channels = qkv + image_start * (3 * C) + C
+        k = load_channels(key_channels, key, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_N, LANES)
+        v = load_channels(key_channels + C, key, 3 * C, D, LANES).to(DTYPE)
+        if SPARE:
+            k = with_factor(k, factor_k, token, D, LANES, RANK_LANES, COLUMNS)
+        dv = tl.zeros([BLOCK_N, LANES], tl.float32)
+
+        for start in range(0, N, BLOCK_M):
+            query_number = start + tl.arange(0, BLOCK_M)
+            query_token = tl.minimum(query_number, N - 1)
+            query_y, query_x = token_places(query_token, top, left, rows, columns, WINDOW, SHIFT)
+            exists = (query_number < N) & (query_y < height) & (query_x < width)
+            query = source_pixels(query_token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
+            q = load_channels(qkv + image_start * (3 * C), query, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_M, LANES)
+            if SPARE:
+                q = with_factor(q, factor_q, query_token, D, LANES, RANK_LANES, COLUMNS)
+            d_out = load_channels(d_result + image_start * C + head * D, query, C, D, LANES).to(DTYPE)
+            row = (image_start + query) * HEADS + head
+            row_lse = tl.load(lse + row, mask=exists, other=float('inf'))  # padding: all weights become 0
+            row_sum = tl.load(delta + row, mask=exists, other=0.0)
+            logits = tl.dot(k, tl.trans(q), input_precision='ieee')  # (BLOCK_N, BLOCK_M), as all below
+            if RANK_LANES > 0:
+                q_rank = load_factor(factor_q, query_token, RANK_LANES, COLUMNS)
+                logits = tl.dot(k_rank, tl.trans(q_rank), logits, input_precision='ieee')
+            weights = tl.math.exp2(logits * SCALE - row_lse[None, :])
+            dv = tl.dot(weights.to(DTYPE), d_out, dv, input_precision='ieee')
+            d_weights = tl.dot(v, tl.trans(d_out), input_precision='ieee')
+            d_logits = (weights * (d_weights - row_sum[None, :])).to(DTYPE)
+            dk = tl.dot(d_logits, q, dk, input_precision='ieee')
+            if RANK_LANES > 0:
+                dk_rank = tl.dot(d_logits, q_rank, dk_rank, input_precision='ieee')
+
+        y, x = token_places(token, top, left, rows, columns, WINDOW, SHIFT)
+        padded = ((image * (rows * WINDOW) + y).to(tl.int64) * (columns * WINDOW) + x) * (3 * C)
+        d_keys = d_qkv + C + head * D + padded[:, None] + lane
+        stored = inside[:, None] & (lane < D)
+        tl.store(d_keys, dk * (SCALE * LN2), mask=stored)  # SCALE * LN2 is 1 / sqrt(d)
+        tl.store(d_keys + C, dv, mask=stored)
+        dk = tl.where(lane < D, 0.0, dk)
+
+    d_factor += (program // BLOCKS) * (N * COLUMNS) + token[:, None] * COLUMNS
+    if SPARE:
+        dk *= SCALE * LN2  # t_q was prepared as sqrt(d) times itself
+        tl.store(d_factor + (RANK_LANES - D) + lane, dk, mask=inside[:, None] & (lane >= D))
+    if RANK_LANES > 0:
+        tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dk_rank * (SCALE * LN2), mask=inside[:, None])

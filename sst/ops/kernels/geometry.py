@@ -1,0 +1,80 @@
+"""What the kernels are told about one call."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sst.ops.kernels.layout import Layout
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Sizes of a map and of its windows, all that follows from the arguments of a call but its tensors."""
+
+    batch: int
+    height: int
+    width: int
+    layout: Layout
+    window: int
+    num_heads: int
+    shift: int
+    dtype: torch.dtype  # of the matrix products
+
+    @classmethod
+    def of(
+        cls, qkv: Tensor, factor: Tensor | None, window: int, num_heads: int, shift: int, dtype: torch.dtype
+    ) -> 'Geometry':
+        """From qkv (B, H, W, 3C) and a factor (heads, N, r) of the term."""
+        batch, height, width, channels = qkv.shape
+        layout = Layout(channels // (3 * num_heads), 0 if factor is None else factor.shape[-1])
+        return cls(batch, height, width, layout, window, num_heads, shift, dtype)
+
+    @property
+    def rows(self) -> int:
+        """Windows below each other."""
+        return -(-self.height // self.window)
+
+    @property
+    def columns(self) -> int:
+        """Windows beside each other."""
+        return -(-self.width // self.window)
+
+    @property
+    def windows(self) -> int:
+        """Windows of the whole batch."""
+        return self.batch * self.rows * self.columns
+
+    @property
+    def sizes(self) -> tuple[int, int, int, int]:
+        """The kernels' integer arguments."""
+        return self.height, self.width, self.rows, self.columns
+
+    def blocks(self, size: int) -> int:
+        """Blocks of `size` tokens in a window."""
+        return -(-self.window * self.window // size)
+
+    def share(self, blocks: int, programs: int) -> int:
+        """Windows that one program goes through, for about `programs` of them over all heads and blocks."""
+        return max(1, self.windows * self.num_heads * blocks // programs)
+
+    def constants(self) -> dict[str, object]:
+        """What the kernels are compiled for."""
+        import triton.language as tl
+
+        types = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}
+        # one reflection suffices unless the padding reaches beyond the map's first pixel
+        periodic = any(
+            count * self.window > 2 * size - 1 for count, size in ((self.rows, self.height), (self.columns, self.width))
+        )
+        padded = self.rows * self.columns * self.window**2 * 3 * self.num_heads * self.layout.head_dim
+        return {
+            'SCALE': self.layout.logit_scale,
+            'DTYPE': types[self.dtype],
+            'WINDOW': self.window,
+            'HEADS': self.num_heads,
+            'SHIFT': self.shift,
+            'PERIODIC': periodic,
+            'INDEX': tl.int32 if padded < 2**31 else tl.int64,
+            **self.layout.constants(),
+        }

@@ -1,0 +1,207 @@
+"""The fused kernels against the reference: on the GPU, or on the CPU in Triton's interpreter (see conftest)."""
+
+import pytest
+import torch
+from helpers import assert_close, tiny_options
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sst.archs import SST
+from sst.ops import Factored, RelativeTable, Rotation, check_backend, window_attention
+from sst.ops.backends import fused
+
+pytestmark = pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # relative L2 error
+
+
+def make_inputs(height, width, window=8, head_dim=16, rank=16, heads=2, batch=1, gated=True, dtype=torch.float32):
+    """Leaves that require gradients: qkv, the term's factors and the gate."""
+
+    def leaf(*shape):
+        return torch.randn(*shape, device=DEVICE, dtype=dtype).requires_grad_()
+
+    leaves = {'qkv': leaf(batch, height, width, 3 * heads * head_dim)}
+    if rank:
+        # of unit variance as logits, whatever the rank
+        factors = (torch.randn(heads, window**2, rank, device=DEVICE) * rank**-0.25 for _ in range(2))
+        leaves |= {name: factor.requires_grad_() for name, factor in zip(('term.q', 'term.k'), factors, strict=True)}
+    if gated:
+        leaves['gate'] = leaf(batch, height, width, heads * head_dim)
+    return leaves
+
+
+def run(leaves, window, heads, **options):
+    """Output and the gradient of every leaf."""
+    term = Factored(leaves['term.q'], leaves['term.k']) if 'term.q' in leaves else None
+    out = window_attention(leaves['qkv'], window, heads, term, gate=leaves.get('gate'), **options)
+    weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=DEVICE).reshape(out.shape)
+    gradients = torch.autograd.grad((out * weight).sum(), list(leaves.values()))
+    return out, dict(zip(leaves, gradients, strict=True))
+
+
+def compare(leaves, window, heads=2, shift=0, dtype=torch.float32):
+    """Values and gradients of fused and reference, within the tolerance of the dtype computed in."""
+    out, gradients = run(leaves, window, heads, shift=shift, dtype=dtype, backend='fused')
+    expected, expected_gradients = run(leaves, window, heads, shift=shift, backend='reference')
+    assert out.dtype == leaves['qkv'].dtype
+    assert_close(out, expected, TOLERANCE[dtype], 'output')
+    # on a map of one pixel all keys are equal: the gradients of logits vanish, but for rounding
+    floor = max(gradient.norm().item() for gradient in expected_gradients.values())
+    for name, gradient in gradients.items():
+        assert gradient.dtype == leaves[name].dtype
+        assert_close(gradient, expected_gradients[name], TOLERANCE[dtype], f'gradient of {name}', floor)
+
+
+SIZES = [(8, 8), (1, 1), (1, 9), (7, 13), (16, 16)]
+
+
+@pytest.mark.parametrize('size', SIZES, ids=str)
+@pytest.mark.parametrize('window', [4, 8, 12, 16])
+def test_agrees_with_reference_at_any_size(window, size):
+    compare(make_inputs(*size, window), window)
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(3, 9), st.data())
+def test_agrees_with_reference_at_drawn_sizes(height, width, window, data):
+    shift = data.draw(st.integers(0, window - 1))
+    compare(make_inputs(height, width, window, head_dim=3, rank=2), window, shift=shift)
+
+
+@pytest.mark.parametrize('rank', [0, 8, 16, 18, 24, 34])
+@pytest.mark.parametrize('head_dim', [16, 30, 32])
+def test_heads_and_ranks_that_are_no_powers_of_two(head_dim, rank):
+    compare(make_inputs(7, 11, 8, head_dim, rank), 8)
+
+
+def test_a_head_as_odd_as_its_rank():
+    compare(make_inputs(7, 11, 8, head_dim=5, rank=21), 8)
+
+
+@pytest.mark.parametrize('size', [(16, 16), (13, 9), (5, 20), (1, 3)], ids=str)
+@pytest.mark.parametrize('shift', [1, 4, 7])
+def test_shift(shift, size):
+    compare(make_inputs(*size), 8, shift=shift)
+
+
+def test_without_a_gate():
+    compare(make_inputs(9, 14, gated=False), 8)
+
+
+def test_gradients_of_factors_are_summed_over_windows_and_batch():
+    compare(make_inputs(9, 13, 4, head_dim=30, rank=18, batch=2), 4)
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
+@pytest.mark.parametrize('map_dtype', [torch.float32, torch.float16], ids=str)
+def test_half_precision(map_dtype, dtype):
+    if dtype == torch.bfloat16 and fused.INTERPRETED:
+        pytest.skip("Triton's interpreter multiplies bfloat16 wrongly")
+    compare(make_inputs(13, 17, 8, head_dim=30, rank=34, dtype=map_dtype), 8, dtype=dtype)
+
+
+def test_maps_that_are_not_contiguous():
+    leaves = make_inputs(9, 14)
+    strided = {name: leaves[name].detach().transpose(1, 2).requires_grad_() for name in ('qkv', 'gate')}
+    compare(leaves | strided, 8)
+
+
+def test_without_gradients():
+    leaves = {name: leaf.detach() for name, leaf in make_inputs(9, 14).items()}
+    out, expected = (
+        window_attention(
+            leaves['qkv'],
+            8,
+            2,
+            Factored(leaves['term.q'], leaves['term.k']),
+            gate=leaves['gate'],
+            backend=backend,
+            dtype=torch.float32,
+        )
+        for backend in ('fused', 'reference')
+    )
+    assert_close(out, expected, 1e-5)
+
+
+def test_factors_learn_where_the_map_needs_no_gradient():
+    leaves = make_inputs(8, 8)
+    qkv = leaves['qkv'].detach()
+    gradients = []
+    for backend in ('fused', 'reference'):
+        out = window_attention(
+            qkv, 8, 2, Factored(leaves['term.q'], leaves['term.k']), backend=backend, dtype=torch.float32
+        )
+        gradients.append(torch.autograd.grad(out.square().sum(), leaves['term.q'])[0])
+    assert_close(*gradients, 1e-5)
+
+
+def test_the_operators_fulfil_what_torch_demands_of_operators():
+    leaves = make_inputs(5, 6, 4, heads=1)
+    tensors = (leaves['qkv'], leaves['term.q'], leaves['term.k'], leaves['gate'])
+    torch.library.opcheck(torch.ops.sst.window_attention, (*tensors, 4, 1, 0, torch.float32, True))
+
+
+@pytest.fixture
+def nets():
+    """The same small network with the fused backend and with the reference."""
+    options = tiny_options(backend='fused', attention_dtype='float32', num_blocks=1)
+    net = SST(**options).to(DEVICE)
+    other = SST(**options | {'backend': 'reference'}).to(DEVICE)
+    other.load_state_dict(net.state_dict())
+    return net, other
+
+
+def test_the_whole_network_agrees_with_the_reference(nets):
+    image = torch.rand(1, 3, 5, 7, device=DEVICE)
+    results = [net(image) for net in nets]
+    assert_close(*results, 1e-5)
+    gradients = [
+        torch.autograd.grad(result.square().sum(), list(net.parameters()))
+        for net, result in zip(nets, results, strict=True)
+    ]
+    for (name, _), gradient, expected in zip(nets[0].named_parameters(), *gradients, strict=True):
+        assert_close(gradient, expected, 1e-4, f'gradient of {name}')
+
+
+def test_compiles_as_one_graph(nets):
+    net, reference = nets
+    compiled = torch.compile(net, fullgraph=True, backend='aot_eager')
+    image = torch.rand(1, 3, 5, 7, device=DEVICE)
+    result = compiled(image)
+    assert_close(result, reference(image), 1e-5)
+    result.square().sum().backward()
+    weight = net.blocks[0].layers[0].attn.bias.query_weight
+    assert weight.grad.norm() > 0
+
+
+# ---- the choice of this backend
+
+
+def test_refuses_with_all_its_reasons():
+    term = RelativeTable(torch.zeros(2, 49), 4)
+    with pytest.raises(ValueError, match=r"'fused' cannot serve.*meta.*float64.*dense.*head size is 150.*These can"):
+        check_backend(
+            'fused', torch.device('meta'), torch.float64, dim=300, window=4, num_heads=2, term=term, dtype=None
+        )
+
+
+def test_refuses_rotations_before_anything_runs():
+    rotation = Rotation(torch.zeros(2, 16, 4))
+    with pytest.raises(ValueError, match='it cannot rotate q and k'):
+        check_backend('fused', torch.device(DEVICE), torch.float16, dim=16, window=4, num_heads=2, rotation=rotation)
+
+
+def test_without_triton_it_says_what_to_install_and_auto_goes_on(monkeypatch):
+    monkeypatch.setattr(fused, 'INSTALLED', False)
+    qkv = torch.rand(1, 4, 4, 48)
+    with pytest.raises(ValueError, match=r"Triton is not installed \(pip install 'sst-sr\[fused\]'\).*auto, sdpa"):
+        window_attention(qkv, 4, 1, backend='fused')
+    assert window_attention(qkv, 4, 1).shape == (1, 4, 4, 16)
+
+
+def test_on_the_cpu_it_needs_the_interpreter(monkeypatch):
+    monkeypatch.setattr(fused, 'INTERPRETED', False)
+    with pytest.raises(ValueError, match='the input is on cpu, it needs a CUDA device'):
+        window_attention(torch.rand(1, 4, 4, 48), 4, 1, backend='fused')
