@@ -35,7 +35,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
         'batch': 4,
         'repeats': 2,
         'seconds': 5.0,
-        'rounds': 2,
+        'rounds': 1,
     },
     'cuda': {
         'models': ['SST', 'SST+', 'SST-L', 'SST-L+'],
