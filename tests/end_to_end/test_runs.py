@@ -111,11 +111,16 @@ def command(program: str, *arguments: str, processes: int = 1) -> list[str]:
     return [*start, *arguments]
 
 
+def environment():
+    """One process's share of the cores, and no kernels in Triton's interpreter."""
+    ours = {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
+    return {key: value for key, value in os.environ.items() if key != 'TRITON_INTERPRET'} | ours
+
+
 def run(folder, program, *arguments, processes=1, code=0, **keywords):
-    environment = os.environ | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
     done = subprocess.run(
         command(program, *arguments, processes=processes),
-        cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False, **keywords,
+        cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False, **keywords,
     )  # fmt: skip
     assert done.returncode == code, f'exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}'
     return done
@@ -198,11 +203,10 @@ def test_own_pictures_of_any_kind_train_in_one_command(folder):
 def test_a_killed_run_goes_on_to_the_same_weights(folder, processes):
     run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'name=whole', processes=processes)
     arguments = ('-opt', 'tiny.yml', '--auto_resume', '--force_yml', 'train:total_iter=6')
-    environment = os.environ | {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
     state = folder / 'experiments' / 'tiny' / 'training_states' / '3.state'
     with subprocess.Popen(
         command('sst-train', *arguments, processes=processes),
-        cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        cwd=folder, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 200
         while not state.exists() and time.monotonic() < deadline:
