@@ -87,7 +87,7 @@ def _pictures(dataset: Any, index: int) -> Iterator[tuple[str, Picture]]:
 
 def _size(picture: Picture) -> tuple[int, int]:
     """Height and width. Raises `UserError` for a picture that is not whole, which OpenCV would pass over."""
-    shape = picture.whole().shape
+    height, width = picture.shape
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # large pictures are no attack here
         try:
@@ -98,7 +98,7 @@ def _size(picture: Picture) -> tuple[int, int]:
         except Exception as fault:  # damaged files make Pillow raise anything at all
             reason = ' '.join(str(fault).split())
             raise UserError(f'picture {picture.name} cannot be read: {reason}; replace or remove it') from fault
-    return shape[0], shape[1]
+    return height, width
 
 
 def _try_a_sample(dataset: Any) -> None:

@@ -29,7 +29,7 @@ class Fused(Backend):
     name = 'fused'
 
     def automatic(self) -> bool:
-        return not INTERPRETED
+        return False  # no GPU has run it yet: until one has, only those who name it get it
 
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = [*self._device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]
