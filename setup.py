@@ -31,6 +31,7 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.11,<3.13',
     packages=find_packages(include=['sst', 'sst.*']),
+    package_data={'sst.ops.native': ['*.cpp']},
     install_requires=read_requirements(),
     extras_require={
         'flash': ['flash-attn>=2.6'],

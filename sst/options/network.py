@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, Tag, ValidationError, WithJsonSchem
 from sst.options.faults import Fault, fault, faults_of, options_error, refuse, shown
 from sst.options.section import Section, by_type, only
 
-Backend = Literal['auto', 'reference', 'sdpa', 'flash', 'fused']
+Backend = Literal['auto', 'reference', 'sdpa', 'native', 'flash', 'fused']
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 WINDOWS = (8, 16, 32, 16, 32, 64)  # SST-light

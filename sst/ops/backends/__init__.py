@@ -3,8 +3,9 @@
 from sst.ops.backends.base import Backend
 from sst.ops.backends.flash import Flash
 from sst.ops.backends.fused import Fused
+from sst.ops.backends.native import Native
 from sst.ops.backends.reference import Reference
 from sst.ops.backends.sdpa import SDPA
 
 # That fused is faster than flash is reckoned, not measured yet.
-BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Fused(), Flash(), SDPA(), Reference())}
+BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Fused(), Flash(), Native(), SDPA(), Reference())}

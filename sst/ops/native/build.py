@@ -1,0 +1,78 @@
+"""Compiles attention.cpp for this processor, once, and keeps the library in the user's cache."""
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+SOURCE = Path(__file__).with_name('attention.cpp')
+FLAGS = ('-std=c++17', '-O3', '-fPIC', '-shared')
+FOR_THIS_PROCESSOR = (('-march=native',), ('-mcpu=native',), ())  # the first that the compiler takes
+
+logger = logging.getLogger('basicsr')
+
+
+@torch.compiler.assume_constant_result  # torch.compile cannot trace the question
+def why_not() -> str | None:
+    """Why there is no library, None where there is one."""
+    found = _library()
+    return found if isinstance(found, str) else None
+
+
+def library() -> ctypes.CDLL:
+    """The compiled attention.cpp. Raises RuntimeError where `why_not()` has a reason."""
+    found = _library()
+    if isinstance(found, str):
+        raise RuntimeError(found)
+    return found
+
+
+@cache
+def _library() -> ctypes.CDLL | str:
+    """The library, or the reason why there is none."""
+    compiler = os.environ.get('CXX') or next(filter(shutil.which, ('g++', 'clang++', 'c++')), None)
+    if compiler is None:
+        return 'it needs a C++ compiler (apt install g++, or name one in CXX)'
+    folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'sst'
+    try:
+        path = folder / f'attention_{_fingerprint(compiler)}.so'
+        if not path.exists():
+            _compile(compiler, path)
+        return ctypes.CDLL(str(path))
+    except OSError as error:
+        return f'its library cannot be kept or loaded in {folder} ({error})'
+    except subprocess.SubprocessError as error:
+        return f'{compiler} cannot compile it ({error})'
+
+
+def _fingerprint(compiler: str) -> str:
+    """Of all that the library depends on; homes are shared between machines of different processors."""
+    parts = [SOURCE.read_text(encoding='utf-8'), compiler, *FLAGS, platform.machine(), platform.processor()]
+    cpuinfo = Path('/proc/cpuinfo')
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(encoding='utf-8', errors='replace').split('\n\n')[0].splitlines()
+        parts += [line for line in lines if line.startswith(('model name', 'flags', 'Features', 'CPU part'))]
+    return hashlib.sha256('\n'.join(parts).encode()).hexdigest()[:16]
+
+
+def _compile(compiler: str, path: Path) -> None:
+    """Write the library to `path`, whole or not at all. Raises OSError and SubprocessError."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    logger.info(f'Compiling window attention for this CPU, once: {path}')
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        new = Path(folder) / path.name
+        for flags in FOR_THIS_PROCESSOR:
+            command = [*compiler.split(), *FLAGS, *flags, str(SOURCE), '-o', str(new)]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+            if done.returncode == 0:
+                os.replace(new, path)
+                return
+    raise subprocess.SubprocessError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no reason given')
