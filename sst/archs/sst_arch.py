@@ -48,7 +48,7 @@ class SST(nn.Module):
         Returns:
             Tensor: (B, 3, scale * H, scale * W), not clipped, in the dtype of `lr`.
         """
-        image = lr.permute(0, 2, 3, 1)  # from here to the end maps are (B, H, W, C)
+        image = lr.permute(0, 2, 3, 1).contiguous()  # from here to the end maps are (B, H, W, C), in memory too
         shallow = self.stem(image.to(self.stem.weight.dtype))
         features = shallow + self.conv(self.norm(self.blocks(shallow)))
         return self.upsampler(features, image).to(lr.dtype).permute(0, 3, 1, 2).contiguous()

@@ -1,1 +1,1 @@
-"""Window attention for CPUs: a few hundred lines of C++ that are compiled for the processor when they are first needed."""
+"""Window attention for CPUs: some C++ that is compiled for the processor when it is first needed."""

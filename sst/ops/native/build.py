@@ -39,8 +39,10 @@ def library() -> ctypes.CDLL:
 def _library() -> ctypes.CDLL | str:
     """The library, or the reason why there is none."""
     compiler = os.environ.get('CXX') or next(filter(shutil.which, ('g++', 'clang++', 'c++')), None)
-    if compiler is None:
-        return 'it needs a C++ compiler (apt install g++, or name one in CXX)'
+    if compiler is None or not shutil.which(compiler.split()[0]):
+        return (
+            f'it needs a C++ compiler (apt install g++, or name one in CXX{f", not {compiler!r}" if compiler else ""})'
+        )
     folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'sst'
     try:
         path = folder / f'attention_{_fingerprint(compiler)}.so'

@@ -80,7 +80,10 @@ class Problem(ctypes.Structure):
         self.tensors: dict[str, Tensor] = {}
         self.point(
             packed=torch.empty(kinds, sizes.heads, sizes.windows, sizes.tokens * sizes.wide),
-            **{'source_y': source_y, 'source_x': source_x, 'position_y': position_y, 'position_x': position_x},
+            source_y=source_y,
+            source_x=source_x,
+            position_y=position_y,
+            position_x=position_x,
             **tensors,
         )
 

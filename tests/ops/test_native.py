@@ -1,0 +1,193 @@
+"""The CPU's own kernels against the reference; skipped where there is no C++ compiler."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import assert_close, tiny_options
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sst.archs import SST
+from sst.ops import Factored, RelativeTable, check_backend, window_attention
+from sst.ops.native import build
+
+pytestmark = pytest.mark.skipif(build.why_not() is not None, reason=str(build.why_not()))
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def make_inputs(height, width, window, heads=2, head_dim=16, rank=8, batch=1, gated=True):
+    """Leaves that require gradients: qkv, the term's factors and the gate."""
+    leaves = {'qkv': torch.randn(batch, height, width, 3 * heads * head_dim)}
+    if rank:  # of unit variance as logits, whatever the rank
+        leaves |= {name: torch.randn(heads, window**2, rank) * rank**-0.25 for name in ('term.q', 'term.k')}
+    if gated:
+        leaves['gate'] = torch.randn(batch, height, width, heads * head_dim)
+    return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
+
+
+def run(leaves, window, heads, **options):
+    """Output and the gradient of every leaf."""
+    term = Factored(leaves['term.q'], leaves['term.k']) if 'term.q' in leaves else None
+    out = window_attention(leaves['qkv'], window, heads, term, gate=leaves.get('gate'), **options)
+    weight = torch.linspace(-1, 1, out.numel()).reshape(out.shape)
+    gradients = torch.autograd.grad((out * weight).sum(), list(leaves.values()))
+    return out, dict(zip(leaves, gradients, strict=True))
+
+
+def compare(leaves, window, heads=2, shift=0):
+    out, gradients = run(leaves, window, heads, shift=shift, backend='native')
+    expected, expected_gradients = run(leaves, window, heads, shift=shift, backend='reference')
+    assert_close(out, expected, 3e-6, 'output')
+    # on a map of one pixel all keys are equal: the gradients of logits vanish, but for rounding
+    floor = max(gradient.norm().item() for gradient in expected_gradients.values())
+    for name, gradient in gradients.items():
+        assert_close(gradient, expected_gradients[name], 1e-5, f'gradient of {name}', floor)
+
+
+@pytest.mark.parametrize('size', [(8, 8), (1, 1), (7, 13), (3, 40), (33, 5)], ids=str)
+@pytest.mark.parametrize('window', [1, 4, 7, 8, 12, 16, 32])
+def test_agrees_with_reference_at_any_size(window, size):
+    compare(make_inputs(*size, window), window)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20), st.integers(1, 3), st.data())
+def test_agrees_with_reference_at_drawn_sizes(height, width, window, heads, data):
+    shift, batch = data.draw(st.integers(0, window - 1)), data.draw(st.integers(1, 3))
+    head_dim, rank = data.draw(st.integers(1, 40)), data.draw(st.integers(0, 40))
+    compare(make_inputs(height, width, window, heads, head_dim, rank, batch), window, heads, shift)
+
+
+@pytest.mark.parametrize('rank', [0, 8, 18, 24, 34, 70])
+@pytest.mark.parametrize('head_dim', [5, 16, 30, 32, 48, 64])
+def test_heads_and_ranks(head_dim, rank):
+    compare(make_inputs(7, 11, 8, head_dim=head_dim, rank=rank), 8)
+
+
+def test_a_window_of_many_blocks():
+    compare(make_inputs(40, 50, 48, rank=24), 48)
+
+
+def test_maps_that_are_not_contiguous_and_no_gate():
+    leaves = make_inputs(9, 14, 8, gated=False)
+    strided = leaves['qkv'].detach().transpose(1, 2).requires_grad_()
+    compare(leaves | {'qkv': strided}, 8)
+
+
+def test_logits_far_from_zero_neither_overflow_nor_vanish():
+    leaves = {name: (leaf.detach() * 30).requires_grad_() for name, leaf in make_inputs(9, 14, 8).items()}
+    out, gradients = run(leaves, 8, 2, backend='native')
+    expected, expected_gradients = run(leaves, 8, 2, backend='reference')
+    assert_close(out, expected, 1e-4)
+    assert_close(gradients['qkv'], expected_gradients['qkv'], 1e-3)
+
+
+def test_any_number_of_threads_gives_the_same_bits():
+    leaves = make_inputs(40, 50, 8, batch=2)
+    before = torch.get_num_threads()
+    results = []
+    for threads in (1, 5):
+        torch.set_num_threads(threads)
+        try:
+            out, gradients = run(leaves, 8, 2, backend='native')
+        finally:
+            torch.set_num_threads(before)
+        results.append((out, *(gradients[name] for name in ('qkv', 'term.q', 'term.k'))))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+def test_factors_learn_where_the_map_needs_no_gradient():
+    leaves = make_inputs(8, 8, 8)
+    term, gradients = Factored(leaves['term.q'], leaves['term.k']), []
+    for backend in ('native', 'reference'):
+        out = window_attention(leaves['qkv'].detach(), 8, 2, term, backend=backend)
+        gradients.append(torch.autograd.grad(out.square().sum(), leaves['term.q'])[0])
+    assert_close(*gradients, 1e-5)
+
+
+def test_the_operator_fulfils_what_torch_demands_of_operators():
+    leaves = make_inputs(5, 6, 4, heads=1)
+    arguments = (leaves['qkv'], leaves['term.q'], leaves['term.k'], 4, 1, 0)
+    torch.library.opcheck(torch.ops.sst.native_attention, arguments)
+
+
+def test_a_network_compiles_whole_for_pictures_of_any_size():
+    net = SST(**tiny_options(backend='native', num_blocks=1))
+    compiled = torch.compile(net, fullgraph=True, dynamic=True, backend='aot_eager')
+    for height, width in ((5, 7), (9, 14)):
+        image = torch.rand(1, 3, height, width)
+        assert_close(compiled(image), net(image), 1e-5)
+
+
+@pytest.mark.parametrize('flags', ['-mno-avx512f', '-mno-avx'], ids=['AVX2', 'SSE'])
+def test_narrower_processors(flags, tmp_path):
+    if build.library().lanes() < {'-mno-avx512f': 16, '-mno-avx': 8}[flags]:
+        pytest.skip('this processor is no wider itself')
+    code = (
+        'import torch; from test_native import build, compare, make_inputs\n'
+        'for window, size in ((8, (7, 13)), (12, (20, 33)), (1, (3, 3))):\n'
+        '    compare(make_inputs(*size, window, head_dim=30, rank=18), window)\n'
+        'print(build.library().lanes())'
+    )
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / 'tests', ROOT / 'tests/ops')))
+    environment = os.environ | {'CXX': f'g++ {flags}', 'XDG_CACHE_HOME': str(tmp_path), 'PYTHONPATH': paths}
+    done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) < build.library().lanes()
+
+
+# ---- the library and the choice of this backend
+
+
+@pytest.fixture
+def built_anew():
+    """The library is looked for again, before and after."""
+    build._library.cache_clear()
+    yield
+    build._library.cache_clear()
+
+
+def test_is_compiled_once_and_kept(built_anew, monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    build.library()
+    (kept,) = (tmp_path / 'sst').iterdir()
+    written = kept.stat().st_mtime_ns
+    build._library.cache_clear()
+    build.library()
+    assert [path.stat().st_mtime_ns for path in (tmp_path / 'sst').iterdir()] == [written]
+
+
+@pytest.mark.parametrize(
+    ('compiler', 'reason'),
+    [
+        ('', r'needs a C\+\+ compiler \(apt install g\+\+'),
+        ('false', 'false cannot compile it'),
+        ('nowhere', "not 'nowhere'"),
+    ],
+)
+def test_without_a_compiler_it_says_so_and_auto_goes_on(compiler, reason, built_anew, monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    monkeypatch.setenv('CXX', compiler)
+    if not compiler:
+        monkeypatch.setenv('PATH', str(tmp_path))
+    qkv = torch.rand(1, 4, 4, 48)
+    with pytest.raises(ValueError, match=rf"'native' cannot serve: .*{reason}.*These can: auto, .*sdpa, reference"):
+        window_attention(qkv, 4, 1, backend='native')
+    assert window_attention(qkv, 4, 1).shape == (1, 4, 4, 16)
+
+
+def test_a_cache_that_cannot_be_written_is_a_reason(built_anew, monkeypatch, tmp_path):
+    (tmp_path / 'file').touch()
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+    assert 'cannot be kept' in (build.why_not() or '')
+
+
+def test_refuses_with_all_its_reasons():
+    term = RelativeTable(torch.zeros(2, 49), 4)
+    with pytest.raises(ValueError, match=r"'native' cannot serve.*meta.*float16.*dense.*head size is 150.*These can"):
+        check_backend('native', torch.device('meta'), torch.float16, dim=300, window=4, num_heads=2, term=term)
