@@ -54,6 +54,10 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     return parser.parse_args(arguments)
 
 
+def usable_gpu() -> torch.device | None:
+    return torch.device('cuda', torch.cuda.current_device()) if torch.cuda.is_available() else None
+
+
 def builds_of(args: argparse.Namespace, capabilities: Sequence[int]) -> list[Build]:
     """What the arguments name.
 
@@ -76,11 +80,12 @@ def run(args: argparse.Namespace) -> bool:
     """
     deadline = time.monotonic() + args.seconds
     require_triton()
-    if not args.offline and not torch.cuda.is_available():
+    device = None if args.offline else usable_gpu()
+    if not device and not args.offline:
         print('There is no usable GPU: candidates are only compiled (--offline).', file=sys.stderr)
         args.offline = True
-    device = None if args.offline else torch.device('cuda', torch.cuda.current_device())
-    builds = builds_of(args, args.capabilities if device is None else [capability(device) or 0])
+    target = capability(device) if device else None
+    builds = builds_of(args, [target] if target else args.capabilities)
     choices = Choices(args.blocks, args.warps, args.stages)
     try:
         args.json.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,8 @@ from sst.ops.kernels.configurations import KERNELS, Configuration
 from tuning.compiling import Build, Layer
 
 THREADS = 32  # of a warp
-REGISTERS = 255  # that a thread can have
+SUMS = 160  # of the 255 registers of a thread; the others hold operands and addresses
+STEEPEST = 2  # tokens of a gradient kernel's step by those of its program: beyond, heads of 32 spill
 LEAST_TILE = 256  # logits per warp at a time: one product of 16 x 16
 FULL_MEMORY, SMALL_MEMORY = 227 * 1024, 99 * 1024
 # Shared memory that a program can have, by compute capability; others are taken for small ones.
@@ -54,24 +55,22 @@ def candidates(build: Build, choices: Choices) -> list[Configuration]:
 
 def worthwhile(build: Build, configuration: Configuration) -> bool:
     """Whether warps have work, stages have steps to overlap, and what a thread must hold can fit."""
-    block = configuration.block_m if build.kernel == 'key' else configuration.block_n
-    steps = -(-(build.layer.window**2) // block)
+    own, step = configuration.block_m, configuration.block_n
+    if build.kernel == 'key':
+        own, step = step, own
+    steps = -(-(build.layer.window**2) // step)
     return (
-        configuration.block_m * configuration.block_n >= LEAST_TILE * configuration.num_warps
+        own * step >= LEAST_TILE * configuration.num_warps
         and configuration.num_stages <= max(2, steps)
-        and least_registers(build, configuration) <= REGISTERS
+        and registers_of_sums(build, own, step) <= SUMS * configuration.num_warps
+        and (build.kernel == 'forward' or step <= STEEPEST * own)
     )
 
 
-def least_registers(build: Build, configuration: Configuration) -> float:
-    """Registers of a thread that hold sums in float32: the results of a program and the logits of a step, for the
-    gradients two such tiles. Operands come on top."""
+def registers_of_sums(build: Build, own: int, step: int) -> float:
+    """Registers of a thread, times the warps, that hold sums: the results of a program's `own` tokens and their logits
+    with `step` others. The gradients have two tiles like logits."""
     layout = build.layer.layout
-    if build.kernel == 'forward':
-        rows, lanes, tiles = configuration.block_m, layout.lanes, 1
-    elif build.kernel == 'query':
-        rows, lanes, tiles = configuration.block_m, layout.width, 2
-    else:
-        rows, lanes, tiles = configuration.block_n, layout.lanes + layout.width, 2
-    numbers = rows * lanes + tiles * configuration.block_m * configuration.block_n
-    return numbers / (THREADS * configuration.num_warps)
+    lanes = {'forward': layout.lanes, 'query': layout.width, 'key': layout.lanes + layout.width}[build.kernel]
+    tiles = 1 if build.kernel == 'forward' else 2
+    return own * (lanes + tiles * step) / THREADS

@@ -104,7 +104,9 @@ def shared_memory(capability: int, device: torch.device | None) -> int:
     """Bytes that a program can have."""
     if device is None:
         return SHARED_MEMORY.get(capability, SMALL_MEMORY)
-    return torch.cuda.get_device_properties(device).shared_memory_per_block_optin
+    from triton.runtime import driver  # whose limit is the one that a launch is held to
+
+    return driver.active.utils.get_device_properties(device.index)['max_shared_mem']
 
 
 def _compiled(

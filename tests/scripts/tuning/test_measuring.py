@@ -35,8 +35,7 @@ def test_the_error_of_a_right_kernel_is_small_in_any_configuration(kernel, rank)
 def test_a_wrong_kernel_is_found(kernel, monkeypatch):
     build = replace(BUILD, kernel=kernel)
     errors = error_of(build, DEVICE)
-    half = lambda sample, configuration: [tensor * 1.1 for tensor in sample.reference()]  # noqa: E731
-    monkeypatch.setattr(measuring.Sample, 'computed', half)
+    monkeypatch.setattr(measuring.Sample, 'computed', lambda sample, _: [t * 1.1 for t in sample.reference()])
     trial = Trial(A)
     check([trial], errors, TOLERANCE['float16'], LATER, nothing)
     assert trial.excluded == 'WRONG'

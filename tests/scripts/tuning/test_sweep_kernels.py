@@ -3,15 +3,21 @@ import os
 import re
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
 import sweep_kernels
 from sst.ops.backends import fused
-from tuning import compiling
+from sst.ops.kernels.configurations import Configuration
+from tuning import compiling, measuring, sweep
+from tuning.compiling import Usage
 
 ROOT = Path(__file__).parents[3]
+LAYER = ['--windows', '8', '--kernels', 'forward', '--dtypes', 'float16']
+CHOICE = [*LAYER, '--blocks', '32', '64', '--warps', '4', '--stages', '2']
 needs_triton = pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
 
 
@@ -49,9 +55,10 @@ def test_refusals_are_one_line(arguments, message, capsys):
 def test_without_a_gpu_candidates_are_compiled(tmp_path):
     """The whole command, in a process of its own: the interpreter that other tests need must be off."""
     command = [sys.executable, 'scripts/sweep_kernels.py', 'options/demo.yml', '--json', str(tmp_path / 'sweep.json')]
-    choice = '--windows 8 --kernels forward --dtypes float16 --blocks 32 64 --warps 4 --stages 2 --capabilities 80'
     environment = os.environ | {'TRITON_CACHE_DIR': str(tmp_path), 'CUDA_VISIBLE_DEVICES': ''}
-    done = subprocess.run([*command, *choice.split()], cwd=ROOT, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, *CHOICE, '--capabilities', '80'], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert 'There is no usable GPU: candidates are only compiled' in done.stderr
     assert 'sm_80' in done.stdout
@@ -64,3 +71,57 @@ def test_without_a_gpu_candidates_are_compiled(tmp_path):
     for trial in build['trials']:
         assert 0 < trial['usage']['registers'] <= 255
         assert trial['excluded'] == ('spills' if trial['usage']['spilled'] else '')
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """What passes for a GPU: the interpreter, with a clock by which 32 x 32 is fastest and 64 x 32 spills registers."""
+    small, spilling = Configuration(32, 32), Configuration(64, 32)
+    launched = []
+    run = measuring.launch.forward
+
+    def usage_of(build, configuration):
+        return Usage(200, 8 if configuration == spilling else 0, 1024)
+
+    def forward(call, configuration, differentiable):
+        launched.append(configuration)
+        return run(call, configuration, differentiable)
+
+    def stopwatch(call):
+        call()
+        return 0.5 if launched[-1] == small else 1.0
+
+    monkeypatch.setattr(measuring.launch, 'forward', forward)
+    monkeypatch.setattr(measuring, 'PICTURE', (1, 9, 13))
+    monkeypatch.setattr(sweep, 'usage_of', usage_of)
+    monkeypatch.setattr(sweep, 'shared_memory', lambda capability, device: 99 * 1024)
+    monkeypatch.setattr(sweep, 'Stopwatch', lambda device: stopwatch)
+    monkeypatch.setattr(sweep, 'ProcessPoolExecutor', lambda *_: ThreadPoolExecutor(1))
+    monkeypatch.setattr(sweep_kernels, 'usable_gpu', lambda: torch.device('cpu'))
+    monkeypatch.setattr(sweep_kernels, 'capability', lambda device: 90)
+    return launched
+
+
+@needs_triton
+def test_on_a_gpu_the_fastest_right_candidate_becomes_a_row(gpu, tmp_path, capsys):
+    path = tmp_path / 'sweep.json'
+    args = sweep_kernels.read_arguments([str(ROOT / 'options' / 'demo.yml'), *CHOICE, '--json', str(path)])
+    assert sweep_kernels.run(args)
+    printed = capsys.readouterr().out
+    configuration = 'Configuration(32, 32, num_warps=4, num_stages=2)'
+    assert f"Row(('forward',), (torch.float16,), (90, 90), (32, 32), (8, 8), {configuration})," in printed
+    (build,) = json.loads(path.read_text())['builds']
+    assert build['gain'] == 2
+    assert Configuration(64, 32) not in gpu
+    assert [trial['excluded'] for trial in build['trials']].count('spills') == 1
+    assert all(trial['error'] < 2e-3 for trial in build['trials'] if not trial['excluded'])
+
+
+@needs_triton
+def test_what_the_time_did_not_suffice_for_is_said(gpu, tmp_path, capsys):
+    path = tmp_path / 'sweep.json'
+    options = [str(ROOT / 'options' / 'demo.yml'), *CHOICE, '--seconds', '0', '--json', str(path)]
+    assert sweep_kernels.run(sweep_kernels.read_arguments(options))
+    assert '1 of 1 were not reached in 0 s (--seconds)' in capsys.readouterr().out
+    assert json.loads(path.read_text())['not_reached'] == 1
+    assert gpu == []
