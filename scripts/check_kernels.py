@@ -6,62 +6,26 @@ and shared memory, and fails where a forward kernel does not fit.
 
 import argparse
 import os
-import re
-import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 os.environ['TRITON_INTERPRET'] = '0'  # before Triton is imported: interpreted kernels cannot be compiled
 
-import torch
 from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from sst.ops.kernels.configurations import Configuration, backward_configuration, forward_configuration
-from sst.ops.kernels.geometry import Geometry
-from sst.ops.kernels.layout import Layout
-from sst.options import load_options
+from sst.ops.kernels.configurations import KERNELS
 from sst.utils.errors import UserError
+from tuning.compiling import DTYPES, Build, Usage, compile_kernel, layers_of, require_triton
 
 ROOT = Path(__file__).resolve().parents[1]
-KERNELS = ('forward', 'query', 'key')  # the last two take the gradients
-DTYPES = {'float16': 'fp16', 'bfloat16': 'bf16', 'float32': 'fp32'}  # torch's and Triton's names
 CAPABILITIES = (80, 89, 90)
-INTEGERS = ('height', 'width', 'rows', 'columns', 'windows', 'share')
-FACTORS = ('factor_q', 'factor_k')  # in the dtype of the matrix products
-IN_FLOAT32 = ('lse', 'delta', 'd_factor')  # whatever the dtype of the others
-
-
-@dataclass(frozen=True, order=True)
-class Layer:
-    """What of an attention layer the kernels are compiled for."""
-
-    head_dim: int
-    rank: int
-    window: int
-    num_heads: int
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a thread and a program take of a multiprocessor."""
-
-    registers: int
-    spilled: int  # bytes per thread
-    shared: int  # bytes per program
-
-    def __str__(self) -> str:
-        return f'{self.registers} / {self.spilled} / {self.shared / 1024:.0f}'
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -74,96 +38,36 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--capabilities', nargs='+', type=int, default=CAPABILITIES, help='90 is Hopper')
     args = parser.parse_args(arguments)
     try:
-        if not find_spec('triton'):
-            raise UserError("Triton is not installed (pip install 'sst-sr[fused]')")
+        require_triton()
         layers = sorted({layer for path in args.options for layer in layers_of(path)})
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
-    cases = list(product(args.kernels, args.dtypes, layers, args.capabilities))
+    builds = [Build(*case) for case in product(args.kernels, args.dtypes, layers, args.capabilities)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        usages = pool.map(partial(compile_kernel, args.map), *zip(*cases, strict=True))
-        results = dict(zip(cases, tqdm(usages, total=len(cases), unit='kernel'), strict=True))
+        usages = pool.map(partial(compile_present, args.map), builds)
+        results = dict(zip(builds, tqdm(usages, total=len(builds), unit='kernel'), strict=True))
     Console(width=120).print(table(results, args.capabilities))
-    spilling = [case for case, usage in results.items() if case[0] == 'forward' and usage.spilled]
+    spilling = [build for build, usage in results.items() if build.kernel == 'forward' and usage.spilled]
     if spilling:
         print(f'error: forward kernels that spill registers: {spilling}', file=sys.stderr)
         sys.exit(1)
 
 
-def layers_of(path: Path) -> list[Layer]:
-    """The attention layers of the network of an option file."""
-    net = load_options(path)['network_g']
-    ranks = net['bias'].get('ranks', [0] * len(net['window_sizes']))
-    return [
-        Layer(net['dim'] // heads, rank, window, heads)
-        for window, heads, rank in zip(net['window_sizes'], net['num_heads'], ranks, strict=True)
-    ]
+def compile_present(map_dtype: str | None, build: Build) -> Usage:
+    return compile_kernel(build, build.present(), map_dtype)
 
 
-def compile_kernel(map_dtype: str | None, kernel: str, dtype_name: str, layer: Layer, capability: int) -> Usage:
-    """Compile one kernel, with all it can do: a gate, and what the gradients need saved."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    from sst.ops.kernels.backward import key_kernel, query_kernel
-    from sst.ops.kernels.forward import forward_kernel
-
-    function: Any = {'forward': forward_kernel, 'query': query_kernel, 'key': key_kernel}[kernel]
-    dtype = getattr(torch, dtype_name)
-    layout = Layout(layer.head_dim, layer.rank)
-    geometry = Geometry(1, 320, 180, layout, layer.window, layer.num_heads, 0, dtype)
-    keywords = configuration(kernel, divmod(capability, 10), layout, dtype).within(layer.window).keywords()
-    blocks = {name: keywords.pop(name) for name in ('BLOCK_M', 'BLOCK_N')}
-    constants = {**geometry.constants(), **blocks}
-    if not layer.rank:
-        constants |= dict.fromkeys(FACTORS)
-    signature, aligned = {}, {}
-    for index, name in enumerate(function.arg_names):
-        if name in constants:
-            signature[name] = 'constexpr'
-        elif name in INTEGERS:
-            signature[name] = 'i32'
-        else:
-            own = 'float32' if name in IN_FLOAT32 else dtype_name if name in FACTORS else map_dtype or dtype_name
-            signature[name] = f'*{DTYPES[own]}'
-            aligned[(index,)] = [['tt.divisibility', 16]]
-    source = ASTSource(function, signature, constants, aligned)
-    compiled = triton.compile(source, target=GPUTarget('cuda', capability, 32), options=keywords)
-    return Usage(*registers_and_stack(compiled.asm['cubin']), compiled.metadata.shared)
-
-
-def configuration(kernel: str, capability: tuple[int, int], layout: Layout, dtype: torch.dtype) -> Configuration:
-    if kernel == 'forward':
-        return forward_configuration(capability, layout, dtype)
-    return backward_configuration(capability, dtype)
-
-
-def registers_and_stack(cubin: bytes) -> tuple[int, int]:
-    """Registers and bytes of stack per thread, the latter being registers spilled: the kernels have no arrays."""
-    import triton
-
-    program = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
-    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
-        file.write(cubin)
-        file.flush()
-        command = [str(program), '--dump-resource-usage', file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r'REG:(\d+) STACK:(\d+)', text)
-    assert found, text
-    return int(found[1]), int(found[2])
-
-
-def table(results: dict[tuple[str, str, Layer, int], Usage], capabilities: Sequence[int]) -> Table:
+def table(results: dict[Build, Usage], capabilities: Sequence[int]) -> Table:
     """One line for a kernel of a layer, a column for each compute capability."""
     columns = ('kernel', 'dtype', 'head', 'rank', 'window', 'heads', *(f'sm_{c}' for c in capabilities))
     shown = Table(*columns, title='registers / spilled bytes / KiB shared')
-    for kernel, dtype, layer, capability in results:
-        if capability == capabilities[0]:
+    for build in results:
+        if build.capability == capabilities[0]:
+            layer = build.layer
             sizes = (layer.head_dim, layer.rank, layer.window, layer.num_heads)
-            usages = (results[kernel, dtype, layer, c] for c in capabilities)
-            shown.add_row(kernel, dtype, *map(str, sizes), *map(str, usages))
+            usages = (results[Build(build.kernel, build.dtype, layer, c)] for c in capabilities)
+            shown.add_row(build.kernel, build.dtype, *map(str, sizes), *map(str, usages))
     return shown
 
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What a CUDA machine makes of SST, in under 10 minutes once installed: first whether results are right, then times and
-# memory against the published style, at last the kernels' registers. All output lands in results/gpu_check.
+# What a CUDA machine makes of SST, in under 10 minutes once installed: first whether results are right, then which
+# configurations of the kernels are fast, times and memory against the published style, at last the kernels' registers.
+# All output lands in results/gpu_check.
 #   PYTHON   an environment of your own; else everything is installed into .venv
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -27,7 +28,9 @@ step() {  # step SECONDS NAME COMMAND...: shows the output and keeps it in NAME.
 
 # Nothing is timed where results are wrong.
 step 90 tests "$PYTHON" -m pytest -q -k cuda tests/ops
-step 230 benchmark "$PYTHON" scripts/benchmark.py --models SST-L+,SST-L --scales 2 --backends sdpa,fused --seconds 3 \
+step 150 sweep "$PYTHON" scripts/sweep_kernels.py --seconds 120 --json "$folder/sweep.json" \
+    || echo 'gpu_check: the sweep did not go through, or the present configurations cannot be used' >&2
+step 200 benchmark "$PYTHON" scripts/benchmark.py --models SST-L+,SST-L --scales 2 --backends sdpa,fused --seconds 3 \
     --json "$folder/benchmark.json" --csv "$folder/benchmark.csv" --chart "$folder/benchmark.png"
-step 150 kernels "$PYTHON" scripts/check_kernels.py || echo 'gpu_check: the kernels were not all compiled' >&2
-echo "gpu_check: done; keep $folder/benchmark.json (docs/benchmarks/README.md says how to add it)"
+step 100 kernels "$PYTHON" scripts/check_kernels.py || echo 'gpu_check: the kernels were not all compiled' >&2
+echo "gpu_check: done; keep $folder/benchmark.json and sweep.json (docs/benchmarks/README.md says how to add them)"

@@ -1,4 +1,7 @@
-"""Block sizes of the kernels, fixed: tuning at run time would take its time on every new shape, and need a GPU."""
+"""How the kernels are launched: a table, for tuning at run time would take its time on every new shape, and need a GPU.
+
+`scripts/sweep_kernels.py` measures candidates on a GPU and prints rows that go on top of the table.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +9,9 @@ import torch
 
 from sst.ops.kernels.layout import SMALLEST, Layout, power_of_two
 
-Capability = tuple[int, int] | None  # of a GPU; None is the interpreter
+KERNELS = ('forward', 'query', 'key')  # the last two take the gradients
+Capability = int | None  # of a GPU, 89 is 8.9; None is the interpreter
+Span = tuple[int, int]  # from, to, both included
 
 
 @dataclass(frozen=True)
@@ -35,24 +40,47 @@ class Configuration:
         }
 
 
+@dataclass(frozen=True)
+class Row:
+    """A configuration and the calls that it is for."""
+
+    kernels: tuple[str, ...]
+    dtypes: tuple[torch.dtype, ...]  # of the matrix products
+    capabilities: Span
+    widths: Span  # see `Layout.width`
+    windows: Span
+    configuration: Configuration
+
+    def fits(self, kernel: str, dtype: torch.dtype, capability: int, width: int, window: int) -> bool:
+        spans = ((self.capabilities, capability), (self.widths, width), (self.windows, window))
+        return kernel in self.kernels and dtype in self.dtypes and all(low <= at <= high for (low, high), at in spans)
+
+
 INTERPRETED = Configuration(128, 64, programs=8)  # large: every block costs the interpreter the same
+FORWARD, GRADIENTS = ('forward',), ('query', 'key')
+HALF, FLOAT32 = (torch.float16, torch.bfloat16), (torch.float32,)
+ANY = (0, 2**31)
+HOPPER_ON = (90, 2**31)
+PUBLISHED = (0, 64)  # no published model is wider
+
+# The first row that fits is taken. Kernels, computed in, capabilities, widths, windows, configuration.
+TABLE = (
+    Row(FORWARD, HALF, HOPPER_ON, PUBLISHED, ANY, Configuration(128, 64, num_warps=8, num_stages=3)),
+    Row(FORWARD, HALF, ANY, PUBLISHED, ANY, Configuration(128, 64, num_warps=8)),
+    Row(FORWARD, HALF, ANY, ANY, ANY, Configuration(64, 64)),
+    # without tensor cores everything lives in registers
+    Row(FORWARD, FLOAT32, ANY, PUBLISHED, ANY, Configuration(32, 64)),
+    Row(FORWARD, FLOAT32, ANY, ANY, ANY, Configuration(32, 32)),
+    Row(GRADIENTS, HALF, ANY, ANY, ANY, Configuration(64, 64, num_warps=8)),
+    Row(GRADIENTS, FLOAT32, ANY, ANY, ANY, Configuration(32, 32, num_warps=8)),
+)
 
 
-def forward_configuration(capability: Capability, layout: Layout, dtype: torch.dtype) -> Configuration:
-    """Of the forward kernel."""
+def find_configuration(
+    kernel: str, dtype: torch.dtype, capability: Capability, layout: Layout, window: int
+) -> Configuration:
+    """The configuration of one of `KERNELS` for a layer, its blocks no larger than a window."""
     if capability is None:
-        return INTERPRETED
-    wide = layout.lanes + layout.rank_lanes > 64  # wider than any published model
-    if dtype == torch.float32:  # no tensor cores: everything lives in registers
-        return Configuration(32, 32 if wide else 64)
-    if wide:
-        return Configuration(64, 64)
-    return Configuration(128, 64, num_warps=8, num_stages=3 if capability >= (9, 0) else 2)
-
-
-def backward_configuration(capability: Capability, dtype: torch.dtype) -> Configuration:
-    """Of the two kernels that take the gradients."""
-    if capability is None:
-        return INTERPRETED
-    size = 32 if dtype == torch.float32 else 64
-    return Configuration(size, size, num_warps=8)
+        return INTERPRETED.within(window)
+    fitting = (row for row in TABLE if row.fits(kernel, dtype, capability, layout.width, window))
+    return next(fitting).configuration.within(window)

@@ -37,6 +37,11 @@ class Layout:
         return max(power_of_two(surplus), SMALLEST) if surplus > 0 else 0
 
     @property
+    def width(self) -> int:
+        """Lanes of both products."""
+        return self.lanes + self.rank_lanes
+
+    @property
     def columns(self) -> int:
         """Length of prepared factors' rows: both products read all their lanes, rows start at multiples of 16 bytes."""
         spare = self.lanes - self.head_dim if self.rank > self.rank_lanes else 0

@@ -1,16 +1,12 @@
-"""The fused window attention and its gradients as operators that torch.compile keeps whole.
-
-Kernels are imported when they first run, so that this module loads where Triton is missing.
-"""
+"""The fused window attention and its gradients as operators that torch.compile keeps whole."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sst.ops.kernels.configurations import Capability, backward_configuration, forward_configuration
-from sst.ops.kernels.geometry import Geometry
-from sst.ops.windows import fold_padding
+from sst.ops.kernels import launch
+from sst.ops.kernels.launch import Call, Gradients
 
 
 @torch.library.custom_op('sst::window_attention', mutates_args=())
@@ -32,26 +28,8 @@ def fused_attention(
         before the gate (B, H, W, C), empty without a gate, and the log-sum-exp of the logits to base 2,
         (B, H, W, heads) in float32.
     """
-    from sst.ops.kernels.forward import forward_kernel
-
-    geometry = Geometry.of(qkv, factor_q, window, num_heads, shift, dtype)
-    layout = geometry.layout
-    configuration = forward_configuration(capability(qkv.device), layout, dtype).within(window)
-    out, attended, lse = _empty_results(qkv, gate, num_heads, differentiable)
-    with torch.cuda.device_of(qkv):
-        forward_kernel[(geometry.blocks(configuration.block_m) * num_heads * geometry.windows,)](
-            qkv.contiguous(),
-            layout.prepare(factor_q, dtype, layout.head_dim**0.5),
-            layout.prepare(factor_k, dtype),
-            None if gate is None else gate.contiguous(),
-            out,
-            attended if attended.numel() else None,
-            lse if lse.numel() else None,
-            *geometry.sizes,
-            **geometry.constants(),
-            **configuration.keywords(),
-        )
-    return out, attended, lse
+    call = Call.of(qkv, factor_q, factor_k, gate, window, num_heads, shift, dtype)
+    return launch.forward(call, call.configuration('forward'), differentiable)
 
 
 @fused_attention.register_fake
@@ -66,17 +44,7 @@ def _fake_attention(
     dtype: torch.dtype,
     differentiable: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _empty_results(qkv, gate, num_heads, differentiable)
-
-
-def _empty_results(
-    qkv: Tensor, gate: Tensor | None, num_heads: int, differentiable: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    *sizes, channels = qkv.shape
-    out = qkv.new_empty(*sizes, channels // 3)
-    attended = torch.empty_like(out) if differentiable and gate is not None else qkv.new_empty(0)
-    lse = qkv.new_empty(*sizes, num_heads, dtype=torch.float32) if differentiable else qkv.new_empty(0)
-    return out, attended, lse
+    return launch.empty_results(qkv, gate, num_heads, differentiable)
 
 
 @torch.library.custom_op('sst::window_attention_backward', mutates_args=())
@@ -97,72 +65,15 @@ def fused_attention_backward(
 
     Those of arguments that are None are empty.
     """
-    from sst.ops.kernels.backward import key_kernel, query_kernel
-
-    geometry = Geometry.of(qkv, factor_q, window, num_heads, shift, dtype)
-    layout = geometry.layout
-    configuration = backward_configuration(capability(qkv.device), dtype).within(window)
-    query_blocks, key_blocks = geometry.blocks(configuration.block_m), geometry.blocks(configuration.block_n)
-    query_share, key_share = (geometry.share(blocks, configuration.programs) for blocks in (query_blocks, key_blocks))
-
-    qkv, grad = qkv.contiguous(), grad.contiguous()
-    prepared = layout.prepare(factor_q, dtype, layout.head_dim**0.5), layout.prepare(factor_k, dtype)
-    d_qkv = qkv.new_empty(geometry.batch, geometry.rows * window, geometry.columns * window, qkv.shape[-1])
-    d_gate = None if gate is None else torch.empty_like(gate, memory_format=torch.contiguous_format)
-    d_result = grad if gate is None else torch.empty_like(grad)
-    delta = torch.empty_like(lse)
-    d_factor_q, d_factor_k = (_empty_shares(geometry, share, qkv.device) for share in (query_share, key_share))
-    with torch.cuda.device_of(qkv):
-        query_kernel[(query_blocks * num_heads * d_factor_q.shape[0],)](
-            qkv,
-            *prepared,
-            None if gate is None else gate.contiguous(),
-            grad,
-            attended,
-            lse,
-            d_result,
-            delta,
-            d_qkv,
-            d_factor_q,
-            d_gate,
-            *geometry.sizes,
-            geometry.windows,
-            query_share,
-            **geometry.constants(),
-            **configuration.keywords(),
-        )
-        key_kernel[(key_blocks * num_heads * d_factor_k.shape[0],)](
-            qkv,
-            *prepared,
-            d_result,
-            lse,
-            delta,
-            d_qkv,
-            d_factor_k,
-            *geometry.sizes,
-            geometry.windows,
-            key_share,
-            **geometry.constants(),
-            **configuration.keywords(),
-        )
-    return (
-        fold_padding(d_qkv, geometry.height, geometry.width),
-        _summed(d_factor_q, factor_q),
-        _summed(d_factor_k, factor_k),
-        qkv.new_empty(0) if d_gate is None else d_gate,
+    call = Call.of(qkv, factor_q, factor_k, gate, window, num_heads, shift, dtype)
+    d_qkv, d_factor_q, d_factor_k, d_gate = launch.backward(
+        call, Gradients.of(call, grad, attended, lse), call.configuration('query'), call.configuration('key')
     )
+    return d_qkv, _as_given(d_factor_q, factor_q), _as_given(d_factor_k, factor_k), d_gate
 
 
-def _empty_shares(geometry: Geometry, share: int, device: torch.device) -> Tensor:
-    """Where the programs write their shares of a factor's gradient: (shares, heads, N, columns)."""
-    shares, tokens = -(-geometry.windows // share), geometry.window**2
-    return torch.empty(shares, geometry.num_heads, tokens, geometry.layout.columns, device=device)
-
-
-def _summed(shares: Tensor, factor: Tensor | None) -> Tensor:
-    if factor is None:
-        return shares.new_empty(0)
-    return shares.sum(0)[..., : factor.shape[-1]].to(factor.dtype).contiguous()
+def _as_given(gradient: Tensor, factor: Tensor | None) -> Tensor:
+    return gradient.new_empty(0) if factor is None else gradient.to(factor.dtype)
 
 
 @fused_attention_backward.register_fake
@@ -201,8 +112,3 @@ def _gradients(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
 
 
 fused_attention.register_autograd(_gradients, setup_context=_save)
-
-
-def capability(device: torch.device) -> Capability:
-    """Compute capability of a GPU, None for the CPU, where the interpreter runs the kernels."""
-    return torch.cuda.get_device_capability(device) if device.type == 'cuda' else None
