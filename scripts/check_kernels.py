@@ -1,7 +1,7 @@
-"""Compiles the fused attention's kernels for GPUs that need not be there: `python scripts/check_kernels.py`.
+"""Compiles the Triton kernels for GPUs that need not be there: `python scripts/check_kernels.py`.
 
 For every layer of the published models it prints registers per thread, bytes per thread that did not fit into registers
-and shared memory, and fails where a forward kernel does not fit.
+and shared memory, and fails where a kernel of the forward pass does not fit.
 """
 
 import argparse
@@ -30,14 +30,17 @@ from tqdm import tqdm
 from sst.ops.kernels.configurations import Configuration, backward_configuration, forward_configuration
 from sst.ops.kernels.geometry import Geometry
 from sst.ops.kernels.layout import Layout
+from sst.ops.kernels.pointwise_op import DepthwiseBlocks, LinearBlocks, channel_tiles
 from sst.options import load_options
 from sst.utils.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
-KERNELS = ('forward', 'query', 'key')  # the last two take the gradients
+ATTENTION = ('forward', 'query', 'key')  # the last two take its gradients
+POINTWISE = ('linear', 'depthwise')
 DTYPES = {'float16': 'fp16', 'bfloat16': 'bf16', 'float32': 'fp32'}  # torch's and Triton's names
 CAPABILITIES = (80, 89, 90)
 INTEGERS = ('height', 'width', 'rows', 'columns', 'windows', 'share')
+LAUNCH = ('num_warps', 'num_stages', 'enable_fp_fusion')
 FACTORS = ('factor_q', 'factor_k')  # in the dtype of the matrix products
 IN_FLOAT32 = ('lse', 'delta', 'd_factor')  # whatever the dtype of the others
 
@@ -50,6 +53,23 @@ class Layer:
     rank: int
     window: int
     num_heads: int
+
+    def cells(self) -> tuple[str, ...]:
+        return tuple(map(str, (self.head_dim, self.rank, self.window, self.num_heads)))
+
+
+@dataclass(frozen=True, order=True)
+class Widths:
+    """What of a ConvFFN the pointwise kernels are compiled for."""
+
+    dim: int
+    hidden: int
+
+    def cells(self) -> tuple[str, ...]:
+        return f'{self.dim} to {self.hidden}', '', '', ''
+
+
+Case = tuple[str, str, Layer | Widths, int]  # kernel, dtype, what for, compute capability
 
 
 @dataclass(frozen=True)
@@ -68,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     published = sorted((ROOT / 'options').glob('test_SST*_x2.yml'))
     parser.add_argument('options', nargs='*', type=Path, default=published, help='option files; the published models')
-    parser.add_argument('--kernels', nargs='+', choices=KERNELS, default=KERNELS)
+    parser.add_argument('--kernels', nargs='+', choices=ATTENTION + POINTWISE, default=ATTENTION + POINTWISE)
     parser.add_argument('--dtypes', nargs='+', choices=tuple(DTYPES), default=('float16',), help='computed in')
     parser.add_argument('--map', choices=tuple(DTYPES), help='dtype of the map, where it is not that computed in')
     parser.add_argument('--capabilities', nargs='+', type=int, default=CAPABILITIES, help='90 is Hopper')
@@ -76,24 +96,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         if not find_spec('triton'):
             raise UserError("Triton is not installed (pip install 'sst-sr[fused]')")
-        layers = sorted({layer for path in args.options for layer in layers_of(path)})
+        networks = [load_options(path)['network_g'] for path in args.options]
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
-    cases = list(product(args.kernels, args.dtypes, layers, args.capabilities))
+    cases: list[Case] = []
+    for kernel in args.kernels:
+        parts = sorted({part for net in networks for part in (layers_of if kernel in ATTENTION else widths_of)(net)})
+        cases += product([kernel], args.dtypes, parts, args.capabilities)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         usages = pool.map(partial(compile_kernel, args.map), *zip(*cases, strict=True))
         results = dict(zip(cases, tqdm(usages, total=len(cases), unit='kernel'), strict=True))
     Console(width=120).print(table(results, args.capabilities))
-    spilling = [case for case, usage in results.items() if case[0] == 'forward' and usage.spilled]
+    spilling = [case for case, usage in results.items() if case[0] in ('forward', *POINTWISE) and usage.spilled]
     if spilling:
-        print(f'error: forward kernels that spill registers: {spilling}', file=sys.stderr)
+        print(f'error: kernels that spill registers: {spilling}', file=sys.stderr)
         sys.exit(1)
 
 
-def layers_of(path: Path) -> list[Layer]:
-    """The attention layers of the network of an option file."""
-    net = load_options(path)['network_g']
+def layers_of(net: dict[str, Any]) -> list[Layer]:
+    """The attention layers of a network, from its options."""
     ranks = net['bias'].get('ranks', [0] * len(net['window_sizes']))
     return [
         Layer(net['dim'] // heads, rank, window, heads)
@@ -101,24 +123,23 @@ def layers_of(path: Path) -> list[Layer]:
     ]
 
 
-def compile_kernel(map_dtype: str | None, kernel: str, dtype_name: str, layer: Layer, capability: int) -> Usage:
-    """Compile one kernel, with all it can do: a gate, and what the gradients need saved."""
+def widths_of(net: dict[str, Any]) -> list[Widths]:
+    """The widths of a network's ConvFFN, from its options."""
+    return [Widths(net['dim'], int(net['dim'] * net['ffn_expansion']))]
+
+
+def compile_kernel(map_dtype: str | None, kernel: str, dtype_name: str, part: Layer | Widths, capability: int) -> Usage:
+    """Compile one kernel, with all it can do: a gate, what the gradients need saved, a norm."""
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from sst.ops.kernels.backward import key_kernel, query_kernel
-    from sst.ops.kernels.forward import forward_kernel
-
-    function: Any = {'forward': forward_kernel, 'query': query_kernel, 'key': key_kernel}[kernel]
-    dtype = getattr(torch, dtype_name)
-    layout = Layout(layer.head_dim, layer.rank)
-    geometry = Geometry(1, 320, 180, layout, layer.window, layer.num_heads, 0, dtype)
-    keywords = configuration(kernel, divmod(capability, 10), layout, dtype).within(layer.window).keywords()
-    blocks = {name: keywords.pop(name) for name in ('BLOCK_M', 'BLOCK_N')}
-    constants = {**geometry.constants(), **blocks}
-    if not layer.rank:
-        constants |= dict.fromkeys(FACTORS)
+    dtype, version = getattr(torch, dtype_name), divmod(capability, 10)
+    if isinstance(part, Layer):
+        function, constants = attention(kernel, dtype, part, version)
+    else:
+        function, constants = pointwise(kernel, dtype, part, version)
+    keywords = {name: constants.pop(name) for name in LAUNCH}
     signature, aligned = {}, {}
     for index, name in enumerate(function.arg_names):
         if name in constants:
@@ -132,6 +153,33 @@ def compile_kernel(map_dtype: str | None, kernel: str, dtype_name: str, layer: L
     source = ASTSource(function, signature, constants, aligned)
     compiled = triton.compile(source, target=GPUTarget('cuda', capability, 32), options=keywords)
     return Usage(*registers_and_stack(compiled.asm['cubin']), compiled.metadata.shared)
+
+
+def attention(kernel: str, dtype: torch.dtype, layer: Layer, capability: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
+    """A kernel of attention, with its constants and how it is launched."""
+    from sst.ops.kernels.backward import key_kernel, query_kernel
+    from sst.ops.kernels.forward import forward_kernel
+
+    layout = Layout(layer.head_dim, layer.rank)
+    geometry = Geometry(1, 320, 180, layout, layer.window, layer.num_heads, 0, dtype)
+    keywords = configuration(kernel, capability, layout, dtype).within(layer.window).keywords()
+    without = {} if layer.rank else dict.fromkeys(FACTORS)
+    function = {'forward': forward_kernel, 'query': query_kernel, 'key': key_kernel}[kernel]
+    return function, {**geometry.constants(), **keywords, **without}
+
+
+def pointwise(
+    kernel: str, dtype: torch.dtype, widths: Widths, capability: tuple[int, int]
+) -> tuple[Any, dict[str, Any]]:
+    """A kernel of `sst.ops.kernels.pointwise`, with its constants and how it is launched."""
+    from sst.ops.kernels.pointwise import depthwise_kernel, linear_kernel
+
+    if kernel == 'depthwise':
+        return depthwise_kernel, {'F': widths.hidden, **DepthwiseBlocks.of(capability, widths.hidden).keywords()}
+    first, second = channel_tiles(widths.dim)
+    sizes = {'C': widths.dim, 'K': widths.hidden, 'FIRST': first, 'SECOND': second}
+    blocks = LinearBlocks.of(capability, dtype, widths.hidden).keywords()
+    return linear_kernel, {'EPS': 1e-6, 'ACTIVATION': 'gelu', **sizes, **blocks}
 
 
 def configuration(kernel: str, capability: tuple[int, int], layout: Layout, dtype: torch.dtype) -> Configuration:
@@ -155,15 +203,14 @@ def registers_and_stack(cubin: bytes) -> tuple[int, int]:
     return int(found[1]), int(found[2])
 
 
-def table(results: dict[tuple[str, str, Layer, int], Usage], capabilities: Sequence[int]) -> Table:
+def table(results: dict[Case, Usage], capabilities: Sequence[int]) -> Table:
     """One line for a kernel of a layer, a column for each compute capability."""
-    columns = ('kernel', 'dtype', 'head', 'rank', 'window', 'heads', *(f'sm_{c}' for c in capabilities))
+    columns = ('kernel', 'dtype', 'head/widths', 'rank', 'window', 'heads', *(f'sm_{c}' for c in capabilities))
     shown = Table(*columns, title='registers / spilled bytes / KiB shared')
-    for kernel, dtype, layer, capability in results:
+    for kernel, dtype, part, capability in results:
         if capability == capabilities[0]:
-            sizes = (layer.head_dim, layer.rank, layer.window, layer.num_heads)
-            usages = (results[kernel, dtype, layer, c] for c in capabilities)
-            shown.add_row(kernel, dtype, *map(str, sizes), *map(str, usages))
+            usages = (results[kernel, dtype, part, c] for c in capabilities)
+            shown.add_row(kernel, dtype, *part.cells(), *map(str, usages))
     return shown
 
 

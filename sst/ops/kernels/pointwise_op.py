@@ -44,7 +44,8 @@ class LinearBlocks:
             return cls(1024, max(power_of_two(outputs), SMALLEST))
         if dtype == torch.float32:  # no tensor cores: everything lives in registers
             return cls(32, 32)
-        return cls(128, 64, num_stages=3) if capability >= (9, 0) else cls(64, 64)
+        roomy = capability[0] in (9, 10)  # of shared memory: GPUs for data centres, Hopper and Blackwell
+        return cls(128, 64, num_stages=3) if roomy else cls(64, 64)
 
     def share(self, rows: int, outputs: int) -> int:
         """Blocks of the weight for each program: all where that leaves `PROGRAMS` of them, fewer else."""
