@@ -42,16 +42,16 @@ def capture_graph(function: Pass, x: Tensor, pool: Any) -> Pass:
     """
     with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(x.device):
         static_in = torch.empty_like(x, memory_format=torch.contiguous_format).copy_(x)
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
+        callers, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        side.wait_stream(callers)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.stream(side):  # around the recording too: where that fails, the caller's stream comes back
             for _ in range(WARM_UP):
                 function(static_in)
-        torch.cuda.current_stream().wait_stream(side)
-        graph = torch.cuda.CUDAGraph()
-        # 'thread_local': what other threads do meanwhile, loading pictures, is no part of it
-        with torch.cuda.graph(graph, pool=pool, capture_error_mode='thread_local'):
-            static_out = function(static_in)
+            # 'thread_local': what other threads do meanwhile, loading pictures, is no part of it
+            with torch.cuda.graph(graph, pool=pool, stream=side, capture_error_mode='thread_local'):
+                static_out = function(static_in)
+        callers.wait_stream(side)
 
     def replay(x: Tensor) -> Tensor:
         with torch.inference_mode(False), torch.no_grad():
