@@ -1,7 +1,7 @@
-"""Compiles the fused attention's kernels for GPUs that need not be there: `python scripts/check_kernels.py`.
+"""Compiles the Triton kernels for GPUs that need not be there: `python scripts/check_kernels.py`.
 
 For every layer of the published models it prints registers per thread, bytes per thread that did not fit into registers
-and shared memory, and fails where a forward kernel does not fit.
+and shared memory, and fails where a kernel of the forward pass does not fit.
 """
 
 import argparse
@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -22,52 +23,55 @@ from tqdm import tqdm
 
 from sst.ops.kernels.configurations import KERNELS
 from sst.utils.errors import UserError
-from tuning.compiling import DTYPES, Build, Usage, compile_kernel, layers_of, require_triton
+from tuning.compiling import DTYPES, POINTWISE, Build, Usage, compile_kernel, parts_of, require_triton
 
 ROOT = Path(__file__).resolve().parents[1]
 CAPABILITIES = (80, 89, 90)
+HELD = ('forward', *POINTWISE)  # to not spilling
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     published = sorted((ROOT / 'options').glob('test_SST*_x2.yml'))
     parser.add_argument('options', nargs='*', type=Path, default=published, help='option files; the published models')
-    parser.add_argument('--kernels', nargs='+', choices=KERNELS, default=KERNELS)
+    parser.add_argument('--kernels', nargs='+', choices=KERNELS + POINTWISE, default=KERNELS + POINTWISE)
     parser.add_argument('--dtypes', nargs='+', choices=tuple(DTYPES), default=('float16',), help='computed in')
     parser.add_argument('--map', choices=tuple(DTYPES), help='dtype of the map, where it is not that computed in')
     parser.add_argument('--capabilities', nargs='+', type=int, default=CAPABILITIES, help='90 is Hopper')
     args = parser.parse_args(arguments)
     try:
         require_triton()
-        layers = sorted({layer for path in args.options for layer in layers_of(path)})
+        parts = {k: sorted({part for path in args.options for part in parts_of(path, k)}) for k in args.kernels}
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
-    builds = [Build(*case) for case in product(args.kernels, args.dtypes, layers, args.capabilities)]
+    builds = [
+        Build(*case)
+        for kernel in args.kernels
+        for case in product([kernel], args.dtypes, parts[kernel], args.capabilities)
+    ]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         usages = pool.map(partial(compile_present, args.map), builds)
         results = dict(zip(builds, tqdm(usages, total=len(builds), unit='kernel'), strict=True))
     Console(width=120).print(table(results, args.capabilities))
-    spilling = [build for build, usage in results.items() if build.kernel == 'forward' and usage.spilled]
+    spilling = [build for build, usage in results.items() if build.kernel in HELD and usage.spilled]
     if spilling:
-        print(f'error: forward kernels that spill registers: {spilling}', file=sys.stderr)
+        print(f'error: kernels that spill registers: {spilling}', file=sys.stderr)
         sys.exit(1)
 
 
 def compile_present(map_dtype: str | None, build: Build) -> Usage:
-    return compile_kernel(build, build.present(), map_dtype)
+    return compile_kernel(build, map_dtype=map_dtype)
 
 
 def table(results: dict[Build, Usage], capabilities: Sequence[int]) -> Table:
     """One line for a kernel of a layer, a column for each compute capability."""
-    columns = ('kernel', 'dtype', 'head', 'rank', 'window', 'heads', *(f'sm_{c}' for c in capabilities))
+    columns = ('kernel', 'dtype', 'head/widths', 'rank', 'window', 'heads', *(f'sm_{c}' for c in capabilities))
     shown = Table(*columns, title='registers / spilled bytes / KiB shared')
     for build in results:
         if build.capability == capabilities[0]:
-            layer = build.layer
-            sizes = (layer.head_dim, layer.rank, layer.window, layer.num_heads)
-            usages = (results[Build(build.kernel, build.dtype, layer, c)] for c in capabilities)
-            shown.add_row(build.kernel, build.dtype, *map(str, sizes), *map(str, usages))
+            usages = (results[replace(build, capability=c)] for c in capabilities)
+            shown.add_row(build.kernel, build.dtype, *build.part.cells(), *map(str, usages))
     return shown
 
 

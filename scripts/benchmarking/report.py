@@ -19,7 +19,14 @@ LEGEND = (
     'spread: half the distance of the quartiles; speed: against the published style in this run; '
     'of floor: the floor (by the ceilings measured in this run) over the time; error: relative, against float32'
 )
-COLORS = {'fast': '#1b6ca8', 'compiled': '#2e8b57', 'published': '#b5482f'}
+COLORS = {
+    'fast': '#1b6ca8',
+    'compiled': '#2e8b57',
+    'fused': '#7a4fa3',
+    'graphed': '#c9a227',
+    'fused+graphed': '#3b3b3b',
+    'published': '#b5482f',
+}
 
 
 def print_tables(outcome: dict[str, Any]) -> None:

@@ -15,7 +15,8 @@ from sst.archs import SST
 from sst.ops import UnsupportedBackendError
 
 # fast: as sst/train.py and sst/test.py compute; compiled: the same through torch.compile; published: see published.py.
-MODES = ('fast', 'compiled', 'published')
+# In inference alone, fused: with fused=True of SST.optimize_for_inference; graphed: replayed as a CUDA graph.
+MODES = ('fast', 'compiled', 'fused', 'graphed', 'fused+graphed', 'published')
 TASKS = ('inference', 'training')
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 AUTO_DTYPES = {('cuda', 'inference'): 'float16', ('cuda', 'training'): 'bfloat16'}  # elsewhere float32
@@ -54,6 +55,13 @@ class Row:
     @property
     def training(self) -> bool:
         return self.task == 'training'
+
+    @property
+    def preparation(self) -> dict[str, Any]:
+        """Keywords of `SST.optimize_for_inference`. Inputs of any size are graphed: that shows where it is in vain."""
+        parts = self.mode.split('+')
+        graphs = 2**31 if 'graphed' in parts else 0
+        return {'dtype': DTYPES[self.dtype], 'fused': 'fused' in parts, 'graphs': graphs}
 
     def network(self) -> dict[str, Any]:
         """`network_g`, with the row's backend. Attention computes in the dtype of the maps or as the default says."""
@@ -115,15 +123,19 @@ def _ways(
 
 
 def obstacle(row: Row) -> str | None:
-    """Why the attention backend of a row cannot serve it, or None.
+    """Why a row cannot be computed, or None.
 
     Raises:
         UserError: the network's options are faulty.
     """
     with torch.device('meta'):
         net = SST(**row.network())
+    preparation, device = row.preparation, torch.device(row.device)
+    if row.training and (preparation['fused'] or preparation['graphs']):
+        return f'mode {row.mode} is for inference; take --tasks inference'
     try:
-        net.check_backend(torch.device(row.device), DTYPES[row.dtype])
+        net.check_backend(device, DTYPES[row.dtype])
+        net.check_inference(device, **preparation)
     except UnsupportedBackendError as reason:
         return str(reason).splitlines()[0]
     return None

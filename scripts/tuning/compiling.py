@@ -1,4 +1,4 @@
-"""Compiles the fused attention's kernels for GPUs that need not be there."""
+"""Compiles the kernels of attention and of ConvFFN for GPUs that need not be there."""
 
 import re
 import subprocess
@@ -10,15 +10,18 @@ from typing import Any
 
 import torch
 
-from sst.ops.kernels.configurations import Configuration, find_configuration
+from sst.ops.kernels.configurations import KERNELS, Configuration, find_configuration
 from sst.ops.kernels.geometry import Geometry
 from sst.ops.kernels.layout import Layout
+from sst.ops.kernels.pointwise_op import DepthwiseBlocks, LinearBlocks, channel_tiles
 from sst.options import load_options
 from sst.utils.errors import UserError
 
 DTYPES = {'float16': 'fp16', 'bfloat16': 'bf16', 'float32': 'fp32'}  # torch's and Triton's names
 INTEGERS = ('height', 'width', 'rows', 'columns', 'windows', 'share')
 FACTORS = ('factor_q', 'factor_k')  # in the dtype of the matrix products
+LAUNCH = ('num_warps', 'num_stages', 'enable_fp_fusion')
+POINTWISE = ('linear', 'depthwise')  # `KERNELS` are those of attention
 IN_FLOAT32 = ('lse', 'delta', 'd_factor')  # whatever the dtype of the others
 
 
@@ -35,22 +38,41 @@ class Layer:
     def layout(self) -> Layout:
         return Layout(self.head_dim, self.rank)
 
+    def cells(self) -> tuple[str, ...]:
+        return tuple(map(str, (self.head_dim, self.rank, self.window, self.num_heads)))
+
+
+@dataclass(frozen=True, order=True)
+class Widths:
+    """What of a ConvFFN the pointwise kernels are compiled for."""
+
+    dim: int
+    hidden: int
+
+    def cells(self) -> tuple[str, ...]:
+        return f'{self.dim} to {self.hidden}', '', '', ''
+
 
 @dataclass(frozen=True)
 class Build:
-    """A kernel of a layer on a GPU; `dtype` is that of the matrix products."""
+    """A kernel for a layer or a ConvFFN on a GPU; `dtype` is that of the matrix products."""
 
     kernel: str
     dtype: str
-    layer: Layer
+    part: Layer | Widths
     capability: int
 
     @property
     def torch_dtype(self) -> torch.dtype:
         return getattr(torch, self.dtype)
 
+    @property
+    def layer(self) -> Layer:
+        assert isinstance(self.part, Layer)
+        return self.part
+
     def present(self) -> Configuration:
-        """The table's configuration."""
+        """The table's configuration, of a kernel of attention."""
         layer = self.layer
         return find_configuration(self.kernel, self.torch_dtype, self.capability, layer.layout, layer.window)
 
@@ -73,6 +95,14 @@ def require_triton() -> None:
         raise UserError("Triton is not installed (pip install 'sst-sr[fused]')")
 
 
+def parts_of(path: Path, kernel: str) -> list[Layer] | list[Widths]:
+    """What of the network of an option file a kernel is compiled for."""
+    net = load_options(path)['network_g']
+    if kernel in POINTWISE:
+        return [Widths(net['dim'], int(net['dim'] * net['ffn_expansion']))]
+    return layers_of(path)
+
+
 def layers_of(path: Path) -> list[Layer]:
     """The attention layers of the network of an option file."""
     net = load_options(path)['network_g']
@@ -83,27 +113,21 @@ def layers_of(path: Path) -> list[Layer]:
     ]
 
 
-def compile_kernel(build: Build, configuration: Configuration, map_dtype: str | None = None) -> Usage:
-    """Compile one kernel, with all it can do: a gate, and what the gradients need saved.
+def compile_kernel(build: Build, configuration: Configuration | None = None, map_dtype: str | None = None) -> Usage:
+    """Compile one kernel, with all it can do: a gate, a norm, what the gradients need saved.
 
-    The outcome stays in Triton's cache, where a launch on such a GPU finds it. `map_dtype` is that of the map, where it
-    is not that computed in.
+    The outcome stays in Triton's cache, where a launch on such a GPU finds it. A kernel of attention is compiled as
+    `configuration` says, None is the table's; `map_dtype` is that of the map, where it is not that computed in.
     """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from sst.ops.kernels.backward import key_kernel, query_kernel
-    from sst.ops.kernels.forward import forward_kernel
-
-    function: Any = {'forward': forward_kernel, 'query': query_kernel, 'key': key_kernel}[build.kernel]
-    layer = build.layer
-    geometry = Geometry(1, 320, 180, layer.layout, layer.window, layer.num_heads, 0, build.torch_dtype)
-    keywords = configuration.keywords()
-    blocks = {name: keywords.pop(name) for name in ('BLOCK_M', 'BLOCK_N')}
-    constants = {**geometry.constants(), **blocks}
-    if not layer.rank:
-        constants |= dict.fromkeys(FACTORS)
+    if build.kernel in POINTWISE:
+        function, constants = _pointwise(build)
+    else:
+        function, constants = _attention(build, configuration or build.present())
+    keywords = {name: constants.pop(name) for name in LAUNCH}
     signature: dict[str, str] = {}
     attributes: dict[tuple[int], list[list[object]]] = {}  # all as a launch has them, or it would not find this build
     for index, name in enumerate(function.arg_names):
@@ -119,6 +143,33 @@ def compile_kernel(build: Build, configuration: Configuration, map_dtype: str | 
     source = ASTSource(function, signature, constants, attributes)
     compiled = triton.compile(source, target=GPUTarget('cuda', build.capability, 32), options=keywords)
     return Usage(*registers_and_stack(compiled.asm['cubin']), compiled.metadata.shared)
+
+
+def _attention(build: Build, configuration: Configuration) -> tuple[Any, dict[str, Any]]:
+    """A kernel of attention, with its constants and how it is launched."""
+    from sst.ops.kernels.backward import key_kernel, query_kernel
+    from sst.ops.kernels.forward import forward_kernel
+
+    layer = build.layer
+    geometry = Geometry(1, 320, 180, layer.layout, layer.window, layer.num_heads, 0, build.torch_dtype)
+    without = {} if layer.rank else dict.fromkeys(FACTORS)
+    function = dict(zip(KERNELS, (forward_kernel, query_kernel, key_kernel), strict=True))[build.kernel]
+    return function, {**geometry.constants(), **configuration.keywords(), **without}
+
+
+def _pointwise(build: Build) -> tuple[Any, dict[str, Any]]:
+    """A kernel of `sst.ops.kernels.pointwise`, with its constants and how it is launched."""
+    from sst.ops.kernels.pointwise import depthwise_kernel, linear_kernel
+
+    widths = build.part
+    assert isinstance(widths, Widths)
+    if build.kernel == 'depthwise':
+        blocks = DepthwiseBlocks.of(build.capability, widths.hidden).keywords()
+        return depthwise_kernel, {'F': widths.hidden, **blocks}
+    first, second = channel_tiles(widths.dim)
+    sizes = {'C': widths.dim, 'K': widths.hidden, 'FIRST': first, 'SECOND': second}
+    blocks = LinearBlocks.of(build.capability, build.torch_dtype, widths.hidden).keywords()
+    return linear_kernel, {'EPS': 1e-6, 'ACTIVATION': 'gelu', **sizes, **blocks}
 
 
 def registers_and_stack(cubin: bytes) -> tuple[int, int]:

@@ -1,6 +1,11 @@
-"""The parts of an SST layer, all on maps (B, H, W, C)."""
+"""The parts of an SST layer, all on maps (B, H, W, C).
+
+`fused` asks for kernels that compute several steps at once (`sst.ops.pointwise`); `SST.optimize_for_inference` sets it.
+"""
 
 from torch import Tensor, nn
+
+from sst.ops import depthwise_gelu_add, norm_linear
 
 
 class Conv2d(nn.Conv2d):
@@ -23,9 +28,10 @@ class CLA(nn.Module):
         super().__init__()
         self.depthwise = Conv2d(dim, dim, 3, groups=dim)
         self.pointwise = nn.Linear(dim, dim)
+        self.fused = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise(self.depthwise(x)).sigmoid()
+        return norm_linear(self.depthwise(x), None, self.pointwise, 'sigmoid', fused=self.fused)
 
 
 class PointwiseGate(nn.Module):
@@ -34,22 +40,22 @@ class PointwiseGate(nn.Module):
     def __init__(self, dim: int) -> None:
         super().__init__()
         self.pointwise = nn.Linear(dim, dim)
+        self.fused = False
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pointwise(x).sigmoid()
+        return norm_linear(x, None, self.pointwise, 'sigmoid', fused=self.fused)
 
 
 class ConvFFN(nn.Module):
-    """h = GELU(PW(x)); h = h + GELU(DW3x3(h)); PW(h)."""
+    """h = GELU(PW(LN(x))); h = h + GELU(DW3x3(h)); PW(h). The norm is the layer's."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
         self.expand = nn.Linear(dim, hidden)
         self.depthwise = Conv2d(hidden, hidden, 3, groups=hidden)
         self.project = nn.Linear(hidden, dim)
-        self.activation = nn.GELU()
+        self.fused = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.activation(self.expand(x))
-        h = h + self.activation(self.depthwise(h))
-        return self.project(h)
+    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+        h = norm_linear(x, norm, self.expand, 'gelu', fused=self.fused)
+        return self.project(depthwise_gelu_add(h, self.depthwise, fused=self.fused))

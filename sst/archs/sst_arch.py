@@ -10,8 +10,9 @@ from torch.utils.checkpoint import checkpoint
 from sst.archs.bias import build_bias
 from sst.archs.layers import CLA, Conv2d, ConvFFN, PointwiseGate
 from sst.archs.upsamplers import build_upsampler
-from sst.ops import check_backend, window_attention
+from sst.ops import UnsupportedBackendError, check_backend, check_fused_layers, window_attention
 from sst.options import SSTNetwork
+from sst.utils.cuda_graphs import CudaGraphs, can_be_graphed
 
 GATES = {'CLA': CLA, 'pointwise': PointwiseGate, 'none': None}
 
@@ -37,6 +38,7 @@ class SST(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.conv = Conv2d(dim, dim, 3)
         self.upsampler = build_upsampler(options['upsampler'], dim, self.scale)
+        self.graphs: CudaGraphs | None = None
         self.apply(initialise)
 
     def forward(self, lr: Tensor) -> Tensor:
@@ -48,34 +50,64 @@ class SST(nn.Module):
         Returns:
             Tensor: (B, 3, scale * H, scale * W), not clipped, in the dtype of `lr`.
         """
+        if self.graphs is not None and can_be_graphed(lr):
+            return self.graphs.run(self._enlarge, lr, self, self._tables)
+        return self._enlarge(lr)
+
+    def _enlarge(self, lr: Tensor) -> Tensor:
         image = lr.permute(0, 2, 3, 1).contiguous()  # from here to the end maps are (B, H, W, C), in memory too
         shallow = self.stem(image.to(self.stem.weight.dtype))
         features = shallow + self.conv(self.norm(self.blocks(shallow)))
         return self.upsampler(features, image).to(lr.dtype).permute(0, 3, 1, 2).contiguous()
 
-    def optimize_for_inference(self, dtype: torch.dtype | None = None) -> Self:
-        """Prepare this network for enlarging pictures as fast as it can; it is not to be trained afterwards.
+    def _tables(self) -> list:
+        """The positional tables of all layers, as they are kept."""
+        return [module.bias.tables() for module in self.modules() if isinstance(module, WindowAttention)]
+
+    def optimize_for_inference(self, dtype: torch.dtype | None = None, *, fused: bool = False, graphs: int = 0) -> Self:
+        """Prepare this network, on its device, for enlarging pictures; it is not to be trained afterwards.
 
         Maps and weights take `dtype`. The positional tables, sums inside normalisation and attention, and the addition
         of the enlarged input stay in float32: half precision touches what the network adds to the picture alone.
+        No GPU has measured `fused` and `graphs` yet, so they are for those who ask for them.
 
         Args:
             dtype (torch.dtype | None): float32, float16 or bfloat16. None: float16 on CUDA, float32 elsewhere.
+            fused (bool): ConvFFN and the gate by our Triton kernels (`sst.ops.pointwise`) in place of torch's.
+            graphs (int): inputs of up to so many LR pixels, B * H * W, are replayed as CUDA graphs from the second of a
+                shape on, where no gradient is recorded (see `CudaGraphs`). 0: none.
 
         Returns:
             SST: this network, in evaluation mode, without gradients.
 
         Raises:
-            ValueError: another dtype.
+            ValueError: another dtype, a negative number.
+            UnsupportedBackendError: `fused` or `graphs` where they cannot be, with the reasons.
         """
-        chosen = dtype or (torch.float16 if self.stem.weight.is_cuda else torch.float32)
-        if chosen not in (torch.float32, torch.float16, torch.bfloat16):
-            raise ValueError(f'optimize_for_inference takes float32, float16 or bfloat16, not {chosen}')
+        device = self.stem.weight.device
+        chosen = dtype or (torch.float16 if device.type == 'cuda' else torch.float32)
+        self.check_inference(device, chosen, fused=fused, graphs=graphs)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm)):
                 module.to(chosen)
+            if isinstance(module, (ConvFFN, CLA, PointwiseGate)):
+                module.fused = fused
+        self.graphs = CudaGraphs(graphs) if graphs else None
         return self
+
+    def check_inference(self, device: torch.device, dtype: torch.dtype, *, fused: bool, graphs: int) -> None:
+        """Raise what `optimize_for_inference` would raise on `device`."""
+        if dtype not in (torch.float32, torch.float16, torch.bfloat16):
+            raise ValueError(f'optimize_for_inference takes float32, float16 or bfloat16, not {dtype}')
+        if graphs < 0:
+            raise ValueError(f'graphs is the number of LR pixels of the largest input, at least 0 (none), not {graphs}')
+        if fused:
+            check_fused_layers(device, dtype, self.options['dim'])
+        if graphs and device.type != 'cuda':
+            raise UnsupportedBackendError(
+                f'CUDA graphs need a CUDA device, the network is on {device.type}: move it first, or leave out graphs'
+            )
 
     def recompute_activations(self) -> None:
         """Keep a layer's input alone for the backward pass and compute the rest again: less memory, more time."""
@@ -132,7 +164,7 @@ class Layer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.attn.bias.features(x)
         x = x + self.attn(self.attn_norm(x))
-        return x + self.ffn(self.ffn_norm(x))
+        return x + self.ffn(x, self.ffn_norm)
 
 
 class WindowAttention(nn.Module):

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from sst.archs import SST
 from sst.data.stream import check_batch
 from sst.data.survey import survey
+from sst.inference import preparation
 from sst.interop.checkpoint import fitting_weights
 from sst.metrics import missing_packages
 from sst.models.evaluation import smallest_side
@@ -115,6 +116,8 @@ def check_network(opt: dict[str, Any], device: torch.device) -> None:
     if isinstance(net, SST):
         amp = (opt.get('train') or {}).get('amp')
         net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
+        if keywords := preparation(opt.get('val') or {}):
+            net.check_inference(device, **keywords)
     if weights := opt['path'].get('pretrain_network_g'):
         fitting_weights(net, weights, **loading(opt))
 

@@ -1,8 +1,10 @@
 """A network with everything that the options ask of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from sst.inference.ensemble import self_ensemble
@@ -21,3 +23,11 @@ def apply_as_asked(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
         overlap, multiple = options['tile_overlap'], window_multiple(net)
         predict = partial(tiled, predict, scale=scale, tile=tile, overlap=overlap, multiple=multiple)
     return partial(self_ensemble, predict) if options.get('self_ensemble') else predict
+
+
+def preparation(val: Mapping[str, Any]) -> dict[str, Any]:
+    """What `val` asks of `SST.optimize_for_inference`, its keywords; empty where it asks nothing."""
+    dtype, fused, graphs = val.get('dtype'), val.get('fused', False), val.get('graphs', 0)
+    if not (dtype or fused or graphs):
+        return {}
+    return {'dtype': getattr(torch, dtype or 'float32'), 'fused': fused, 'graphs': graphs}

@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sst.archs import SST
-from sst.inference import apply_as_asked
+from sst.inference import apply_as_asked, preparation
 from sst.interop.checkpoint import load_weights
 from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, write_results
 from sst.models.pictures import side_by_side, write_picture
@@ -241,8 +241,8 @@ class SSTModel(BaseModel):
                 tb_logger.add_image(f'{name}/{picture.name}', side_by_side(picture), current_iter)
 
         net = self.evaluated_network()
-        if dtype := options.get('dtype'):
-            net = deepcopy(net).optimize_for_inference(getattr(torch, dtype))  # type: ignore[operator]  # an SST
+        if keywords := preparation(options):
+            net = deepcopy(net).optimize_for_inference(**keywords)  # type: ignore[operator]  # an SST
         predict = apply_as_asked(net, self.opt)
         with _evaluating(net):
             return evaluate(

@@ -1,6 +1,7 @@
-"""Window attention as pure functions: one door (`window_attention`), several backends, one reference."""
+"""Attention in windows through one door (`window_attention`), and layers that have a kernel of their own."""
 
 from sst.ops.attention import UnsupportedBackendError, available_backends, check_backend, window_attention
+from sst.ops.pointwise import check_fused_layers, depthwise_gelu_add, norm_linear
 from sst.ops.terms import Factored, RelativeTable, Rotation, Term
 
 __all__ = [
@@ -11,5 +12,8 @@ __all__ = [
     'UnsupportedBackendError',
     'available_backends',
     'check_backend',
+    'check_fused_layers',
+    'depthwise_gelu_add',
+    'norm_linear',
     'window_attention',
 ]

@@ -84,6 +84,14 @@ class Val(Section):
     dtype: Literal['float32', 'float16', 'bfloat16'] | None = Field(
         default=None, description='number format of an SST; null is that of its weights'
     )
+    fused: bool = Field(
+        default=False, description="whether an SST's ConvFFN and gate are computed by Triton kernels (on a GPU)"
+    )
+    graphs: int = Field(
+        default=0,
+        ge=0,
+        description='LR pixels of the largest input whose passes by an SST are replayed as CUDA graphs; 0 is none',
+    )
     self_ensemble: bool = Field(default=False, description='whether to average over the eight flips and turns')
     tile: int | None = Field(
         default=None,
@@ -142,13 +150,17 @@ class Options(Section):
 
     @model_validator(mode='after')
     def _sections_agree(self) -> Self:
-        refuse([*self._scale_faults(), *self._training_faults(), *self._dtype_faults()])
+        refuse([*self._scale_faults(), *self._training_faults(), *self._inference_faults()])
         return self
 
-    def _dtype_faults(self) -> list[Fault]:
-        if self.val.dtype is None or isinstance(self.network_g, SSTNetwork):
+    def _inference_faults(self) -> list[Fault]:
+        if isinstance(self.network_g, SSTNetwork):
             return []
-        return [(('val', 'dtype'), f'{shown(self.val.dtype)}, allowed for {self.network_g.type} is null')]
+        return [
+            (('val', key), f'{shown(getattr(self.val, key))}, allowed for {self.network_g.type} is {shown(unused)}')
+            for key, unused in (('dtype', None), ('fused', False), ('graphs', 0))
+            if getattr(self.val, key) != unused
+        ]
 
     def _scale_faults(self) -> list[Fault]:
         if isinstance(self.network_g, SSTNetwork):

@@ -1,11 +1,14 @@
 """A network prepared for inference: the same function, at the precision asked for."""
 
+import copy
+
 import pytest
 import torch
-from helpers import tiny_options
+from helpers import assert_close, tiny_options
 from torch import nn
 
 from sst.archs import SST
+from sst.ops.backends import fused
 
 UPSAMPLERS = [
     {'type': 'pixelshuffle_direct'},
@@ -56,3 +59,51 @@ def test_the_positional_tables_keep_their_precision():
 def test_other_dtypes_are_refused():
     with pytest.raises(ValueError, match='float32, float16 or bfloat16'):
         network().optimize_for_inference(torch.float64)
+
+
+# ---- the fused layers, in Triton's interpreter where there is no GPU
+
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
+needs_triton = pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
+
+
+@needs_triton
+@pytest.mark.parametrize(('dtype', 'most'), [(torch.float32, 1e-5), (torch.float16, 2e-3)], ids=str)
+@pytest.mark.parametrize(
+    'changes',
+    [{'gate': 'CLA', 'dim': 48, 'num_heads': 3}, {'gate': 'pointwise'}, {'gate': 'none'}],
+    ids=lambda changes: changes['gate'],
+)
+def test_cuda_fused_layers_are_the_same_network(changes, dtype, most, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)
+    net = network(**changes, attention_dtype='float32').to(DEVICE)
+    plain = copy.deepcopy(net).optimize_for_inference(torch.float32)
+    lr = torch.rand(2, 3, 9, 13, device=DEVICE)
+    with torch.no_grad():
+        expected = plain(lr)
+        result = net.optimize_for_inference(dtype, fused=True)(lr)
+    enlarged = nn.functional.interpolate(lr, scale_factor=2)
+    assert not torch.equal(result, expected)  # they were used
+    assert (result - expected).norm() < most * (expected - enlarged).norm()
+    assert net.state_dict().keys() == plain.state_dict().keys()
+
+
+@needs_triton
+def test_fused_layers_compile_as_one_graph():
+    net = network().to(DEVICE).optimize_for_inference(torch.float32, fused=True)
+    lr = torch.rand(1, 3, 5, 7, device=DEVICE)
+    with torch.no_grad():
+        expected = net(lr)
+        assert_close(torch.compile(net, fullgraph=True, backend='aot_eager')(lr), expected, 1e-6)
+
+
+def test_what_cannot_be_is_refused_before_the_network_is_touched(monkeypatch):
+    monkeypatch.setattr(fused, 'INTERPRETED', False)
+    net = network()
+    with pytest.raises(ValueError, match=r'fused layers cannot be computed here: (Triton|the input is on cpu)'):
+        net.optimize_for_inference(torch.float16, fused=True)
+    with pytest.raises(ValueError, match='CUDA graphs need a CUDA device, the network is on cpu: move it first'):
+        net.optimize_for_inference(torch.float16, graphs=1000)
+    with pytest.raises(ValueError, match='at least 0'):
+        net.optimize_for_inference(graphs=-1)
+    assert net.stem.weight.dtype == torch.float32

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import tiny_options
 
 from sst.driver import preflight
 from sst.utils.errors import UserError
@@ -113,6 +114,12 @@ def test_weights_of_a_run_name_its_options(tmp_path):
     opt['path']['pretrain_network_g'] = 'experiments/demo/models/net_g_latest.pth'
     (line,) = faults(opt, tmp_path)
     assert line.endswith('make it with: python sst/train.py -opt options/demo.yml')
+
+
+def test_what_inference_cannot_be_here_is_said_before_anything_is_computed(tmp_path):
+    opt = options(tmp_path) | {'network_g': {'type': 'SST', **tiny_options()}, 'val': {'graphs': 65536}}
+    with pytest.raises(UserError, match='CUDA graphs need a CUDA device, the network is on cpu'):
+        preflight.check_network(opt, torch.device('cpu'))
 
 
 def test_a_test_leaves_missing_sets_out(tmp_path, capsys):

@@ -8,6 +8,7 @@ import torch
 from helpers import assert_close, tiny_options
 
 from sst.models import ESRModel, SSTModel
+from sst.ops.backends.fused import INSTALLED
 from sst.utils.errors import UserError
 
 
@@ -321,6 +322,18 @@ def test_tiles_self_ensemble_and_half_precision(tmp_path):
     assert half != whole
     assert half == pytest.approx(whole, abs=0.05)
     assert model.net_g.stem.weight.dtype == torch.float32
+
+
+@pytest.mark.skipif(not INSTALLED, reason='Triton is not installed')
+def test_fused_layers_give_the_same_figures(tmp_path):
+    model = SSTModel(make_opt(tmp_path, 'a'))
+    figures = []
+    for kernels in (False, True):
+        model.opt['val']['fused'] = kernels
+        model.validation(Loader(Pictures('a')), 2, None)
+        figures.append(model.best_metric_results.pop('a')['psnr']['val'])
+        model._validated.clear()
+    assert figures[0] == pytest.approx(figures[1], abs=0.01)
 
 
 def test_swinir_takes_any_size(tmp_path):

@@ -214,6 +214,12 @@ def test_other_datasets_may_have_other_keys(leaf):
     assert options['datasets']['val_1']['mean'] == [0.5, 0.5, 0.5]
 
 
+@pytest.mark.parametrize(('key', 'given'), [('dtype', '"float16"'), ('fused', 'true'), ('graphs', '1000')])
+def test_other_networks_have_no_preparation_of_ours(refusal, key, given):
+    network = 'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'
+    assert refusal(f'{network}\nval: {{{key}: {given}}}').startswith(f'val.{key}: {given}, allowed for EDSR is ')
+
+
 def test_other_networks_replace_ours(leaf):
     options = load_options(leaf('network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'))
     assert options['network_g'] == {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'upscale': 2}

@@ -23,6 +23,22 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 MAX_SIZE = 64  # beyond, the kernels' tiles outgrow registers and the shared memory of the smaller GPUs
 
 
+def device_reasons(device: torch.device) -> list[str]:
+    """The reasons why Triton's kernels cannot run on `device`; empty where they can."""
+    if not INSTALLED:
+        return ["Triton is not installed (pip install 'sst-sr[fused]')"]
+    if INTERPRETED:
+        return [] if device.type in ('cpu', 'cuda') else [f'the input is on {device.type}']
+    if device.type != 'cuda':
+        return [f'the input is on {device.type}, it needs a CUDA device']
+    reasons = []
+    if older_than_ampere(device):
+        reasons.append('the GPU is older than Ampere (compute capability 8.0)')
+    if not CAN_BUILD:
+        reasons.append('Triton needs a C compiler and the header files of Python (apt install gcc python3-dev)')
+    return reasons
+
+
 class Fused(Backend):
     """One kernel from qkv to the gated map, one more pair for the gradients. See `sst.ops.kernels`."""
 
@@ -32,7 +48,7 @@ class Fused(Backend):
         return False  # no GPU has run it yet: until one has, only those who name it get it
 
     def unsupported(self, inputs: Inputs) -> list[str]:
-        reasons = [*self._device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]
+        reasons = [*device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]
         if isinstance(inputs.term, RelativeTable):
             reasons.append('it cannot add a dense positional bias')
         if inputs.rotation is not None:
@@ -43,21 +59,6 @@ class Fused(Backend):
                 reasons.append(f'the {what} is {size}, at most {MAX_SIZE} is possible')
         if not 0 <= inputs.shift < inputs.window:
             reasons.append(f'the shift is {inputs.shift}, possible is 0 to window - 1 = {inputs.window - 1}')
-        return reasons
-
-    @staticmethod
-    def _device_reasons(device: torch.device) -> list[str]:
-        if not INSTALLED:
-            return ["Triton is not installed (pip install 'sst-sr[fused]')"]
-        if INTERPRETED:
-            return [] if device.type in ('cpu', 'cuda') else [f'the input is on {device.type}']
-        if device.type != 'cuda':
-            return [f'the input is on {device.type}, it needs a CUDA device']
-        reasons = []
-        if older_than_ampere(device):
-            reasons.append('the GPU is older than Ampere (compute capability 8.0)')
-        if not CAN_BUILD:
-            reasons.append('Triton needs a C compiler and the header files of Python (apt install gcc python3-dev)')
         return reasons
 
     @staticmethod

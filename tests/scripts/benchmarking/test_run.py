@@ -3,11 +3,13 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+import torch
 
 from benchmarking import run as run_module
 from benchmarking.measure import measure
-from benchmarking.rows import Row, Workload, plan
+from benchmarking.rows import Row, Workload, obstacle, plan
 from benchmarking.run import add_speeds, combined, in_process, run
+from sst.ops.backends.fused import INSTALLED
 from sst.ops.backends.sdpa import SDPA
 
 OPTIONS = Path(__file__).parents[3] / 'options' / 'test_SST_light_x2.yml'
@@ -38,6 +40,23 @@ def test_every_way_is_timed_and_right(model, task, mode, dtype, limit):
     assert min(answer['times']) > 0
     assert 0 <= answer['error'] < limit
     assert not answer['wrong']
+
+
+@pytest.mark.skipif(not INSTALLED, reason='Triton is not installed')
+def test_fused_layers_in_the_interpreter(model):
+    answer = measure(row(model, mode='fused'))
+    assert 0 < answer['error'] < 1e-5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('mode', ['graphed', 'fused+graphed'])
+def test_cuda_graphs(model, mode):
+    assert not measure(row(model, mode=mode, device='cuda', dtype='float16'))['wrong']
+
+
+def test_modes_of_inference_are_refused_elsewhere(model):
+    assert obstacle(row(model, mode='fused', task='training')) == 'mode fused is for inference; take --tasks inference'
+    assert 'CUDA graphs need a CUDA device' in obstacle(row(model, mode='graphed'))
 
 
 def test_a_backend_that_errs_is_found(model, monkeypatch):

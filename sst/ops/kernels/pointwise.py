@@ -1,0 +1,137 @@
+"""What lies between attention and the next matrix product, in one pass over the map each.
+
+`linear_kernel`: activation(LN(x) W^T + b), and `depthwise_kernel`: h + GELU(DW3x3(h)). Both compute in float32, but
+for the operands of the matrix products.
+"""
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def gelu(x):
+    """x Phi(x), by the error function."""
+    return 0.5 * x * (1.0 + tl.math.erf(x * 0.7071067811865476))
+
+
+@triton.jit
+def load_rows(pointer, row, exists, C: tl.constexpr, OFFSET: tl.constexpr, LANES: tl.constexpr):
+    """Channels OFFSET, OFFSET + 1, ... of rows of C, zeros beyond: (BLOCK, LANES)."""
+    lane = OFFSET + tl.arange(0, LANES)[None, :]
+    mask = exists[:, None]
+    if OFFSET + LANES > C:
+        mask = mask & (lane < C)
+    return tl.load(pointer + row[:, None] * C + lane, mask=mask, other=0.0)
+
+
+@triton.jit
+def centred(x, mean, C: tl.constexpr, OFFSET: tl.constexpr, LANES: tl.constexpr):
+    """x without its mean, zero in the lanes beyond the channels."""
+    x -= mean[:, None]
+    if OFFSET + LANES > C:
+        x = tl.where((OFFSET + tl.arange(0, LANES) < C)[None, :], x, 0.0)
+    return x
+
+
+@triton.jit
+def scaled(x, weight, bias, C: tl.constexpr, OFFSET: tl.constexpr, LANES: tl.constexpr):
+    """x * weight + bias, channel by channel, zero in the lanes beyond."""
+    lane = OFFSET + tl.arange(0, LANES)
+    weight = tl.load(weight + lane, mask=lane < C, other=0.0).to(tl.float32)
+    bias = tl.load(bias + lane, mask=lane < C, other=0.0).to(tl.float32)
+    return x * weight[None, :] + bias[None, :]
+
+
+@triton.jit(do_not_specialize=['rows', 'share'])  # one build serves maps of any size
+def linear_kernel(
+    x, norm_weight, norm_bias, weight, bias, out,
+    rows, share,
+    EPS: tl.constexpr, ACTIVATION: tl.constexpr, C: tl.constexpr, K: tl.constexpr, FIRST: tl.constexpr,
+    SECOND: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+):  # fmt: skip
+    """One program: BLOCK_M rows of x (rows, C), normalised once, against `share` blocks of weight (K, C).
+
+    norm_weight and norm_bias are (C,), or None where there is nothing to normalise. Writes out (rows, K).
+    """
+    BLOCKS: tl.constexpr = (K + BLOCK_N - 1) // BLOCK_N
+    shares = (BLOCKS + share - 1) // share
+    program = tl.program_id(0)  # programs that share rows follow each other
+    start = (program // shares).to(tl.int64) * BLOCK_M
+    row = tl.arange(0, BLOCK_M)
+    exists = row < rows - start
+    x += start * C
+    out += start * K
+
+    first = load_rows(x, row, exists, C, 0, FIRST)  # (BLOCK_M, FIRST)
+    dtype = first.dtype
+    if SECOND > 0:
+        second = load_rows(x, row, exists, C, FIRST, SECOND)  # (BLOCK_M, SECOND)
+    if norm_weight is not None:
+        first = first.to(tl.float32)
+        total = tl.sum(first, 1)
+        if SECOND > 0:
+            second = second.to(tl.float32)
+            total += tl.sum(second, 1)
+        mean = total / C
+        first = centred(first, mean, C, 0, FIRST)
+        squares = tl.sum(first * first, 1)
+        if SECOND > 0:
+            second = centred(second, mean, C, FIRST, SECOND)
+            squares += tl.sum(second * second, 1)
+        scale = tl.math.rsqrt(squares / C + EPS)[:, None]
+        first = scaled(first * scale, norm_weight, norm_bias, C, 0, FIRST).to(dtype)
+        if SECOND > 0:
+            second = scaled(second * scale, norm_weight, norm_bias, C, FIRST, SECOND).to(dtype)
+
+    begin = program % shares * share
+    for block in range(begin, tl.minimum(begin + share, BLOCKS)):
+        column = block * BLOCK_N + tl.arange(0, BLOCK_N)
+        inside = column < K
+        w = load_rows(weight, column, inside, C, 0, FIRST)  # (BLOCK_N, FIRST)
+        result = tl.dot(first, tl.trans(w), input_precision='ieee')  # (BLOCK_M, BLOCK_N)
+        if SECOND > 0:
+            w = load_rows(weight, column, inside, C, FIRST, SECOND)
+            result = tl.dot(second, tl.trans(w), result, input_precision='ieee')
+        result += tl.load(bias + column, mask=inside, other=0.0).to(tl.float32)[None, :]
+        if ACTIVATION == 'gelu':
+            result = gelu(result)
+        if ACTIVATION == 'sigmoid':
+            result = tl.sigmoid(result)
+        tl.store(out + row[:, None] * K + column[None, :], result, mask=exists[:, None] & inside[None, :])
+
+
+@triton.jit(do_not_specialize=['height', 'width'])
+def depthwise_kernel(
+    h, weight, bias, out,
+    height, width,
+    F: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """One program: CHANNELS channels of ROWS x COLUMNS pixels of h (B, H, W, F); beyond the map are zeros.
+
+    weight is (F, 3, 3), bias (F,). Writes out (B, H, W, F).
+    """
+    BLOCKS: tl.constexpr = (F + CHANNELS - 1) // CHANNELS
+    program = tl.program_id(0)  # programs that share pixels follow each other
+    tile = program // BLOCKS
+    across, down = (width + COLUMNS - 1) // COLUMNS, (height + ROWS - 1) // ROWS
+    top, left = tile // across % down * ROWS, tile % across * COLUMNS
+    corner = ((tile // (across * down) * height + top).to(tl.int64) * width + left) * F
+    h += corner
+    out += corner
+
+    channel = program % BLOCKS * CHANNELS + tl.arange(0, CHANNELS)
+    inside = channel < F
+    pixel = tl.arange(0, ROWS * COLUMNS)
+    y, x = pixel // COLUMNS, pixel % COLUMNS
+    place = (y * width + x)[:, None] * F + channel[None, :]  # (pixels, CHANNELS)
+    result = tl.zeros([ROWS * COLUMNS, CHANNELS], tl.float32)
+    for dy in range(-1, 2):  # not unrolled: nine loads at once would not fit into registers
+        for dx in tl.static_range(-1, 2):
+            there = (top + y + dy >= 0) & (top + y + dy < height) & (left + x + dx >= 0) & (left + x + dx < width)
+            values = tl.load(h + place + (dy * width + dx) * F, mask=there[:, None] & inside[None, :], other=0.0)
+            factor = tl.load(weight + channel * 9 + (dy + 1) * 3 + dx + 1, mask=inside, other=0.0)
+            result += values.to(tl.float32) * factor.to(tl.float32)[None, :]
+    result += tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
+    exists = ((top + y < height) & (left + x < width))[:, None] & inside[None, :]
+    result = tl.load(h + place, mask=exists, other=0.0).to(tl.float32) + gelu(result)
+    tl.store(out + place, result, mask=exists)

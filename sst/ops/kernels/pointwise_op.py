@@ -1,0 +1,174 @@
+"""The kernels of `pointwise.py` as operators that torch.compile keeps whole.
+
+They have no gradients: `sst.ops.pointwise` leaves those to torch. Kernels are imported when they first run, so that
+this module loads where Triton is missing.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sst.ops.kernels.configurations import Capability
+from sst.ops.kernels.launch import capability
+from sst.ops.kernels.layout import SMALLEST, power_of_two
+
+PROGRAMS = 512  # a pass over a small map is cut into about as many at the least, to keep a large GPU busy
+
+
+def ceiling(number: int, size: int) -> int:
+    """How many blocks of `size` hold `number`."""
+    return -(-number // size)
+
+
+def channel_tiles(channels: int) -> tuple[int, int]:
+    """Powers of two that hold the channels together; the second is 0 where one wastes no more: 180 take 128 + 64."""
+    whole = max(power_of_two(channels), SMALLEST)
+    first = max(whole // 2, SMALLEST)
+    second = max(power_of_two(max(channels - first, 1)), SMALLEST)
+    return (first, second) if first + second < whole else (whole, 0)
+
+
+@dataclass(frozen=True)
+class LinearBlocks:
+    """How `linear_kernel` is launched: rows of the map and of the weight that meet in one product."""
+
+    block_m: int
+    block_n: int
+    num_warps: int = 8
+    num_stages: int = 2
+
+    @classmethod
+    def of(cls, capability: Capability, dtype: torch.dtype, outputs: int) -> 'LinearBlocks':
+        if capability is None:  # the interpreter, to which every block costs the same
+            return cls(1024, max(power_of_two(outputs), SMALLEST))
+        if dtype == torch.float32:  # no tensor cores: everything lives in registers
+            return cls(32, 32)
+        roomy = capability // 10 in (9, 10)  # of shared memory: GPUs for data centres, Hopper and Blackwell
+        return cls(128, 64, num_stages=3) if roomy else cls(64, 64)
+
+    def share(self, rows: int, outputs: int) -> int:
+        """Blocks of the weight for each program: all where that leaves `PROGRAMS` of them, fewer else."""
+        blocks = ceiling(outputs, self.block_n)
+        return max(1, min(blocks, blocks * ceiling(rows, self.block_m) // PROGRAMS))
+
+    def programs(self, rows: int, outputs: int) -> int:
+        blocks = ceiling(outputs, self.block_n)
+        return ceiling(rows, self.block_m) * ceiling(blocks, self.share(rows, outputs))
+
+    def keywords(self) -> dict[str, int]:
+        return {
+            'BLOCK_M': self.block_m,
+            'BLOCK_N': self.block_n,
+            'num_warps': self.num_warps,
+            'num_stages': self.num_stages,
+            'enable_fp_fusion': True,
+        }
+
+
+@dataclass(frozen=True)
+class DepthwiseBlocks:
+    """How `depthwise_kernel` is launched: the pixels and channels of one program."""
+
+    rows: int = 8
+    columns: int = 8
+    channels: int = 32
+    num_warps: int = 4
+
+    @classmethod
+    def of(cls, capability: Capability, channels: int) -> 'DepthwiseBlocks':
+        if capability is None:
+            return cls(32, 32, power_of_two(channels))
+        return cls(channels=min(cls.channels, max(power_of_two(channels), SMALLEST)))
+
+    def programs(self, batch: int, height: int, width: int, channels: int) -> int:
+        tiles = ceiling(height, self.rows) * ceiling(width, self.columns)
+        return batch * tiles * ceiling(channels, self.channels)
+
+    def keywords(self) -> dict[str, int]:
+        return {
+            'ROWS': self.rows,
+            'COLUMNS': self.columns,
+            'CHANNELS': self.channels,
+            'num_warps': self.num_warps,
+            'num_stages': 1,
+            'enable_fp_fusion': True,
+        }
+
+
+@torch.library.custom_op('sst::norm_linear', mutates_args=())
+def fused_norm_linear(
+    x: Tensor,
+    norm_weight: Tensor | None,
+    norm_bias: Tensor | None,
+    eps: float,
+    weight: Tensor,
+    bias: Tensor,
+    activation: str,
+) -> Tensor:
+    """activation(LN(x) weight^T + bias) of a map (B, H, W, C), everything in its dtype: (B, H, W, K).
+
+    weight is (K, C), bias (K,). norm_weight and norm_bias are (C,), or None where nothing is to be normalised.
+    activation is 'none', 'gelu' or 'sigmoid'.
+    """
+    from sst.ops.kernels.pointwise import linear_kernel
+
+    x = x.contiguous()
+    outputs, channels = weight.shape
+    rows = x.numel() // channels
+    out = x.new_empty(*x.shape[:-1], outputs)
+    first, second = channel_tiles(channels)
+    blocks = LinearBlocks.of(capability(x.device), x.dtype, outputs)
+    with torch.cuda.device_of(x):
+        linear_kernel[(blocks.programs(rows, outputs),)](
+            x,
+            norm_weight,
+            norm_bias,
+            weight.contiguous(),
+            bias,
+            out,
+            rows,
+            blocks.share(rows, outputs),
+            EPS=eps,
+            ACTIVATION=activation,
+            C=channels,
+            K=outputs,
+            FIRST=first,
+            SECOND=second,
+            **blocks.keywords(),
+        )
+    return out
+
+
+@fused_norm_linear.register_fake
+def _fake_norm_linear(
+    x: Tensor,
+    norm_weight: Tensor | None,
+    norm_bias: Tensor | None,
+    eps: float,
+    weight: Tensor,
+    bias: Tensor,
+    activation: str,
+) -> Tensor:
+    return x.new_empty(*x.shape[:-1], weight.shape[0])
+
+
+@torch.library.custom_op('sst::depthwise_gelu_add', mutates_args=())
+def fused_depthwise_gelu_add(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """h + GELU(DW3x3(h)) of a map (B, H, W, F) with zeros around it; weight (F, 1, 3, 3) and bias (F,) of its dtype."""
+    from sst.ops.kernels.pointwise import depthwise_kernel
+
+    h = h.contiguous()
+    batch, height, width, channels = h.shape
+    out = torch.empty_like(h)
+    blocks = DepthwiseBlocks.of(capability(h.device), channels)
+    with torch.cuda.device_of(h):
+        depthwise_kernel[(blocks.programs(batch, height, width, channels),)](
+            h, weight.contiguous(), bias, out, height, width, F=channels, **blocks.keywords()
+        )
+    return out
+
+
+@fused_depthwise_gelu_add.register_fake
+def _fake_depthwise_gelu_add(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch.empty_like(h, memory_format=torch.contiguous_format)

@@ -1,0 +1,98 @@
+"""The layers between attention and its neighbours, as torch computes them and, where asked for, in one kernel each.
+
+Torch's own modules are the reference. The kernels (`sst.ops.kernels.pointwise`) know no gradients; where one is wanted,
+or a kernel cannot serve, torch computes.
+"""
+
+import logging
+from functools import cache
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sst.ops.attention import UnsupportedBackendError
+from sst.ops.backends import fused as triton_here
+from sst.ops.kernels.pointwise_op import fused_depthwise_gelu_add, fused_norm_linear
+
+logger = logging.getLogger('basicsr')
+
+Activation = Literal['none', 'gelu', 'sigmoid']
+ACTIVATIONS = {'none': lambda x: x, 'gelu': F.gelu, 'sigmoid': torch.sigmoid}
+MOST_CHANNELS = 256  # a pixel's channels are normalised in registers
+
+
+def norm_linear(
+    x: Tensor, norm: nn.LayerNorm | None, linear: nn.Linear, activation: Activation = 'none', *, fused: bool = False
+) -> Tensor:
+    """activation(linear(norm(x))).
+
+    Args:
+        x (Tensor): a map (B, H, W, C).
+        norm (nn.LayerNorm | None): over C; None leaves x as it is.
+        linear (nn.Linear): C to K, with a bias.
+        activation (str): 'none', 'gelu' (by the error function) or 'sigmoid'.
+        fused (bool): in one kernel, where that can serve; its sums and functions are in float32 whatever the map is.
+
+    Returns:
+        Tensor: (B, H, W, K).
+    """
+    if fused and _kernel_serves(x, linear.weight):
+        weight, bias, eps = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
+        return fused_norm_linear(x, weight, bias, eps, linear.weight, linear.bias, activation)
+    return ACTIVATIONS[activation](linear(x if norm is None else norm(x)))
+
+
+def depthwise_gelu_add(h: Tensor, depthwise: nn.Conv2d, *, fused: bool = False) -> Tensor:
+    """h + GELU(depthwise(h)).
+
+    Args:
+        h (Tensor): a map (B, H, W, F).
+        depthwise (nn.Conv2d): 3x3 for each channel, zero padding, with a bias; it takes and gives such maps.
+        fused (bool): in one kernel, where that can serve.
+
+    Returns:
+        Tensor: (B, H, W, F).
+    """
+    if fused and _kernel_serves(h, depthwise.weight):
+        return fused_depthwise_gelu_add(h, depthwise.weight, depthwise.bias)
+    return h + F.gelu(depthwise(h))
+
+
+def check_fused_layers(device: torch.device, dtype: torch.dtype, dim: int) -> None:
+    """Raise UnsupportedBackendError where the kernels could not serve maps of `dim` channels on `device`."""
+    if reasons := _reasons(device, dtype, dim):
+        raise UnsupportedBackendError(
+            f'the fused layers cannot be computed here: {"; ".join(reasons)}. Leave out fused, then torch computes them'
+        )
+
+
+def _kernel_serves(x: Tensor, weight: Tensor) -> bool:
+    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+        return False  # the kernels have no gradients
+    channels = weight.shape[1] if weight.dim() == 2 else 1
+    reasons = _reasons(x.device, x.dtype, channels)
+    if x.dtype != weight.dtype or x.device != weight.device:
+        reasons.append(f'the map is {x.dtype} on {x.device}, the weights are {weight.dtype} on {weight.device}')
+    if torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
+        reasons.append('autocast chooses the dtypes')
+    if reasons and not torch.compiler.is_compiling():
+        _log_once('; '.join(reasons))
+    return not reasons
+
+
+def _reasons(device: torch.device, dtype: torch.dtype, channels: int) -> list[str]:
+    reasons = triton_here.device_reasons(device)
+    if dtype not in triton_here.DTYPES:
+        reasons.append(f'they take float16, bfloat16 or float32, not {dtype}')
+    if triton_here.INTERPRETED and dtype == torch.bfloat16:
+        reasons.append("Triton's interpreter multiplies bfloat16 wrongly")
+    if channels > MOST_CHANNELS:
+        reasons.append(f'the maps have {channels} channels, at most {MOST_CHANNELS} are possible')
+    return reasons
+
+
+@cache
+def _log_once(reasons: str) -> None:
+    logger.info(f'Fused layers: torch computes them ({reasons}).')
