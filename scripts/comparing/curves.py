@@ -5,7 +5,11 @@ from typing import Any
 
 import numpy as np
 
+EARLY = 10  # iterations, in which rounding has not grown yet
 SMOOTH = 25  # iterations
+NUDGES = 4
+LIMITS = {'early': 1e-5, 'mean': 1e-2}
+HALF_LIMITS = {'smoothed': 3e-2}
 
 
 def relative_differences(losses: Sequence[float] | np.ndarray, reference: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -21,10 +25,28 @@ def smoothed(losses: Sequence[float]) -> np.ndarray:
 
 
 def judge(curves: Sequence[dict[str, Any]]) -> None:
-    """Add to each curve how far it lies from the first, the reference: `early`, `mean`, `max`, `smoothed`; `wrong`."""
-    reference = curves[0]['losses']
-    for curve in curves:
-        apart = relative_differences(curve['losses'], reference)
-        curve['mean'], curve['max'] = float(apart.mean()), float(apart.max())
-        curve['smoothed'] = float(relative_differences(smoothed(curve['losses']), smoothed(reference)).max())
-        curve['wrong'] = False
+    """Add to each curve how far it lies from the first, the reference, and whether that is too far.
+
+    Added are `early`, `mean`, `max` and `smoothed`, relative differences; `limits`, the largest that some of them may
+    be; and `wrong`. The second curve is the reference nudged: it has no limits, and raises those of the others to
+    NUDGES times its own differences where rounding does more than the limits allow.
+    """
+    reference, nudged = curves[0]['losses'], _differences(curves[1]['losses'], curves[0]['losses'])
+    for place, curve in enumerate(curves):
+        found = _differences(curve['losses'], reference)
+        limits = {}
+        if place > 1:
+            own = HALF_LIMITS if curve['train'].get('amp') else LIMITS
+            limits = {name: max(limit, NUDGES * nudged[name]) for name, limit in own.items()}
+        wrong = any(not found[name] <= limit for name, limit in limits.items())
+        curve.update(found, limits=limits, wrong=wrong)
+
+
+def _differences(losses: Sequence[float], reference: Sequence[float]) -> dict[str, float]:
+    apart = relative_differences(losses, reference)
+    return {
+        'early': float(apart[:EARLY].max()),
+        'mean': float(apart.mean()),
+        'max': float(apart.max()),
+        'smoothed': float(relative_differences(smoothed(losses), smoothed(reference)).max()),
+    }
