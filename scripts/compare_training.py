@@ -21,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarking.machine import describe  # after the repository is on the path
+from benchmarking.measure import SHARPER
 from comparing import report
 from comparing.curves import judge
 from comparing.train import read_run, train, write_start
@@ -35,6 +36,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('-opt', default='options/demo.yml', metavar='FILE', help='option file to train with (%(default)s)')
     add('--force_yml', nargs='+', action='extend', default=[], metavar='KEY:KEY=VALUE', help='change options')
     add('--iterations', type=int, default=200, help='of each way, the first of the run (%(default)s)')
+    add('--sharpen', action='store_true', help=f'begin with weights of attention times {SHARPER}, so that faults show')
     add('--ways', help=f'of {",".join(NAMES)}, with commas between (all that serve here, but compile)')
     add('--json', type=Path, default=Path('results/training_curves.json'), help='everything (%(default)s)')
     add('--chart', type=Path, help='the curves as a picture (.png, .svg, .pdf)')
@@ -46,8 +48,8 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
     """Train in all ways.
 
     Returns:
-        dict: `date`, `machine`, `iterations`, `options`, `refused` (way to reason) and `curves`: a mapping per way with
-            `name`, `meaning`, its changes `network` and `train`, and `losses`.
+        dict: `date`, `machine`, the arguments, `refused` (way to reason) and `curves`: a mapping per way with `name`,
+            `meaning`, its changes `network` and `train`, and `losses`.
 
     Raises:
         UserError: faulty arguments or options, missing data, or a run that ends badly.
@@ -64,7 +66,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         tempfile.TemporaryDirectory(prefix='compare_training_') as folder,
         tqdm(total=len(ways) * args.iterations, unit='it', disable=None) as bar,
     ):
-        write_start(opt, Path(folder))
+        write_start(opt, Path(folder), args.sharpen)
         for way in ways:
             bar.set_description(way.name)
             losses = train(way, opt, Path(folder), bar.update)
@@ -76,6 +78,7 @@ def compare(args: argparse.Namespace) -> dict[str, Any]:
         'iterations': args.iterations,
         'options': args.opt,
         'force_yml': args.force_yml,
+        'sharpen': args.sharpen,
         'refused': refused,
         'curves': curves,
     }

@@ -7,9 +7,11 @@ import numpy as np
 
 EARLY = 10  # iterations, in which rounding has not grown yet
 SMOOTH = 25  # iterations
-NUDGES = 4
+# The largest differences that are no fault. Measured on the demo, CPU, first 20 iterations: 4e-7 (float32), 1e-2
+# (bfloat16). After that rounding grows with the learning rate: what the nudged run shows, times NUDGES, is allowed too.
 LIMITS = {'early': 1e-5, 'mean': 1e-2}
-HALF_LIMITS = {'smoothed': 3e-2}
+HALF_LIMITS = {'early': 5e-2, 'smoothed': 3e-2}
+NUDGES = 2  # one nudged run is a sample of what rounding does, not its bound
 
 
 def relative_differences(losses: Sequence[float] | np.ndarray, reference: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ LEAST = 1e-9  # what is drawn for no difference at all, on a logarithmic axis
 def print_table(outcome: dict[str, Any]) -> None:
     """A line per way, then the ways that cannot serve here."""
     console = Console(highlight=False)
-    table = Table(title=f'{outcome["options"]}, {outcome["iterations"]} iterations on {outcome["machine"]["device"]}')
+    table = Table(title=_title(outcome))
     table.add_column('way')
     for heading in ('last loss', 'early', 'mean', 'max', 'smoothed'):
         table.add_column(heading, justify='right')
@@ -36,6 +36,12 @@ def print_table(outcome: dict[str, Any]) -> None:
     console.print(LEGEND, soft_wrap=True)
     for name, reason in outcome['refused'].items():
         console.print(f'not trained: {name}: {reason}', markup=False, soft_wrap=True)
+
+
+def _title(outcome: dict[str, Any]) -> str:
+    changes = [*outcome['force_yml'], *(['attention sharpened'] if outcome.get('sharpen') else [])]
+    what = ', '.join([outcome['options'], *changes])
+    return f'{what}: {outcome["iterations"]} iterations on {outcome["machine"]["device"]}'
 
 
 def _figure(curve: dict[str, Any], name: str) -> str:
@@ -60,7 +66,7 @@ def write_chart(outcome: dict[str, Any], path: Path) -> None:
     curves = outcome['curves']
     _draw_losses(left, curves)
     _draw_differences(right, curves)
-    figure.suptitle(f'{outcome["options"]} on {outcome["machine"]["device"]}')
+    figure.suptitle(_title(outcome))
     try:
         figure.savefig(path, dpi=150)
     except (ValueError, OSError) as fault:

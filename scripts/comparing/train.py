@@ -14,6 +14,7 @@ import yaml
 from basicsr.archs import build_network
 from basicsr.utils import set_random_seed
 
+from benchmarking.measure import sharpened
 from comparing.ways import NUDGED, Way, options_of
 from sst.driver import preflight
 from sst.interop.checkpoint import load_weights
@@ -52,13 +53,17 @@ def read_run(file: str, overrides: list[str], iterations: int) -> dict[str, Any]
     return opt
 
 
-def write_start(opt: dict[str, Any], folder: Path) -> None:
-    """Write the weights that all ways start from, and those that NUDGED starts from, into `folder`."""
+def write_start(opt: dict[str, Any], folder: Path, sharpen: bool = False) -> None:
+    """Write the weights that all ways start from, and those that NUDGED starts from, into `folder`.
+
+    As initialised, logits are next to zero, and a fault of attention changes the first losses by less than rounding:
+    `sharpen` enlarges the weights of attention and bias.
+    """
     set_random_seed(opt['manual_seed'])
     net = build_network(deepcopy(opt['network_g']))
     if weights := opt['path'].get('pretrain_network_g'):
         load_weights(net, weights, **loading(opt | {'is_train': True}))
-    state = net.state_dict()
+    state = (sharpened(net) if sharpen else net).state_dict()
     generator = torch.Generator().manual_seed(0)
     nudged = {name: _nudged(value, generator) for name, value in state.items()}
     atomic_save({'params': state}, folder / 'start.pth')

@@ -53,6 +53,17 @@ def test_float32_may_not_leave_the_reference_later(factor, wrong):
 @pytest.mark.parametrize(('factor', 'wrong'), [(0.9, False), (1.1, True)])
 def test_half_precision_is_judged_smoothed(factor, wrong):
     assert judged(curve(factor * HALF_LIMITS['smoothed'], amp='bf16'))['wrong'] is wrong
+    alternating = curve(amp='bf16')
+    for place in range(EARLY, COUNT, 2):
+        alternating['losses'][place] *= 1 + factor * HALF_LIMITS['smoothed']
+    assert not judged(alternating)['wrong']
+
+
+@pytest.mark.parametrize(('factor', 'wrong'), [(0.9, False), (1.1, True)])
+def test_half_precision_must_begin_near_the_reference(factor, wrong):
+    way = curve(amp='bf16')
+    way['losses'][0] *= 1 + factor * HALF_LIMITS['early']
+    assert judged(way)['wrong'] is wrong
 
 
 @pytest.mark.parametrize(('factor', 'wrong'), [(0.9 * NUDGES, False), (1.1 * NUDGES, True)])
