@@ -14,6 +14,7 @@ LEGEND = (
     f'Relative differences of the loss from the reference. early: the largest in the first {EARLY} iterations; '
     f'smoothed: the largest between means over {SMOOTH} iterations, of which the last loss is one.'
 )
+STYLES = ('-', '-', '-', '--', '-', '--', '-', '--')  # equal curves hide each other
 COLORS = ('#222222', '#9a9a9a', '#1b6ca8', '#2e8b57', '#b5482f', '#7d4fa3', '#c08a1e', '#3aa6a6')
 FAINT = 0.25
 LEAST = 1e-9  # what is drawn for no difference at all, on a logarithmic axis
@@ -25,7 +26,7 @@ def print_table(outcome: dict[str, Any]) -> None:
     table = Table(title=_title(outcome))
     table.add_column('way')
     for heading in ('last loss', 'early', 'mean', 'max', 'smoothed'):
-        table.add_column(heading, justify='right')
+        table.add_column(heading, justify='right', no_wrap=True)
     for curve in outcome['curves']:
         figures = [_figure(curve, name) for name in ('early', 'mean', 'max', 'smoothed')]
         style = 'red' if curve['wrong'] else None
@@ -48,7 +49,7 @@ def _figure(curve: dict[str, Any], name: str) -> str:
     limit = curve['limits'].get(name)
     if limit is None:
         return f'{curve[name]:.1e}'
-    return f'{curve[name]:.1e} (at most {limit:.0e}){" WRONG" if not curve[name] <= limit else ""}'
+    return f'{curve[name]:.1e} ≤ {limit:.0e}' if curve[name] <= limit else f'{curve[name]:.1e} > {limit:.0e} WRONG'
 
 
 def write_chart(outcome: dict[str, Any], path: Path) -> None:
@@ -74,11 +75,12 @@ def write_chart(outcome: dict[str, Any], path: Path) -> None:
 
 
 def _draw_losses(axes: Any, curves: Sequence[dict[str, Any]]) -> None:
-    for curve, color in zip(curves, COLORS, strict=False):
+    for curve, color, style in zip(curves, COLORS, STYLES, strict=False):
         means = smoothed(curve['losses'])
         count = len(curve['losses'])
         axes.plot(range(1, count + 1), curve['losses'], color=color, alpha=FAINT, linewidth=0.7)
-        axes.plot(range(count - len(means) + 1, count + 1), means, color=color, label=curve['name'], linewidth=1.3)
+        place = range(count - len(means) + 1, count + 1)
+        axes.plot(place, means, style, color=color, label=curve['name'], linewidth=1.3)
     axes.set_yscale('log')
     axes.yaxis.set_major_formatter('{x:g}')
     axes.yaxis.set_minor_formatter('{x:g}')
@@ -90,9 +92,9 @@ def _draw_losses(axes: Any, curves: Sequence[dict[str, Any]]) -> None:
 
 def _draw_differences(axes: Any, curves: Sequence[dict[str, Any]]) -> None:
     reference = curves[0]['losses']
-    for curve, color in list(zip(curves, COLORS, strict=False))[1:]:
+    for curve, color, style in list(zip(curves, COLORS, STYLES, strict=False))[1:]:
         apart = relative_differences(curve['losses'], reference)
-        axes.plot(range(1, len(apart) + 1), apart.clip(LEAST), color=color, label=curve['name'], linewidth=0.9)
+        axes.plot(range(1, len(apart) + 1), apart.clip(LEAST), style, color=color, label=curve['name'], linewidth=0.9)
     axes.set_yscale('log')
     axes.set_xlabel('iteration')
     axes.set_ylabel(f'relative difference from {curves[0]["name"]}')
