@@ -7,9 +7,9 @@ import numpy as np
 
 EARLY = 10  # iterations, in which rounding has not grown yet
 SMOOTH = 25  # iterations
-# The largest differences that are no fault. Measured in the first iterations on the CPU, from sharpened weights too: 5e-7
-# in float32, 1e-2 in bfloat16; a gradient of q that is wrong by 1 %: 2e-4. Later rounding grows: what the nudged run shows,
-# times NUDGES, is allowed too.
+# The largest differences that are no fault. Measured in the first iterations on the CPU, from sharpened weights too:
+# 5e-7 in float32, 1e-2 in bfloat16; a gradient of q that is wrong by 1 %: 2e-4. Later rounding grows: what the nudged
+# run shows, times NUDGES, is allowed too.
 LIMITS = {'early': 1e-5, 'mean': 1e-2}
 HALF_LIMITS = {'early': 5e-2, 'smoothed': 3e-2}
 NUDGES = 2  # one nudged run is a sample of what rounding does, not its bound

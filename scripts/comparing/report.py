@@ -33,6 +33,9 @@ def print_table(outcome: dict[str, Any]) -> None:
         table.add_row(curve['name'], f'{smoothed(curve["losses"])[-1]:.5f}', *figures, style=style)
     console.print(table)
     for curve in outcome['curves']:
+        if curve['wrong']:
+            console.print(f'WRONG: {curve["name"]} lies too far from the reference', style='red', soft_wrap=True)
+    for curve in outcome['curves']:
         console.print(f'{curve["name"]}: {curve["meaning"]}', soft_wrap=True)
     console.print(LEGEND, soft_wrap=True)
     for name, reason in outcome['refused'].items():
@@ -49,7 +52,7 @@ def _figure(curve: dict[str, Any], name: str) -> str:
     limit = curve['limits'].get(name)
     if limit is None:
         return f'{curve[name]:.1e}'
-    return f'{curve[name]:.1e} ≤ {limit:.0e}' if curve[name] <= limit else f'{curve[name]:.1e} > {limit:.0e} WRONG'
+    return f'{curve[name]:.1e} ≤ {limit:.0e}' if curve[name] <= limit else f'{curve[name]:.1e} > {limit:.0e}'
 
 
 def write_chart(outcome: dict[str, Any], path: Path) -> None:
