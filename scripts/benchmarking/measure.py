@@ -17,6 +17,7 @@ from benchmarking.published import PublishedSST
 from benchmarking.rows import DTYPES, Row
 from sst.archs import SST
 from sst.archs.sst_arch import WindowAttention
+from sst.models.optimiser import build_optimiser
 
 INPUTS = 3  # pictures or batches in turn, so that no cache holds what comes next
 WARM_UP = {'cuda': 3, 'cpu': 1}
@@ -93,8 +94,8 @@ def training_step(row: Row, net: nn.Module) -> Callable[[int], object]:
     """A step on the i-th batch as `SSTModel` takes it: forward, L1, backward, AdamW, moving average."""
     lr = _pictures(row, row.height, row.width)
     hr = _pictures(row, row.height * row.scale, row.width * row.scale)
-    cuda = row.device == 'cuda'
-    optimizer = torch.optim.AdamW(net.parameters(), lr=5e-4, betas=(0.9, 0.9), weight_decay=0, fused=cuda)
+    options = {'type': 'AdamW', 'lr': 5e-4, 'betas': (0.9, 0.9), 'weight_decay': 0}
+    optimizer = build_optimiser(list(net.parameters()), options)
     scaler = torch.amp.GradScaler(row.device, enabled=row.dtype == 'float16')
     average = [parameter.detach().clone() for parameter in net.parameters()]
     update = get_ema_multi_avg_fn(0.999)

@@ -21,6 +21,7 @@ from sst.archs import SST
 from sst.inference import apply_as_asked, preparation
 from sst.interop.checkpoint import load_weights
 from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, write_results
+from sst.models.optimiser import build_optimiser, restore
 from sst.models.pictures import side_by_side, write_picture
 from sst.models.schedule import learning_rate
 from sst.utils.errors import SharedError, UserError
@@ -78,11 +79,10 @@ class SSTModel(BaseModel):
                 self.losses[name] = self._build_loss(key, options)
         if not self.losses:
             raise UserError('train: no loss is given; give pixel_opt, perceptual_opt or both')
-        options, trained = dict(train['optim_g']), [p for p in self.net_g.parameters() if p.requires_grad]
+        trained = [p for p in self.net_g.parameters() if p.requires_grad]
         if not trained:
             raise UserError(f'network_g: {type(self.net_g).__name__} has no parameters to train; take another network')
-        optimizer = getattr(torch.optim, options.pop('type'))
-        self.optimizer_g = optimizer(trained, **options)
+        self.optimizer_g = build_optimiser(trained, train['optim_g'])
         self.optimizers = [self.optimizer_g]
         self.amp_dtype = AMP_DTYPES.get(train.get('amp'))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
@@ -338,8 +338,7 @@ class SSTModel(BaseModel):
             if saved != own:
                 raise ValueError(f'it was saved from {saved}, this run has {own}')
             for optimizer, state in zip(self.optimizers, resume_state['optimizers'], strict=True):
-                optimizer.load_state_dict(state)
-                _check_moments(optimizer)
+                restore(optimizer, state)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise SharedError(
                 f'{self.opt["path"].get("resume_state")}: its optimiser does not fit train.optim_g: {error}; go on '
@@ -375,14 +374,6 @@ def _evaluating(net: nn.Module) -> Iterator[None]:
             yield
     finally:
         net.train(training)
-
-
-def _check_moments(optimizer: torch.optim.Optimizer) -> None:
-    """Raise ValueError where what an optimiser remembers of a weight has another shape."""
-    for weight, memory in optimizer.state.items():
-        for name, value in memory.items():
-            if isinstance(value, Tensor) and value.dim() and value.shape != weight.shape:
-                raise ValueError(f'{name} is {tuple(value.shape)} for a weight of {tuple(weight.shape)}')
 
 
 def _on_cpu(net: nn.Module) -> dict[str, Tensor]:

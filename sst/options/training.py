@@ -13,7 +13,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Optimiser(OpenSection):
-    """An optimiser of torch.optim; its other keys are the parameters of its constructor."""
+    """An optimiser of torch.optim and its parameters; fused where PyTorch can, unless `fused` or `foreach` is given."""
 
     type: Annotated[str, optimiser()] = Field(description='name of a class of torch.optim, as AdamW')
     lr: float = Field(gt=0, description='learning rate after the warm-up')

@@ -1,0 +1,73 @@
+"""PyTorch's optimisers: fused where they can be, and their memory taken over from a saved state."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from sst.utils.errors import UserError
+
+IMPLEMENTATION = ('fused', 'foreach')  # how a step is computed, not what
+
+
+def build_optimiser(weights: Sequence[nn.Parameter], options: Mapping[str, Any]) -> Optimizer:
+    """The optimiser of `train.optim_g`: one kernel for all weights where PyTorch has it for this device.
+
+    `fused` and `foreach` are taken as they are given; where neither is, or only nulls, `fused` is tried.
+
+    Raises:
+        UserError: `fused: true` where the optimiser refuses it on this device.
+    """
+    parameters = {key: value for key, value in options.items() if key != 'type'}
+    kind = getattr(torch.optim, options['type'])
+    asked = parameters.get('fused')
+    if 'fused' in inspect.signature(kind).parameters and (asked or not _chosen(parameters)):
+        refusal = _fused_fault(kind, weights, parameters)
+        if asked and refusal:
+            raise UserError(
+                f'train.optim_g.fused: true, which {options["type"]} refuses on {weights[0].device.type} ({refusal}); '
+                'leave it out'
+            )
+        parameters['fused'] = not refusal
+    return kind(weights, **parameters)
+
+
+def restore(optimizer: Optimizer, state: Any) -> None:
+    """Take over what an optimiser remembers. How a step is computed stays as it is here: the device may be another.
+
+    Raises:
+        ValueError, KeyError, TypeError, AttributeError: where the state is not of such an optimiser.
+    """
+    own = [{key: group[key] for key in IMPLEMENTATION if key in group} for group in optimizer.param_groups]
+    groups = [saved | ours for saved, ours in zip(state['param_groups'], own, strict=True)]
+    optimizer.load_state_dict({**state, 'param_groups': groups})
+    for weight, memory in optimizer.state.items():
+        for name, value in memory.items():
+            if not isinstance(value, Tensor) or not value.dim():
+                continue
+            if value.shape != weight.shape:
+                raise ValueError(f'{name} is {tuple(value.shape)} for a weight of {tuple(weight.shape)}')
+            if value.stride() != weight.stride():  # fused kernels read both in the order they lie in memory
+                memory[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+
+
+def _chosen(parameters: Mapping[str, Any]) -> bool:
+    return any(parameters.get(key) is not None for key in IMPLEMENTATION)
+
+
+def _fused_fault(kind: type[Optimizer], weights: Sequence[nn.Parameter], parameters: Mapping[str, Any]) -> str:
+    """Why an optimiser cannot take a fused step on the weights' devices; '' where it can. A signature does not tell."""
+    trial = [
+        nn.Parameter(torch.zeros(1, device=device, dtype=dtype))
+        for device, dtype in {(weight.device, weight.dtype) for weight in weights}
+    ]
+    for weight in trial:
+        weight.grad = torch.zeros_like(weight)
+    try:
+        kind(trial, **{**parameters, 'fused': True}).step()
+    except RuntimeError as refusal:
+        return ' '.join(str(refusal).split())
+    return ''
