@@ -27,10 +27,11 @@ step() {  # step SECONDS NAME COMMAND...: shows the output and keeps it in NAME.
 }
 
 # Nothing is timed where results are wrong.
-step 90 tests "$PYTHON" -m pytest -q -k cuda tests/ops
+step 90 tests "$PYTHON" -m pytest -q -k cuda tests/ops tests/utils tests/archs tests/scripts/benchmarking
 step 150 sweep "$PYTHON" scripts/sweep_kernels.py --seconds 120 --json "$folder/sweep.json" \
     || echo 'gpu_check: the sweep did not go through, or the present configurations cannot be used' >&2
-step 200 benchmark "$PYTHON" scripts/benchmark.py --models SST-L+,SST-L --scales 2 --backends sdpa,fused --seconds 3 \
+step 200 benchmark "$PYTHON" scripts/benchmark.py --models SST-L+ --scales 2 --backends sdpa,fused --seconds 3 \
+    --modes fast,fused,fused+graphed,published \
     --json "$folder/benchmark.json" --csv "$folder/benchmark.csv" --chart "$folder/benchmark.png"
 step 100 kernels "$PYTHON" scripts/check_kernels.py || echo 'gpu_check: the kernels were not all compiled' >&2
 echo "gpu_check: done; keep $folder/benchmark.json and sweep.json (docs/benchmarks/README.md says how to add them)"
