@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from sst.archs.sst_arch import WindowAttention
 from sst.driver.preflight import without_weights
 from sst.driver.prepare import Run
 
@@ -137,8 +138,8 @@ def _native_attention_flop(
 def _attend_as_on(net: torch.nn.Module, device: torch.device) -> None:
     """Count what torch's attention keeps where the run is not on the CPU: its own kernels would be taken for others."""
     for module in net.modules():
-        if device.type != 'cpu' and getattr(module, 'backend', 'reference') != 'reference':
-            setattr(module, 'backend', 'sdpa')
+        if device.type != 'cpu' and isinstance(module, WindowAttention) and module.backend != 'reference':
+            module.backend = 'sdpa'
 
 
 def multiply_add_rate(device: torch.device, seconds: float = 1.0) -> float:
