@@ -11,6 +11,10 @@ class UnreadableError(Exception):
     """Why a file is not read, in words for the user; `read_picture` puts the file's name in front."""
 
 
+class DamagedError(Exception):
+    """What of a file is missing or damaged, in words for the user."""
+
+
 @dataclass(frozen=True)
 class Metadata:
     """What a file says beside its pixels."""

@@ -8,8 +8,10 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from sst.inference.pictures.picture import Metadata
+from sst.inference.pictures.picture import DamagedError, Metadata
 from sst.utils.png import PNG_HEAD, chunk, chunks
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read is told by our errors
 
 XMP_KEYWORD = 'XML:com.adobe.xmp'
 COLOUR_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')  # in front of the palette and pixels
@@ -20,16 +22,16 @@ _STRIP = 1 << 24  # bytes that are compressed at a time
 
 
 def check_whole(png: bytes) -> None:
-    """Raises `ValueError` that says what of a PNG is missing or damaged."""
+    """Raises `DamagedError` that says what of a PNG is missing or damaged."""
     for kind, content, checksum in chunks(png):
         if len(checksum) < 4:
-            raise ValueError('the file is truncated')
+            raise DamagedError('the file is truncated')
         if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(checksum, 'big'):
-            raise ValueError(f'wrong checksum in its part {kind.decode("latin-1")!r}')
+            raise DamagedError(f'wrong checksum in its part {kind.decode("latin-1")!r}')
         if kind == b'IEND':
             break
     else:
-        raise ValueError('the file is truncated')
+        raise DamagedError('the file is truncated')
     _check_length(png)
 
 
@@ -42,14 +44,14 @@ def decode_16_bit(png: bytes) -> np.ndarray:
     """(H, W, C) uint16 of a whole 16-bit PNG, C = 1 to 4: grey, grey and alpha, RGB, RGBA.
 
     Raises:
-        ValueError: the pixels are damaged.
+        DamagedError: the pixels are damaged.
     """
     # Only the pixels, so that OpenCV can see neither gamma nor transparency nor animation.
     kept = (chunk(kind, content) for kind, content, _ in chunks(png) if kind in (b'IHDR', b'IDAT', b'IEND'))
     bare = b''.join((PNG_HEAD, *kept))
     array = cv2.imdecode(np.frombuffer(bare, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
-        raise ValueError('its pixels cannot be decoded')
+        raise DamagedError('its pixels cannot be decoded')
     array = array.reshape(*array.shape[:2], -1)
     if png[25] in (_GREY, _GREY_ALPHA):
         return array[..., [0, -1]] if png[25] == _GREY_ALPHA else array[..., :1]
@@ -57,7 +59,7 @@ def decode_16_bit(png: bytes) -> np.ndarray:
 
 
 def _check_length(png: bytes) -> None:
-    """Raises `ValueError` where the pixels end early: Pillow and OpenCV would return what there is."""
+    """Raises `DamagedError` where the pixels end early: Pillow and OpenCV would return what there is."""
     missing, stream = _length_of_pixels(png), zlib.decompressobj()
     try:
         for kind, content, _ in chunks(png):
@@ -65,9 +67,9 @@ def _check_length(png: bytes) -> None:
                 missing -= len(stream.decompress(content, _STRIP))
                 content = memoryview(stream.unconsumed_tail)
     except zlib.error as fault:
-        raise ValueError('its pixels are damaged') from fault
+        raise DamagedError('its pixels are damaged') from fault
     if missing > 0:
-        raise ValueError('its pixels end early')
+        raise DamagedError('its pixels end early')
 
 
 def _length_of_pixels(png: bytes) -> int:

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from sst.inference.pictures import exif as exif_data
 from sst.inference.pictures import png, tiff
 from sst.inference.pictures.decoding import from_cmyk, opened, samples_of
-from sst.inference.pictures.picture import Metadata, Picture, UnreadableError
+from sst.inference.pictures.picture import DamagedError, Metadata, Picture, UnreadableError
 from sst.utils.errors import UserError
 from sst.utils.files import is_text, one_line
 from sst.utils.png import PNG_HEAD
@@ -46,8 +46,9 @@ def read_picture(path: str | os.PathLike) -> Picture:
     except UnidentifiedImageError as fault:
         raise UserError(f'{path}: cannot be read as a picture; {_other_kind(content)}') from fault
     except Exception as fault:  # damaged bytes make the decoders raise anything
-        damage = f'it is damaged ({one_line(fault)}): fetch or copy it again'
-        raise UserError(f'{path}: cannot be read as a picture; {damage}') from fault
+        # What decoders say on purpose; the rest are stumbles that explain nothing.
+        what = f' ({one_line(fault)})' if isinstance(fault, DamagedError | OSError | SyntaxError) else ''
+        raise UserError(f'{path}: cannot be read as a picture; it is damaged{what}: fetch or copy it again') from fault
 
 
 def _content(path: Path) -> bytes:

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sst.inference.pictures.decoding import from_cmyk, opened, samples_of
 from sst.inference.pictures.exif import orientation, turned_upright
-from sst.inference.pictures.picture import Metadata, UnreadableError, check_size
+from sst.inference.pictures.picture import DamagedError, Metadata, UnreadableError, check_size
 
 HEADS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
 # The tags of a TIFF file, and of EXIF data, that tell of the picture and not of how its pixels are stored:
@@ -27,10 +28,12 @@ _PER_INCH = {2: 1.0, 3: 2.54}  # by unit
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB = 0, 1, 2
 _ASSOCIATED, _UNASSOCIATED = 1, 2
 _LZW = 5
+_MOST_SAMPLES = 8  # of a pixel: colours, alpha and what an editor adds
 _STRIP = 1 << 20  # bytes of a strip, about
 _LARGEST = 4_000_000_000
 
-logging.getLogger('tifffile').setLevel(logging.CRITICAL)  # what it cannot read is told by our errors
+for _library in ('tifffile', 'PIL.TiffImagePlugin'):
+    logging.getLogger(_library).setLevel(logging.CRITICAL)  # what they cannot read is told by our errors
 
 
 def read(content: bytes) -> tuple[np.ndarray, Metadata, list[str]]:
@@ -45,6 +48,10 @@ def read(content: bytes) -> tuple[np.ndarray, Metadata, list[str]]:
         page = file.pages[0]
         assert isinstance(page, tifffile.TiffPage)  # the first one always is
         check_size(page.imagewidth, page.imagelength)
+        if page.samplesperpixel > _MOST_SAMPLES or page.imagedepth != 1:
+            raise UnreadableError(
+                f'it has {page.samplesperpixel * page.imagedepth} channels: convert it to RGB or grey'
+            )
         notes = [f'only the first of {len(file.pages)} pages is enlarged'] if len(file.pages) > 1 else []
         metadata = _metadata(content, page, notes)
         bits = page.bitspersample
@@ -81,6 +88,8 @@ def _samples_of_16_bits(content: bytes, page: tifffile.TiffPage) -> np.ndarray:
 
 def _decoded(content: bytes, page: tifffile.TiffPage) -> np.ndarray:
     """(H, W, samples) uint16."""
+    if len(page.databytecounts) < math.prod(page.chunked) or 0 in page.databytecounts:
+        raise DamagedError('pixels are missing')  # tifffile would fill them with black
     try:
         array = page.asarray()
     except ValueError as fault:

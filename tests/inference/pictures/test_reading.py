@@ -335,6 +335,19 @@ def test_interlaced_png(tmp_path, shape, bits):
     check(read(tmp_path, interlaced_png_of(samples, bits)), samples, bits)
 
 
+@pytest.mark.parametrize('compression', [None, 'zlib'])
+def test_tiff_that_says_to_be_taller_than_it_is_is_refused(tmp_path, compression):
+    content = bytearray(tiff_of(noise(10, 20, 3, dtype=np.uint16), photometric='rgb', compression=compression))
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        place = file.pages[0].tags['ImageLength'].valueoffset
+        rows = file.pages[0].tags['RowsPerStrip'].valueoffset
+    struct.pack_into('<I', content, place, 1_000_000)
+    for rows_per_strip in (10, 1_000_000):
+        struct.pack_into('<I', content, rows, rows_per_strip)
+        with pytest.raises(UserError, match='cannot be read as a picture; it is damaged'):
+            read(tmp_path, bytes(content))
+
+
 @pytest.mark.parametrize('bits', [8, 16])
 def test_png_whose_pixels_end_early_is_refused(tmp_path, bits):
     rows = zlib.compress(bytes(2 * (1 + 5 * 3 * bits // 8)))  # 2 of 40 rows
