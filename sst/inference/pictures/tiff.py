@@ -52,6 +52,8 @@ def read(content: bytes) -> tuple[np.ndarray, Metadata, list[str]]:
             raise UnreadableError(
                 f'it has {page.samplesperpixel * page.imagedepth} channels: convert it to RGB or grey'
             )
+        if len(page.dataoffsets) < math.prod(page.chunked) or 0 in page.databytecounts:
+            raise DamagedError('pixels are missing')  # they would be filled with black
         notes = [f'only the first of {len(file.pages)} pages is enlarged'] if len(file.pages) > 1 else []
         metadata = _metadata(content, page, notes)
         bits = page.bitspersample
@@ -88,8 +90,6 @@ def _samples_of_16_bits(content: bytes, page: tifffile.TiffPage) -> np.ndarray:
 
 def _decoded(content: bytes, page: tifffile.TiffPage) -> np.ndarray:
     """(H, W, samples) uint16."""
-    if len(page.databytecounts) < math.prod(page.chunked) or 0 in page.databytecounts:
-        raise DamagedError('pixels are missing')  # tifffile would fill them with black
     try:
         array = page.asarray()
     except ValueError as fault:

@@ -140,6 +140,15 @@ def test_tiff_compressed_by_lzw(tmp_path, channels):
     check(picture, samples, 16)
 
 
+@pytest.mark.parametrize('compression', ['raw', 'tiff_lzw', 'packbits', 'tiff_adobe_deflate', 'jpeg'])
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'CMYK'])
+def test_tiff_of_libtiff(tmp_path, compression, mode):
+    image = Image.fromarray(cv2.GaussianBlur(noise(300, 400, 3), (0, 0), 9)).convert(mode)
+    content = encoded(image, 'TIFF', compression=compression)
+    expected = np.asarray(Image.open(io.BytesIO(content)).convert('RGB'))
+    assert (np.rint(read(tmp_path, content).rgb * 255) == expected).all()
+
+
 def test_tiff_whose_zero_is_white(tmp_path):
     samples = noise(5, 6, dtype=np.uint16)
     check(read(tmp_path, tiff_of(samples, photometric='miniswhite')), 65535 - samples[..., None], 16)
@@ -335,9 +344,10 @@ def test_interlaced_png(tmp_path, shape, bits):
     check(read(tmp_path, interlaced_png_of(samples, bits)), samples, bits)
 
 
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
 @pytest.mark.parametrize('compression', [None, 'zlib'])
-def test_tiff_that_says_to_be_taller_than_it_is_is_refused(tmp_path, compression):
-    content = bytearray(tiff_of(noise(10, 20, 3, dtype=np.uint16), photometric='rgb', compression=compression))
+def test_tiff_that_says_to_be_taller_than_it_is_is_refused(tmp_path, compression, dtype):
+    content = bytearray(tiff_of(noise(10, 20, 3, dtype=dtype), photometric='rgb', compression=compression))
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         place = file.pages[0].tags['ImageLength'].valueoffset
         rows = file.pages[0].tags['RowsPerStrip'].valueoffset
