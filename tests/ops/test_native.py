@@ -87,6 +87,19 @@ def test_logits_far_from_zero_neither_overflow_nor_vanish():
     assert_close(gradients['qkv'], expected_gradients['qkv'], 1e-3)
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.parametrize('third', ['q', 'k', 'v'])
+def test_what_is_not_finite_shows_in_the_result_and_its_gradients(third, value):
+    leaves = make_inputs(8, 16, 8, gated=False)
+    with torch.no_grad():
+        leaves['qkv'][0, 2, 3, 32 * 'qkv'.index(third)] = value
+    out, gradients = run(leaves, 8, 2, backend='native')
+    assert not out[:, :, :8].isfinite().all()
+    assert out[:, :, 8:].isfinite().all()
+    assert gradients['qkv'][:, :, :8].isnan().any()
+    assert gradients['qkv'][:, :, 8:].isfinite().all()
+
+
 def test_any_number_of_threads_gives_the_same_bits():
     leaves = make_inputs(40, 50, 8, batch=2)
     before = torch.get_num_threads()
@@ -160,6 +173,21 @@ def test_is_compiled_once_and_kept(built_anew, monkeypatch, tmp_path):
     build._library.cache_clear()
     build.library()
     assert [path.stat().st_mtime_ns for path in (tmp_path / 'sst').iterdir()] == [written]
+
+
+def test_a_damaged_library_is_compiled_anew(built_anew, monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    code = 'from sst.ops.native import build; print(build.why_not())'
+    for _ in range(2):  # in processes of their own: a file that is in use must not change
+        subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True)
+        (kept,) = (tmp_path / 'sst').iterdir()
+        kept.write_bytes(kept.read_bytes()[:100])
+    assert build.why_not() is None
+
+
+def test_an_empty_batch():
+    out = window_attention(torch.rand(0, 5, 6, 48), 4, 1, backend='native')
+    assert out.shape == (0, 5, 6, 16)
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 // 2^x for x <= 0 within 1e-7: 2^round(x) through the exponent's bits times a polynomial on [-1/2, 1/2].
 static inline Vector exp2(Vector x) {
     const Vector smallest = Vector{} - 126.0f, magic = Vector{} + 12582912.0f;
-    x = x > smallest ? x : smallest;
+    x = x < smallest ? smallest : x;  // what is not a number stays so
     Vector whole = x + magic;
     Vector f = x - (whole - magic);
     Vector y = 1.3267e-3f * f + 9.67546e-3f;

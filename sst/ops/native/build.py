@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -43,14 +44,16 @@ def _library() -> ctypes.CDLL | str:
         return (
             f'it needs a C++ compiler (apt install g++, or name one in CXX{f", not {compiler!r}" if compiler else ""})'
         )
-    folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'sst'
     try:
+        folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'sst'
         path = folder / f'attention_{_fingerprint(compiler)}.so'
-        if not path.exists():
-            _compile(compiler, path)
+        if path.exists():
+            with suppress(OSError):  # a damaged file is written anew
+                return ctypes.CDLL(str(path))
+        _compile(compiler, path)
         return ctypes.CDLL(str(path))
-    except OSError as error:
-        return f'its library cannot be kept or loaded in {folder} ({error})'
+    except (OSError, RuntimeError) as error:  # the latter where nobody's home is known
+        return f'its library cannot be kept or loaded ({error})'
     except subprocess.SubprocessError as error:
         return f'{compiler} cannot compile it ({error})'
 

@@ -44,8 +44,8 @@ class Sizes:
         head_dim, rank = channels // (3 * heads), 0 if factor is None else factor.shape[-1]
         rows, columns = -(-height // window), -(-width // window)
         tokens = _up(window * window, 2 * lanes)
-        chunks = min(batch * rows * columns, -(-TASKS // (heads * -(-tokens // 32))))
-        chunk = -(-batch * rows * columns // chunks)
+        windows = max(batch * rows * columns, 1)
+        chunk = -(-windows // min(windows, -(-TASKS // (heads * -(-tokens // 32)))))
         wide, rank_wide = _up(head_dim, lanes), _up(rank, lanes)
         sizes = (heads, head_dim, rank, window, rows, columns, tokens, wide, rank_wide, chunk)
         return Sizes(batch, height, width, *sizes)
