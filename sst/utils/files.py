@@ -13,12 +13,13 @@ import torch
 
 from sst.utils.errors import UserError
 
+GO_ON = 'make room or correct the rights, then go on from the last saved state with --auto_resume'
 ZIP_HEAD = b'PK\x03\x04'  # by which torch.load, too, tells a zip from the older pickles
 
 
 def atomic_save(obj: Any, path: str | os.PathLike) -> None:
     """`torch.save` that leaves either the old file or the whole new one. Raises `UserError` when it cannot."""
-    _write_whole(Path(path), lambda file: torch.save(obj, file))
+    write_whole(Path(path), lambda file: torch.save(obj, file))
 
 
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
@@ -26,10 +27,11 @@ def atomic_write_text(path: str | os.PathLike, text: str) -> None:
 
     Bytes of file names that were no text, which Python keeps as surrogates, are written as they were.
     """
-    _write_whole(Path(path), lambda file: file.write(text.encode(errors='surrogateescape')))
+    write_whole(Path(path), lambda file: file.write(text.encode(errors='surrogateescape')))
 
 
-def _write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+def write_whole(path: Path, write: Callable[[IO[bytes]], Any], *, advice: str = GO_ON) -> None:
+    """Have `write` fill a file that takes its place when it is whole. Raises `UserError`, which ends in `advice`."""
     # In the same folder, so that renaming stays on one file system. Always of one name, so that the next write takes
     # over what a killed one left; a file has one writer at a time.
     temporary = path.with_name(f'.{path.name}.tmp')
@@ -41,10 +43,7 @@ def _write_whole(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as fault:
-        raise UserError(
-            f'cannot write {path}: {_why(fault)}; make room or correct the rights, then go on from '
-            'the last saved state with --auto_resume'
-        ) from fault
+        raise UserError(f'cannot write {path}: {_why(fault)}; {advice}') from fault
     finally:
         with contextlib.suppress(OSError):  # the fault above says what is wrong
             temporary.unlink()
