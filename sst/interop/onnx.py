@@ -10,10 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from sst.archs import SST
-from sst.archs.bias import PositionalBias
 from sst.archs.sst_arch import Layer, WindowAttention
 from sst.interop.pretrained import architecture, with_state
-from sst.ops import Factored, Term
+from sst.ops import Factored
 from sst.ops.windows import merge, partition
 from sst.utils.errors import UserError
 from sst.utils.files import write_whole
@@ -80,18 +79,15 @@ def exportable(net: SST) -> nn.Module:
 class PlainAttention(nn.Module):
     """`WindowAttention` without the door: no backend is asked for, and no size is known beforehand.
 
-    A factored term is a table already, and stays two factors: (heads, N, N) numbers would fill the file.
+    A factored term stays two factors, joined to q and k; RIB's are computed from its weights when a session starts, so
+    that the file stays small. As (heads, N, N) tables they would fill the memory.
     """
 
     def __init__(self, attention: WindowAttention) -> None:
         super().__init__()
         self.window, self.num_heads, self.shift = attention.window, attention.num_heads, attention.shift
         self.qkv, self.gate, self.proj = attention.qkv, attention.gate, attention.proj
-        term = attention.bias.term()
-        self.factored = isinstance(term, Factored)
-        self.bias = PositionalBias() if self.factored else attention.bias
-        if isinstance(term, Factored):
-            self.bias_q, self.bias_k = nn.Buffer(term.q), nn.Buffer(term.k)
+        self.bias = attention.bias
 
     def forward(self, x: Tensor) -> Tensor:
         height, width = x.shape[1:3]
@@ -109,7 +105,7 @@ class PlainAttention(nn.Module):
     def _attended(self, tokens: Tensor) -> Tensor:
         """(M, N, 3, heads, d) to (M, N, C): Eq. 4-6."""
         q, k, v = tokens.unbind(2)
-        rotation, term = self.bias.rotation(), self._term()
+        rotation, term = self.bias.rotation(), self.bias.term()
         if rotation is not None:
             q, k = rotation.apply(q), rotation.apply(k)
         q, k, v = (t.transpose(1, 2) for t in (q * q.shape[-1] ** -0.5, k, v))  # (M, heads, N, d)
@@ -121,9 +117,6 @@ class PlainAttention(nn.Module):
         if term is not None and not isinstance(term, Factored):
             logits = logits + term.materialize()
         return (logits.softmax(-1) @ v).transpose(1, 2).flatten(-2)
-
-    def _term(self) -> Term | None:
-        return Factored(self.bias_q, self.bias_k) if self.factored else self.bias.term()
 
 
 def extended(x: Tensor, window: int) -> Tensor:
