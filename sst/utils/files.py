@@ -13,13 +13,13 @@ import torch
 
 from sst.utils.errors import UserError
 
-GO_ON = 'make room or correct the rights, then go on from the last saved state with --auto_resume'
+_RESUME = 'make room or correct the rights, then go on from the last saved state with --auto_resume'
 ZIP_HEAD = b'PK\x03\x04'  # by which torch.load, too, tells a zip from the older pickles
 
 
 def atomic_save(obj: Any, path: str | os.PathLike) -> None:
     """`torch.save` that leaves either the old file or the whole new one. Raises `UserError` when it cannot."""
-    write_whole(Path(path), lambda file: torch.save(obj, file))
+    write_whole(path, lambda file: torch.save(obj, file), _RESUME)
 
 
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
@@ -27,11 +27,16 @@ def atomic_write_text(path: str | os.PathLike, text: str) -> None:
 
     Bytes of file names that were no text, which Python keeps as surrogates, are written as they were.
     """
-    write_whole(Path(path), lambda file: file.write(text.encode(errors='surrogateescape')))
+    write_whole(path, lambda file: file.write(text.encode(errors='surrogateescape')), _RESUME)
 
 
-def write_whole(path: Path, write: Callable[[IO[bytes]], Any], *, advice: str = GO_ON) -> None:
-    """Have `write` fill a file that takes its place when it is whole. Raises `UserError`, which ends in `advice`."""
+def write_whole(path: str | os.PathLike, write: Callable[[IO[bytes]], Any], advice: str) -> None:
+    """Have `write` fill a file so that either the old one or the whole new one is there.
+
+    Raises:
+        UserError: it cannot be written; one line that names the file and ends with `advice`.
+    """
+    path = Path(path)
     # In the same folder, so that renaming stays on one file system. Always of one name, so that the next write takes
     # over what a killed one left; a file has one writer at a time.
     temporary = path.with_name(f'.{path.name}.tmp')
@@ -93,7 +98,7 @@ def _damage(path: Path) -> str:
                 return ''  # written without, by torch.serialization.set_crc32_options(False)
             record = archive.testzip()  # reads in pieces
     except Exception as fault:  # damaged entries make zipfile raise anything at all
-        return _one_line(fault)
+        return one_line(fault)
     return f'checksum of {record}' if record else ''
 
 
@@ -114,7 +119,7 @@ def _describe(path: Path, fault: Exception) -> str:
         return 'it seems to be a truncated pickle: fetch or copy it again'
     if head.lstrip()[:9].lower() in (b'<!doctype', b'<html') or head.lstrip()[:5].lower() == b'<html':
         return 'it is a web page (the download gave an error page): fetch it again'
-    if _is_text(head):
+    if is_text(head):
         return 'it is a text file'
     return 'it is a file of another kind'
 
@@ -129,7 +134,8 @@ def _describe_zip(path: Path) -> str:
     return 'it is damaged, or holds code or objects beside weights, which are refused: anything could run'
 
 
-def _is_text(head: bytes) -> bool:
+def is_text(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a text."""
     try:
         text = head[:-4].decode() if len(head) > 8 else head.decode()
     except UnicodeDecodeError:
@@ -144,9 +150,10 @@ def _why(fault: BaseException) -> str:
         cause = cause.__context__
     if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
         return 'the disk is full'
-    return _one_line(cause or fault)
+    return one_line(cause or fault)
 
 
-def _one_line(fault: BaseException) -> str:
+def one_line(fault: BaseException) -> str:
+    """The first line of what an error says, its name where it says nothing."""
     text = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
     return text.strip().splitlines()[0] if text.strip() else type(fault).__name__
