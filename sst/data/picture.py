@@ -2,17 +2,16 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
 from functools import cached_property
 
 import cv2
 import numpy as np
 
 from sst.utils.errors import UserError
+from sst.utils.png import PNG_HEAD, chunk, chunks
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read is told by our errors
 
-_PNG = b'\x89PNG\r\n\x1a\n'
 _RGB_8_BIT = bytes([8, 2, 0, 0, 0])  # bit depth, colour type, compression, filter, not interlaced
 
 
@@ -56,9 +55,9 @@ class Picture:
     @cached_property
     def _is_plain_png(self) -> bool:
         """Whether the picture is the usual PNG, complete, whose pixels follow from those above and left of them."""
-        if not self.content.startswith(_PNG) or self.content[24:29] != _RGB_8_BIT:
+        if not self.content.startswith(PNG_HEAD) or self.content[24:29] != _RGB_8_BIT:
             return False
-        kinds = {kind for kind, _, _ in _chunks(self.content)}
+        kinds = {kind for kind, _, _ in chunks(self.content)}
         return b'IEND' in kinds and not kinds & {b'eXIf', b'acTL'}
 
     @cached_property
@@ -82,21 +81,6 @@ class Picture:
         return UserError(f'picture {self.name} cannot be read: damaged, or no picture; replace or remove it')
 
 
-def _chunks(png: bytes) -> Iterator[tuple[bytes, memoryview, memoryview]]:
-    """(kind, content, checksum) of each chunk."""
-    view, start = memoryview(png), len(_PNG)
-    while start < len(png):
-        body = start + 8
-        end = body + int.from_bytes(view[start : start + 4], 'big')
-        yield bytes(view[start + 4 : body]), view[body:end], view[end : end + 4]
-        start = end + 4
-
-
-def _chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = zlib.crc32(content, zlib.crc32(kind))
-    return b''.join((struct.pack('>I', len(content)), kind, content, struct.pack('>I', checksum)))
-
-
 def _corner(png: bytes, height: int, width: int) -> bytes:
     """The upper left corner of a plain PNG as another one, uncompressed: the rest is never inflated nor filtered.
 
@@ -107,13 +91,13 @@ def _corner(png: bytes, height: int, width: int) -> bytes:
     rows = np.frombuffer(_inflated(png, height * row), np.uint8).reshape(height, row)
     pixels = zlib.compress(rows[:, : 1 + 3 * width].tobytes(), level=0)
     header = struct.pack('>II', width, height) + _RGB_8_BIT
-    return b''.join((_PNG, _chunk(b'IHDR', header), _chunk(b'IDAT', pixels), _chunk(b'IEND', b'')))
+    return b''.join((PNG_HEAD, chunk(b'IHDR', header), chunk(b'IDAT', pixels), chunk(b'IEND', b'')))
 
 
 def _inflated(png: bytes, length: int) -> bytes:
     """The first `length` bytes of a PNG's pixels."""
     parts, stream = [], zlib.decompressobj()
-    for kind, content, checksum in _chunks(png):
+    for kind, content, checksum in chunks(png):
         if kind == b'IDAT' and length:
             if zlib.crc32(content, zlib.crc32(kind)) != int.from_bytes(checksum, 'big'):
                 raise ValueError('wrong checksum')

@@ -11,6 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
+from sst.archs.sst_arch import WindowAttention
 from sst.driver.preflight import without_weights
 from sst.driver.prepare import Run
 
@@ -59,6 +60,7 @@ def _add_training(table: Table, run: Run, net: torch.nn.Module) -> None:
         f'{per_process // train["accumulate"]} at a time, {size} x {size} LR pixels each',
     )
     fixed = fixed_memory(net, train)
+    _attend_as_on(net, run.device)
     try:
         cost = measure_cost(net, per_process // train['accumulate'], size)
     except (NotImplementedError, RuntimeError) as fault:  # a backend that cannot run without real numbers
@@ -107,8 +109,11 @@ def measure_cost(net: torch.nn.Module, batch: int, size: int) -> Cost:
         kept[tensor.untyped_storage()._cdata] = tensor
         return tensor
 
-    fused = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop}  # torch's counter has it not
-    with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False, custom_mapping=fused) as counter:
+    unknown = {  # to torch's counter
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flop,
+        torch.ops.sst.native_attention: _native_attention_flop,
+    }
+    with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False, custom_mapping=unknown) as counter:
         net = net.to_empty(device='cpu').train()
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             net(torch.empty(batch, 3, size, size))
@@ -120,6 +125,21 @@ def measure_cost(net: torch.nn.Module, batch: int, size: int) -> Cost:
 
 def _attention_flop(q: torch.Size, k: torch.Size, v: torch.Size, *_: Any, **__: Any) -> int:
     return sdpa_flop_count(q, k, v)
+
+
+def _native_attention_flop(
+    qkv: torch.Size, factor_q: torch.Size | None, factor_k: torch.Size | None, window: int, *_: Any, **__: Any
+) -> int:
+    batch, height, width, channels = qkv
+    tokens = batch * -(-height // window) * -(-width // window) * window**2
+    return 2 * tokens * window**2 * 2 * channels // 3
+
+
+def _attend_as_on(net: torch.nn.Module, device: torch.device) -> None:
+    """Count what torch's attention keeps where the run is not on the CPU: its own kernels would be taken for others."""
+    for module in net.modules():
+        if device.type != 'cpu' and isinstance(module, WindowAttention) and module.backend != 'reference':
+            module.backend = 'sdpa'
 
 
 def multiply_add_rate(device: torch.device, seconds: float = 1.0) -> float:

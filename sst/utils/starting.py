@@ -29,6 +29,7 @@ PACKAGES = {
     'setuptools': 'setuptools',
     'skimage': 'scikit-image',
     'tensorboard': 'tensorboard',
+    'tifffile': 'tifffile',
     'torch': 'torch',
     'torchvision': 'torchvision',
     'tqdm': 'tqdm',

@@ -196,7 +196,9 @@ def test_refuses_rotations_before_anything_runs():
 def test_without_triton_it_says_what_to_install_and_auto_goes_on(monkeypatch):
     monkeypatch.setattr(fused, 'INSTALLED', False)
     qkv = torch.rand(1, 4, 4, 48)
-    with pytest.raises(ValueError, match=r"Triton is not installed \(pip install 'sst-sr\[fused\]'\).*auto, sdpa"):
+    with pytest.raises(
+        ValueError, match=r"Triton is not installed \(pip install 'sst-sr\[fused\]'\).*auto, (native, )?sdpa"
+    ):
         window_attention(qkv, 4, 1, backend='fused')
     assert window_attention(qkv, 4, 1).shape == (1, 4, 4, 16)
 

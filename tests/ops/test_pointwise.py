@@ -79,14 +79,14 @@ def test_drawn_sizes(batch, height, width, channels, outputs):
 @pytest.mark.parametrize('dtype', DTYPES, ids=str)
 @pytest.mark.parametrize('programs', [1, 8, 1000])
 def test_blocks_of_a_gpu_however_the_work_is_cut(monkeypatch, programs, dtype):
-    monkeypatch.setattr(pointwise_op, 'capability', lambda device: (9, 0))
+    monkeypatch.setattr(pointwise_op, 'capability', lambda device: 90)
     monkeypatch.setattr(pointwise_op, 'PROGRAMS', programs)
     norm, linear, _ = make_layers(60, 211, dtype)  # in half precision four blocks of outputs, the last not whole
     compare(norm_linear, make_map((1, 9, 11), 60, dtype), norm, linear)
 
 
 def test_tiles_of_a_gpu(monkeypatch):
-    monkeypatch.setattr(pointwise_op, 'capability', lambda device: (9, 0))
+    monkeypatch.setattr(pointwise_op, 'capability', lambda device: 90)
     _, _, depthwise = make_layers(1, 75)
     compare(depthwise_gelu_add, make_map((2, 9, 17), 75), depthwise)
 

@@ -26,7 +26,7 @@ def nothing():
 @pytest.mark.parametrize('rank', [0, 18])
 @pytest.mark.parametrize('kernel', ['forward', 'query', 'key'])
 def test_the_error_of_a_right_kernel_is_small_in_any_configuration(kernel, rank):
-    errors = error_of(replace(BUILD, kernel=kernel, layer=Layer(30, rank, 8, 2)), DEVICE)
+    errors = error_of(replace(BUILD, kernel=kernel, part=Layer(30, rank, 8, 2)), DEVICE)
     for configuration in (A, B, Configuration(64, 64, num_warps=8)):
         assert 0 < errors(configuration) <= TOLERANCE['float16']
 

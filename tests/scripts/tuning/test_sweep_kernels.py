@@ -65,7 +65,7 @@ def test_without_a_gpu_candidates_are_compiled(tmp_path):
     outcome = json.loads((tmp_path / 'sweep.json').read_text())
     assert (outcome['offline'], outcome['interrupted'], outcome['not_reached']) == (True, False, 0)
     (build,) = outcome['builds']
-    assert (build['kernel'], build['capability'], build['layer']['window']) == ('forward', 80, 8)
+    assert (build['kernel'], build['capability'], build['part']['window']) == ('forward', 80, 8)
     assert build['best'] is None
     assert len(build['trials']) == 5  # the table's and 2 x 2 sizes of blocks
     for trial in build['trials']:

@@ -1,0 +1,82 @@
+"""Picture files that no library writes, made by hand."""
+
+import struct
+import zlib
+
+import numpy as np
+from PIL import Image
+
+GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
+
+
+def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
+
+
+def png_of(array: np.ndarray, bits: int, colour: int, *chunks: bytes) -> bytes:
+    """A PNG of (H, W, C) samples of 1, 2, 4, 8 or 16 bits; `chunks` stand in front of the pixels."""
+    height, width, _ = array.shape
+    if bits < 8:
+        planes = np.unpackbits(array.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :]
+        rows = np.packbits(planes.reshape(height, -1), axis=1)
+    else:
+        rows = np.ascontiguousarray(array.astype(f'>u{bits // 8}')).view(np.uint8).reshape(height, -1)
+    pixels = zlib.compress(np.insert(rows, 0, 0, axis=1).tobytes())
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, bits, colour, 0, 0, 0))
+    return b'\x89PNG\r\n\x1a\n' + header + b''.join(chunks) + chunk(b'IDAT', pixels) + chunk(b'IEND', b'')
+
+
+def interlaced_png_of(array: np.ndarray, bits: int) -> bytes:
+    """An RGB PNG of 8 or 16 bits whose pixels come in seven passes, each a picture of its own."""
+    height, width, _ = array.shape
+    rows = b''
+    for top, left, down, right in (
+        (0, 0, 8, 8),
+        (0, 4, 8, 8),
+        (4, 0, 8, 4),
+        (0, 2, 4, 4),
+        (2, 0, 4, 2),
+        (0, 1, 2, 2),
+        (1, 0, 2, 1),
+    ):
+        part = array[top::down, left::right]
+        rows += b''.join(b'\0' + row.astype(f'>u{bits // 8}').tobytes() for row in part if row.size)
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, bits, RGB, 0, 0, 1))
+    return b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+
+
+def exif_of(orientation: int = 1, width: int = 0, camera: str = 'A camera') -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    exif[0x0110] = camera
+    exif[0x8769] = {0x9003: '2020:02:02 10:00:00', 0xA002: width, 0xA003: width}
+    return exif.tobytes()
+
+
+def cmyk_profile(inks: dict[tuple[int, int, int, int], tuple[float, float, float]]) -> bytes:
+    """An ICC profile by which inks, each 0 or 1, give a colour in Lab; those not named give white."""
+    table = bytearray()
+    for index in range(16):
+        ink = (index >> 3 & 1, index >> 2 & 1, index >> 1 & 1, index & 1)
+        light, a, b = inks.get(ink, (100, 0, 0))
+        table += bytes([round(light * 2.55), round(a) + 128, round(b) + 128])
+    identity = np.eye(3, dtype=int).ravel() * 65536
+    ramp = bytes(range(256))
+    lut = b'mft1' + bytes(4) + bytes([4, 3, 2, 0]) + struct.pack('>9i', *identity) + ramp * 4 + bytes(table) + ramp * 3
+    text = b'text' + bytes(4) + b'none\0'
+    name = b'desc' + bytes(4) + struct.pack('>I', 5) + b'inks\0' + bytes(78)
+    white = b'XYZ ' + bytes(4) + struct.pack('>3i', 63190, 65536, 54061)  # D50
+    tags = {b'A2B0': lut, b'cprt': text, b'desc': name, b'wtpt': white}
+    start, directory, body = 128 + 4 + 12 * len(tags), b'', b''
+    for tag, content in tags.items():
+        directory += tag + struct.pack('>II', start + len(body), len(content))
+        body += content + bytes(-len(content) % 4)
+    header = struct.pack(
+        '>I4sI4s4s4s12s4s', start + len(body), b'none', 0x02400000, b'prtr', b'CMYK', b'Lab ', b'', b'acsp'
+    )
+    header = header.ljust(68, b'\0') + struct.pack('>3i', 63190, 65536, 54061)
+    return header.ljust(128, b'\0') + struct.pack('>I', len(tags)) + directory + body
