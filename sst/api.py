@@ -12,11 +12,14 @@ from torch import Tensor
 
 from sst.archs import SST
 from sst.inference import self_ensemble, tiled, window_multiple
+from sst.inference.pictures import Picture as Whole
+from sst.inference.pictures import enlarge
 from sst.interop.pretrained import from_pretrained
 
 Picture = TypeVar('Picture', np.ndarray, Tensor, PIL.Image.Image)
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
-MODES = ('RGB', 'L', 'I;16')  # of Pillow's pictures: those that stay what they are; others without alpha become RGB
+SHAPES = ((), (1,), (2,), (3,), (4,))  # beyond (H, W): grey, with alpha, RGB, RGBA
+MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's pictures: those that stay what they are
 BEYOND = 1.0  # how far floating-point pictures may lie outside [0, 1]: results of other programs overshoot a little
 
 
@@ -62,8 +65,9 @@ class Upscaler:
 
         Args:
             image: RGB or grey, sides of at least 1 pixel, as
-                a NumPy array (H, W, 3), (H, W, 1) or (H, W) of uint8, uint16 or floating-point numbers in [0, 1];
-                a Pillow picture of 8 or, grey, 16 bits; palettes and CMYK become RGB;
+                a NumPy array (H, W) or (H, W, C) of uint8, uint16 or floating-point numbers in [0, 1], C 1 to 4: grey,
+                grey and alpha, RGB, RGB and alpha;
+                a Pillow picture of 8 or, grey, 16 bits; palettes and CMYK become RGB, or RGBA;
                 a tensor (3, H, W) or (B, 3, H, W) of floating-point numbers in [0, 1], on any device.
 
         Returns:
@@ -71,7 +75,7 @@ class Upscaler:
 
         Raises:
             TypeError: another kind of picture or number.
-            ValueError: another shape, an alpha channel, or values far outside the range.
+            ValueError: another shape, a mode of open range, or values far outside the range.
         """
         if isinstance(image, PIL.Image.Image):
             return self._pillow(image)
@@ -103,31 +107,27 @@ class Upscaler:
         white = WHITE.get(image.dtype)
         if white is None and image.dtype.kind != 'f':
             raise TypeError(f'an array of {image.dtype}: allowed are uint8, uint16 and floating point in [0, 1]')
-        if image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,), (3,)) or 0 in image.shape:
-            alpha = '; enlarge colours and alpha apart' if image.ndim == 3 and image.shape[2] in (2, 4) else ''
-            raise ValueError(f'an array {image.shape}: allowed are (H, W, 3), (H, W, 1) and (H, W){alpha}')
+        if image.ndim not in (2, 3) or image.shape[2:] not in SHAPES or 0 in image.shape:
+            raise ValueError(f'an array {image.shape}: allowed are (H, W) and (H, W, C) with C of 1 to 4')
         if white is None:
             _require_range(float(image.min()), float(image.max()))
-        planes = image.reshape(*image.shape[:2], -1).astype(np.float32)
-        lr = torch.from_numpy(planes).permute(2, 0, 1)[None] / (white or 1)
-        sr = self._enlarged(lr.expand(-1, 3, -1, -1))[0].permute(1, 2, 0).cpu()  # (sH, sW, 3)
-        if planes.shape[2] == 1:
-            sr = sr.mean(2, keepdim=True)
-        sr = sr.reshape(*sr.shape[:2], *image.shape[2:])
-        result = sr.numpy() if white is None else np.rint(sr.numpy() * white)
-        return np.ascontiguousarray(result.astype(image.dtype))
+        planes = image.reshape(*image.shape[:2], -1).astype(np.float32) / (white or 1)
+        colours = planes.shape[2] - (planes.shape[2] % 2 == 0)  # of 2 and 4 channels the last is alpha
+        rgb = planes[..., :3] if colours == 3 else planes[..., :1].repeat(3, axis=2)
+        alpha = planes[..., -1] if colours < planes.shape[2] else None
+        sr = enlarge(Whole(rgb, alpha, grey=colours == 1), self._enlarged, self.scale)
+        parts = [sr.rgb[..., :colours], *([] if sr.alpha is None else [sr.alpha[..., None]])]
+        result = np.concatenate(parts, axis=2).reshape(*sr.rgb.shape[:2], *image.shape[2:])
+        return np.ascontiguousarray((result if white is None else np.rint(result * white)).astype(image.dtype))
 
     def _pillow(self, image: PIL.Image.Image) -> PIL.Image.Image:
-        if image.has_transparency_data:
-            advice = "leave it out with .convert('RGB'), or enlarge it apart"
-            raise ValueError(f'a picture with alpha ({image.mode}): {advice}')
         if image.mode in ('I', 'F'):
             advice = 'give it as an array of uint16 or floating point in [0, 1]'
             raise ValueError(f'a picture of mode {image.mode}, whose range is open: {advice}')
         if image.mode == '1':
             image = image.convert('L')
         elif image.mode not in MODES:
-            image = image.convert('RGB')
+            image = image.convert('RGBA' if image.has_transparency_data else 'RGB')
         return PIL.Image.fromarray(self._array(np.asarray(image)))
 
 

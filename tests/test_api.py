@@ -99,6 +99,40 @@ def test_pillow(upscaler, mode, result):
     assert np.array_equal(np.asarray(sr), upscaler(np.asarray(plain)))
 
 
+def half_transparent(mode):
+    """Light on the left, transparent black on the right."""
+    if mode == 'P':
+        image = PIL.Image.fromarray(np.repeat([[0] * 6 + [1] * 6], 12, axis=0).astype(np.uint8), 'P')
+        image.putpalette([200] * 3 + [0] * 3)
+        image.info['transparency'] = 1
+        return image
+    values = np.zeros((12, 12, len(mode)), np.uint8)
+    values[:, :6] = [200] * (len(mode) - 1) + [255]
+    return PIL.Image.fromarray(values, mode)
+
+
+@pytest.mark.parametrize(('mode', 'result'), [('RGBA', 'RGBA'), ('LA', 'LA'), ('P', 'RGBA')])
+def test_transparency(upscaler, mode, result):
+    """What nobody sees does not bleed into the picture, and what is opaque stays so."""
+    sr = upscaler(half_transparent(mode))
+    assert (sr.mode, sr.size) == (result, (24, 24))
+    opaque = upscaler(np.full((12, 12, len(result) - 1), 200, np.uint8))
+    assert np.array_equal(np.asarray(sr)[..., :-1], opaque)
+    assert np.asarray(sr)[:, :9, -1].min() == 255
+    assert np.asarray(sr)[:, 15:, -1].max() == 0
+
+
+@pytest.mark.parametrize('shape', [(6, 5, 4), (6, 5, 2)], ids=str)
+def test_arrays_with_alpha(upscaler, shape):
+    image = np.random.default_rng(0).random(shape)
+    image[..., -1] = 1
+    result = upscaler(image)
+    assert result.shape == (12, 10, shape[2])
+    colours = image[..., :-1]
+    assert np.array_equal(result[..., :-1], upscaler(colours))
+    assert np.allclose(result[..., -1], 1)
+
+
 def test_non_contiguous_arrays(upscaler):
     image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
     assert np.array_equal(upscaler(image[:, ::-1]), upscaler(image[:, ::-1].copy()))
@@ -111,14 +145,13 @@ def test_one_pixel(upscaler):
 FAULTS = [
     ('file.png', TypeError, 'not str'),
     (np.zeros((4, 4, 3), np.int32), TypeError, 'an array of int32'),
-    (np.zeros((4, 4, 4), np.uint8), ValueError, 'enlarge colours and alpha apart'),
+    (np.zeros((4, 4, 5), np.uint8), ValueError, r'an array \(4, 4, 5\)'),
     (np.zeros((4, 0, 3), np.uint8), ValueError, r'an array \(4, 0, 3\)'),
     (np.full((4, 4, 3), 200.0), ValueError, 'values from 200 to 200'),
     (np.full((4, 4), np.nan), ValueError, 'values from nan'),
     (torch.zeros(3, 4, 4, dtype=torch.uint8), TypeError, 'divide by 255'),
     (torch.zeros(4, 4, 3), ValueError, r'a tensor \(4, 4, 3\)'),
     (torch.full((3, 4, 4), -9.0), ValueError, 'values from -9'),
-    (PIL.Image.new('RGBA', (4, 4)), ValueError, r'alpha \(RGBA\)'),
     (PIL.Image.new('F', (4, 4)), ValueError, 'mode F'),
 ]
 
