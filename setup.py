@@ -5,6 +5,9 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+HUB = ['huggingface_hub>=0.24']
+ONNX = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.5']
+SPANDREL = ['spandrel>=0.4']
 
 
 def read_requirements() -> list[str]:
@@ -31,15 +34,21 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.11,<3.13',
     packages=find_packages(include=['sst', 'sst.*']),
-    package_data={'sst.ops.native': ['*.cpp']},
+    package_data={'sst': ['weights/*'], 'sst.ops.native': ['*.cpp']},
     install_requires=read_requirements(),
     extras_require={
         'flash': ['flash-attn>=2.6'],
         'fused': ['triton>=3.0'],
-        'plots': ['matplotlib>=3.8'],
+        'hub': HUB,
+        'onnx': ONNX,
         'perceptual': ['pyiqa>=0.1.13'],
+        'plots': ['matplotlib>=3.8'],
+        'spandrel': SPANDREL,
         'wandb': ['wandb>=0.17'],
         'dev': [
+            *HUB,
+            *ONNX,
+            *SPANDREL,
             'hypothesis>=6.100',
             'matplotlib>=3.8',
             'mypy>=1.11',
@@ -51,7 +60,9 @@ setup(
             'types-tqdm>=4.66',
         ],
     },
-    entry_points={'console_scripts': ['sst-train=sst.train:main', 'sst-test=sst.test:main']},
+    entry_points={
+        'console_scripts': ['sst-train=sst.train:main', 'sst-test=sst.test:main', 'sst-info=sst.info:main'],
+    },
     classifiers=[
         'Intended Audience :: Science/Research',
         'Programming Language :: Python :: 3.11',

@@ -1,7 +1,10 @@
 """SST: super-resolution Transformers with FlashAttention-compatible window attention (arXiv 2603.06738).
 
 Importing `sst` makes BasicSR importable on today's stack, then registers our networks, datasets, metrics and models.
+For pictures: `sst.load_model`, `sst.Upscaler`; for weights files: `sst.from_pretrained`, `sst.save_pretrained`.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from sst.utils.starting import starting
 
@@ -12,4 +15,21 @@ with starting():
 
     from sst import archs, data, metrics, models  # noqa: F401  # BasicSR must be importable first; imported to register
 
+if TYPE_CHECKING:
+    from sst.api import Upscaler, load_model
+    from sst.interop.pretrained import from_pretrained, save_pretrained
+
 __version__ = '0.1.0'
+__all__ = ['Upscaler', 'from_pretrained', 'load_model', 'save_pretrained']
+
+MODULES = {'api': ('Upscaler', 'load_model'), 'interop.pretrained': ('from_pretrained', 'save_pretrained')}
+
+
+def __getattr__(name: str) -> Any:
+    """The names of `__all__`, imported when they are first asked for: training does without them."""
+    from importlib import import_module
+
+    for module, names in MODULES.items():
+        if name in names:
+            return getattr(import_module(f'sst.{module}'), name)
+    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -16,6 +16,7 @@ from sst.data.stream import check_batch
 from sst.data.survey import survey
 from sst.inference import preparation
 from sst.interop.checkpoint import fitting_weights
+from sst.interop.sources import HUB, download, shipped
 from sst.metrics import missing_packages
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES, loading
@@ -62,7 +63,10 @@ def wandb_project(opt: dict[str, Any]) -> str | None:
 
 
 def resolve_paths(opt: dict[str, Any], root: Path) -> None:
-    """Make every path of the options absolute: `~` is the home folder, anything relative lies in the root folder."""
+    """Make every path of the options absolute: `~` is the home folder, anything relative lies in the root folder.
+
+    Weights may be named that ship with the package.
+    """
     for section, keys in [(opt['path'], list(_weight_keys(opt['path'])))] + [
         (dataset, [key for key in dataset if key.startswith('dataroot') or key == 'meta_info_file'])
         for dataset in opt['datasets'].values()
@@ -72,6 +76,16 @@ def resolve_paths(opt: dict[str, Any], root: Path) -> None:
                 section[key] = [_absolute(path, root) for path in section[key]]
             elif section[key] is not None:
                 section[key] = _absolute(section[key], root)
+    for key in _weight_keys(opt['path']):
+        if (path := opt['path'][key]) and not Path(path).exists() and Path(path).parent == root:
+            opt['path'][key] = str(shipped().get(Path(path).name, path))
+
+
+def fetch_weights(opt: dict[str, Any]) -> None:
+    """Put files in place of the addresses `hf://owner/repo/file` of weights. Raises `UserError` where one fails."""
+    for key, path in opt['path'].items():
+        if key.startswith('pretrain_network') and path and path.startswith(HUB):
+            opt['path'][key] = str(download(path))
 
 
 def check_files(opt: dict[str, Any], root: Path) -> None:
@@ -235,7 +249,8 @@ def _data_advice(where: str, path: Path, dataset: dict[str, Any], root: Path) ->
 
 def _weights_advice(key: str, path: str, root: Path) -> str:
     if '://' in path:
-        return f'addresses are not followed; download the file and name it: --force_yml {key.replace(".", ":")}=FILE'
+        option = key.replace('.', ':')
+        return f'of addresses only hf://owner/repo/file is followed; download it and name it: --force_yml {option}=FILE'
     place = Path(path)
     if place.is_relative_to(root / 'experiments'):
         name = place.relative_to(root / 'experiments').parts[0]

@@ -80,6 +80,7 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     complete(opt, root, is_train, place, device)
     opt['auto_resume'] = args.auto_resume
     preflight.resolve_paths(opt, root)
+    launch.agree(lambda: preflight.fetch_weights(opt))
     state = load_resume_state(opt) if is_train else None
     launch.agree(lambda: preflight.check_files(opt, root))
     launch.agree(lambda: preflight.check_network(opt, device))

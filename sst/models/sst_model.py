@@ -304,7 +304,7 @@ class SSTModel(BaseModel):
 
     def _write_checkpoint(self, iteration: int) -> None:
         net = self.get_bare_model(self.net_g)
-        content = {'params': _on_cpu(net), 'network_g': self.opt['network_g']}
+        content = {'params': _on_cpu(net), 'network_g': self.opt['network_g'], 'metadata': self._metadata(iteration)}
         if self.net_g_ema is not None:
             content['params_ema'] = _on_cpu(self.net_g_ema)
         if not all(value.isfinite().all() for value in content['params'].values()):
@@ -325,6 +325,12 @@ class SSTModel(BaseModel):
                 'stream': self.opt.get('stream'),
             }
             atomic_save(state, state_path)
+
+    def _metadata(self, iteration: int) -> dict[str, Any]:
+        """What a checkpoint tells of its training; no paths, which are nobody else's business."""
+        data = self.opt['datasets'].get('train') or {}
+        reached = int(self.opt['train']['total_iter']) if iteration == -1 else iteration
+        return {'run': self.opt['name'], 'training_data': data.get('name'), 'iteration': reached}
 
     def resume_training(self, resume_state: dict) -> None:
         """Take over optimiser, loss scale and best figures; weights come by `path`, data by the iteration.

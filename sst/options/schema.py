@@ -44,7 +44,9 @@ class Paths(Section):
     """Weights and states to start from."""
 
     pretrain_network_g: str | None = Field(
-        default=None, min_length=1, description='weights; released files load as they are'
+        default=None,
+        min_length=1,
+        description='weights, also released files as they are; a file, hf://owner/repo/file or a name of sst/weights',
     )
     param_key_g: str | None = Field(
         default=None, description='entry of the file; null is params_ema if it is there, else params'

@@ -24,6 +24,7 @@ PACKAGES = {
     'pydantic': 'pydantic',
     'requests': 'requests',
     'rich': 'rich',
+    'safetensors': 'safetensors',
     'scipy': 'scipy',
     'setuptools': 'setuptools',
     'skimage': 'scikit-image',
@@ -35,6 +36,7 @@ PACKAGES = {
     'yaml': 'pyyaml',
     'yapf': 'yapf',
 }
+PROGRAMS = ('train', 'test', 'info')
 FOLDER = Path(__file__).resolve().parents[1]  # sst/
 
 
@@ -71,9 +73,10 @@ def starting() -> Iterator[None]:
 
 
 def _is_program() -> bool:
-    """Whether this process was started as sst/train.py or sst/test.py or by one of their console scripts."""
+    """Whether this process was started as a program in sst/ or by its console script."""
     started = Path(sys.argv[0])
-    return started.name in ('sst-train', 'sst-test') or started.resolve() in (FOLDER / 'train.py', FOLDER / 'test.py')
+    files = [FOLDER / f'{name}.py' for name in PROGRAMS]
+    return started.name in [f'sst-{name}' for name in PROGRAMS] or started.resolve() in files
 
 
 def _leave(*_: object) -> None:

@@ -7,6 +7,7 @@ import torch
 from helpers import tiny_options
 
 from sst.driver import preflight
+from sst.interop import sources
 from sst.utils.errors import UserError
 
 
@@ -120,6 +121,20 @@ def test_what_inference_cannot_be_here_is_said_before_anything_is_computed(tmp_p
     opt = options(tmp_path) | {'network_g': {'type': 'SST', **tiny_options()}, 'val': {'graphs': 65536}}
     with pytest.raises(UserError, match='CUDA graphs need a CUDA device, the network is on cpu'):
         preflight.check_network(opt, torch.device('cpu'))
+
+
+def test_weights_that_ship_go_by_their_name(tmp_path, monkeypatch):
+    (tmp_path / 'weights').mkdir()
+    (tmp_path / 'weights' / 'SST-tiny-x2.safetensors').touch()
+    monkeypatch.setattr(sources, 'FOLDER', tmp_path / 'weights')
+    opt = options(tmp_path)
+    opt['path']['pretrain_network_g'] = 'SST-tiny-x2'
+    check(opt, tmp_path)
+    assert opt['path']['pretrain_network_g'] == str(tmp_path / 'weights' / 'SST-tiny-x2.safetensors')
+    (tmp_path / 'SST-tiny-x2').touch()  # a file goes before a name
+    opt['path']['pretrain_network_g'] = 'SST-tiny-x2'
+    check(opt, tmp_path)
+    assert opt['path']['pretrain_network_g'] == str(tmp_path / 'SST-tiny-x2')
 
 
 def test_a_test_leaves_missing_sets_out(tmp_path, capsys):

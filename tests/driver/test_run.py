@@ -259,12 +259,16 @@ def test_debug(start, root):
             'missing: nowhere (datasets.train.dataroot_gt)',
         ),
         (lambda opt: opt['path'].update(pretrain_network_g='none.pth'), 'missing: none.pth (path.pretrain_network_g)'),
-        (lambda opt: opt['path'].update(pretrain_network_g='hf://a/b'), 'missing: hf://a/b (path.pretrain_network_g)'),
+        (
+            lambda opt: opt['path'].update(pretrain_network_g='https://a/b'),
+            'missing: https://a/b (path.pretrain_network_g)',
+        ),
+        (lambda opt: opt['path'].update(pretrain_network_g='hf://a'), 'hf://a: no address of weights'),
         (lambda opt: opt['datasets']['val'].update(filename_tmpl='{}x2'), 'dataset Val: 2 of 2 pictures in'),
         (lambda opt: opt['network_g'].update(type='EDSR', num_feat=-1), 'network_g: EDSR cannot be built'),
         (lambda opt: opt['datasets']['val'].update(dataroot_lq='datasets/Val/HR'), 'dataset Val: '),
     ],
-    ids=['batch', 'data', 'weights', 'address', 'network', 'no partner', 'wrong scale'],
+    ids=['batch', 'data', 'weights', 'address', 'hub address', 'network', 'no partner', 'wrong scale'],
 )
 def test_faults_come_before_any_folder(start, root, capsys, change, says):
     opt = training()
@@ -274,6 +278,20 @@ def test_faults_come_before_any_folder(start, root, capsys, change, says):
     assert error.startswith(f'error: {says}')
     assert 'Traceback' not in error
     assert not (root / 'experiments').exists()
+
+
+def test_weights_of_the_hub_are_downloaded_and_checked(start, root, capsys, monkeypatch):
+    hub = pytest.importorskip('huggingface_hub')
+    monkeypatch.setattr(hub, 'hf_hub_download', lambda repository, name, revision: str(root / name))
+    options = evaluation()
+    options['path']['pretrain_network_g'] = 'hf://a/b/net.pth'
+    atomic_save({'params': nn.Linear(2, 2).state_dict()}, root / 'net.pth')
+    assert start(options) == 2
+    assert 'net.pth: does not fit network DriverTestNet' in capsys.readouterr().err
+    atomic_save({'params': DriverTestNet(2).state_dict()}, root / 'net.pth')
+    assert start(options) == 0
+    written = yaml.safe_load((root / 'results/run/options.yml').read_text())
+    assert written['path']['pretrain_network_g'] == 'hf://a/b/net.pth'
 
 
 def test_pictures_smaller_than_the_crop_are_told_by_name(start, capsys):

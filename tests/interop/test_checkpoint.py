@@ -5,7 +5,9 @@ from helpers import assert_close, picture, tiny_options
 from released import golden, released_names
 
 from sst.archs import SST
-from sst.interop.checkpoint import facts, load_weights, read_weights, resize_upsampling
+from sst.interop.checkpoint import load_weights, resize_upsampling
+from sst.interop.facts import facts
+from sst.interop.weights import read_weights
 from sst.utils.errors import UserError
 
 

@@ -1,0 +1,170 @@
+"""Pictures in, pictures out, from Python: `load_model('SST-tiny-x2')(image)`."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from sst.archs import SST
+from sst.inference import self_ensemble, tiled, window_multiple
+from sst.inference.pictures import Picture as Whole
+from sst.inference.pictures import enlarge
+from sst.interop.pretrained import from_pretrained
+
+Picture = TypeVar('Picture', np.ndarray, Tensor, PIL.Image.Image)
+WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
+SHAPES = ((), (1,), (2,), (3,), (4,))  # beyond (H, W): grey, with alpha, RGB, RGBA
+MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's pictures: those that stay what they are
+BEYOND = 1.0  # how far floating-point pictures may lie outside [0, 1]: results of other programs overshoot a little
+
+
+class Upscaler:
+    """A network that takes pictures as they are and gives them back enlarged, of the same kind.
+
+    Args:
+        net (SST): taken over: moved, and prepared for inference (`SST.optimize_for_inference`).
+        device (str | torch.device | None): None: CUDA, else Apple's MPS, else the CPU.
+        dtype (str | torch.dtype | None): of maps and weights. None: float16 on CUDA, float32 elsewhere.
+        tile (int | None): LR pixels a side of the tiles that large pictures are cut into, so that memory suffices.
+            None: pictures are computed whole.
+        overlap (int): LR pixels that a tile reads beyond its border.
+        ensemble (bool): the mean over the eight flips and turns: eight times the time for a little more quality.
+    """
+
+    def __init__(
+        self,
+        net: SST,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        *,
+        tile: int | None = None,
+        overlap: int = 32,
+        ensemble: bool = False,
+    ) -> None:
+        self.device = torch.device(device) if device is not None else best_device()
+        chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        if dtype is not None and not isinstance(chosen, torch.dtype):
+            raise ValueError(f'dtype {dtype!r} is unknown; allowed are float32, float16 and bfloat16')
+        self.net = net.to(self.device).optimize_for_inference(chosen)
+        self.scale = net.scale
+        predict: Callable[[Tensor], Tensor] = self.net
+        if tile is not None:
+            if tile < 1 or overlap < 0:
+                raise ValueError(f'tile {tile} with overlap {overlap}: at least 1 and 0 LR pixels are possible')
+            multiple = window_multiple(net)
+            predict = partial(tiled, predict, scale=self.scale, tile=tile, overlap=overlap, multiple=multiple)
+        self._predict = partial(self_ensemble, predict) if ensemble else predict
+
+    def __call__(self, image: Picture) -> Picture:
+        """Enlarge a picture.
+
+        Args:
+            image: RGB or grey, sides of at least 1 pixel, as
+                a NumPy array (H, W) or (H, W, C) of uint8, uint16 or floating-point numbers in [0, 1], C 1 to 4: grey,
+                grey and alpha, RGB, RGB and alpha;
+                a Pillow picture of 8 or, grey, 16 bits; palettes and CMYK become RGB, or RGBA;
+                a tensor (3, H, W) or (B, 3, H, W) of floating-point numbers in [0, 1], on any device.
+
+        Returns:
+            The same kind, (scale * H, scale * W), clipped to its range.
+
+        Raises:
+            TypeError: another kind of picture or number.
+            ValueError: another shape, a mode of open range, or values far outside the range.
+        """
+        if isinstance(image, PIL.Image.Image):
+            return self._pillow(image)
+        if isinstance(image, Tensor):
+            return self._tensor(image)
+        if isinstance(image, np.ndarray):
+            return self._array(image)
+        raise TypeError(f'a picture is a NumPy array, a Pillow picture or a tensor, not {type(image).__name__}')
+
+    def __repr__(self) -> str:
+        dtype = str(self.net.stem.weight.dtype).removeprefix('torch.')
+        return f'{type(self).__name__}(x{self.scale}, {dtype} on {self.device})'
+
+    @torch.no_grad()
+    def _enlarged(self, lr: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * W) in [0, 1], float32."""
+        return self._predict(lr.to(self.device, torch.float32)).float().clamp(0, 1)
+
+    def _tensor(self, image: Tensor) -> Tensor:
+        if not image.is_floating_point():
+            raise TypeError(f'a tensor of {image.dtype}: allowed are floating-point numbers in [0, 1]; divide by 255')
+        if image.dim() not in (3, 4) or image.shape[-3] != 3 or 0 in image.shape:
+            raise ValueError(f'a tensor {tuple(image.shape)}: allowed are (3, H, W) and (B, 3, H, W)')
+        _require_range(float(image.min()), float(image.max()))
+        sr = self._enlarged(image if image.dim() == 4 else image[None])
+        return (sr if image.dim() == 4 else sr[0]).to(image)
+
+    def _array(self, image: np.ndarray) -> np.ndarray:
+        white = WHITE.get(image.dtype)
+        if white is None and image.dtype.kind != 'f':
+            raise TypeError(f'an array of {image.dtype}: allowed are uint8, uint16 and floating point in [0, 1]')
+        if image.ndim not in (2, 3) or image.shape[2:] not in SHAPES or 0 in image.shape:
+            raise ValueError(f'an array {image.shape}: allowed are (H, W) and (H, W, C) with C of 1 to 4')
+        if white is None:
+            _require_range(float(image.min()), float(image.max()))
+        planes = image.reshape(*image.shape[:2], -1).astype(np.float32) / (white or 1)
+        colours = planes.shape[2] - (planes.shape[2] % 2 == 0)  # of 2 and 4 channels the last is alpha
+        rgb = planes[..., :3] if colours == 3 else planes[..., :1].repeat(3, axis=2)
+        alpha = planes[..., -1] if colours < planes.shape[2] else None
+        sr = enlarge(Whole(rgb, alpha, grey=colours == 1), self._enlarged, self.scale)
+        parts = [sr.rgb[..., :colours], *([] if sr.alpha is None else [sr.alpha[..., None]])]
+        result = np.concatenate(parts, axis=2).reshape(*sr.rgb.shape[:2], *image.shape[2:])
+        return np.ascontiguousarray((result if white is None else np.rint(result * white)).astype(image.dtype))
+
+    def _pillow(self, image: PIL.Image.Image) -> PIL.Image.Image:
+        if image.mode in ('I', 'F'):
+            advice = 'give it as an array of uint16 or floating point in [0, 1]'
+            raise ValueError(f'a picture of mode {image.mode}, whose range is open: {advice}')
+        if image.mode == '1':
+            image = image.convert('L')
+        elif image.mode not in MODES:
+            image = image.convert('RGBA' if image.has_transparency_data else 'RGB')
+        return PIL.Image.fromarray(self._array(np.asarray(image)))
+
+
+def load_model(
+    source: str | Path,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    *,
+    window_sizes: Sequence[int] | None = None,
+    num_heads: Sequence[int] | int | None = None,
+    scale: int | None = None,
+    backend: str = 'auto',
+    **how: Any,
+) -> Upscaler:
+    """A network ready to enlarge pictures.
+
+    Args:
+        source (str | Path): the name of weights that ship (`SST-tiny-x2`), a weights file of any origin, a folder
+            written by `save_pretrained`, or `hf://owner/repo/file`.
+        device, dtype: as for `Upscaler`.
+        window_sizes, num_heads, scale, backend: as for `from_pretrained`: what the file does not tell.
+        **how: `tile`, `overlap` and `ensemble`, as for `Upscaler`.
+
+    Raises:
+        UserError: weights that are missing, broken or leave options open, in one line that says what to do.
+    """
+    net = from_pretrained(source, window_sizes=window_sizes, num_heads=num_heads, scale=scale, backend=backend)
+    return Upscaler(net, device, dtype, **how)
+
+
+def best_device() -> torch.device:
+    """CUDA where there is one, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device('cuda')
+    return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
+
+
+def _require_range(least: float, greatest: float) -> None:
+    if not (least >= -BEYOND and greatest <= 1 + BEYOND):  # NaN neither
+        raise ValueError(f'values from {least:g} to {greatest:g}: allowed are [0, 1]; divide by the white value')

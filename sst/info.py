@@ -1,0 +1,65 @@
+"""What a weights file holds: `python sst/info.py FILE...`, or `sst-info FILE...` where sst is installed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print what each file holds. Returns the process's exit code: 2 where one could not be read."""
+    from sst.utils.starting import starting
+
+    with starting():
+        import argparse
+        import json
+
+        from sst.interop.description import describe
+        from sst.interop.sources import find_weights, shipped
+        from sst.utils.errors import UserError
+
+    parser = argparse.ArgumentParser(description='Says what weights files hold: model, scale, windows, training data.')
+    names = ', '.join(shipped()) or 'none'
+    help_text = f'.pth or .safetensors file of any origin, hf://owner/repo/file, or shipped weights ({names})'
+    parser.add_argument('files', nargs='+', metavar='FILE', help=help_text)
+    parser.add_argument('--json', action='store_true', help='a JSON list, with all options of the networks')
+    args = parser.parse_args(argv)
+    found, code = [], 0
+    for file in args.files:
+        try:
+            found.append(describe(find_weights(file)))
+        except UserError as error:
+            code = 2
+            for line in str(error).splitlines():
+                print(f'error: {line}', file=sys.stderr)
+    if args.json:
+        print(json.dumps(found, indent=2, ensure_ascii=False, default=str))
+    else:
+        print('\n\n'.join(text(about) for about in found), end='\n' if found else '')
+    return code
+
+
+def text(about: dict) -> str:
+    """What `describe` found, for people: one line per fact."""
+    dtypes = ', '.join(about['dtype'])
+    entries = f' ({about["entry"]} of {" and ".join(about["entries"])})' if about['entries'] else ''
+    windows = ' '.join(map(str, about['windows'])) if about['windows'] else 'not told by the file, nor by any shape'
+    rows = {
+        'file': f'{about["file"]}, {about["bytes"]:,} bytes, {about["format"]}',
+        'model': about['model'] or 'no SST',
+        'scale': f'x{about["scale"]}' if about['scale'] else 'not told',
+        'windows': windows if about['names'] != 'other' else '-',
+        'parameters': f'{about["parameters"]:,} of {dtypes}{entries}',
+        'names': {'ours': 'of this codebase', 'released': 'of the released files', 'other': 'of another network'}[
+            about['names']
+        ],
+    }
+    metadata = {str(key).replace('_', ' '): value for key, value in about['metadata'].items()}
+    rows |= {'training data': 'not told'} | metadata
+    return '\n'.join(f'{key:<14} {value}' for key, value in rows.items())
+
+
+if __name__ == '__main__':
+    repository = Path(__file__).resolve().parents[1]
+    # Python put sst/ itself on the path, where `import data` would find ours.
+    sys.path[:] = [str(repository), *(entry for entry in sys.path if Path(entry).resolve() != repository / 'sst')]
+    raise SystemExit(main())

@@ -1,0 +1,108 @@
+"""`sst-info` tells what is in a file, whoever wrote it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import tiny_options
+from released import golden
+
+from sst.archs import SST
+from sst.info import main
+from sst.interop.pretrained import save_pretrained
+from sst.interop.published import PUBLISHED
+
+ROOT = Path(__file__).parents[1]
+METADATA = {'name': 'Tiny', 'training_data': 'DIV2K', 'licence': 'CC0'}
+
+
+def about(capsys, *files):
+    assert main([*map(str, files), '--json']) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def lines(capsys, file):
+    assert main([str(file)]) == 0
+    return dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if not line.startswith('tr'))
+
+
+def test_our_safetensors(tmp_path, capsys):
+    net = SST(**tiny_options(scale=3))
+    file = save_pretrained(net, tmp_path / 'net.safetensors', METADATA)
+    (found,) = about(capsys, file)
+    assert (found['format'], found['names'], found['entries']) == ('safetensors', 'ours', [])
+    assert (found['model'], found['scale'], found['windows']) == ('Tiny', 3, [4, 6])
+    assert found['parameters'] == sum(p.numel() for p in net.parameters())
+    assert found['dtype'] == {'float32': found['parameters']}
+    assert found['bytes'] == file.stat().st_size
+    assert found['metadata'] == METADATA
+    assert found['network_g']['bias']['ranks'] == [2, 4]
+    assert main([str(file)]) == 0
+    shown = capsys.readouterr().out
+    assert 'windows        4 6\n' in shown
+    assert 'training data  DIV2K\n' in shown
+
+
+def test_our_checkpoints(tmp_path, capsys):
+    net = SST(**tiny_options()).half()
+    options = {'type': 'SST', **tiny_options()}
+    torch.save({'params': net.state_dict(), 'params_ema': net.state_dict(), 'network_g': options}, tmp_path / 'n.pth')
+    (found,) = about(capsys, tmp_path / 'n.pth')
+    assert (found['format'], found['entries'], found['entry']) == ('PyTorch', ['params', 'params_ema'], 'params_ema')
+    assert found['model'].startswith('SST of dim 12, blocks 2')
+    assert list(found['dtype']) == ['float16']
+    assert lines(capsys, tmp_path / 'n.pth')['windows'] == '4 6'
+
+
+def test_released_files(tmp_path, capsys):
+    weights, _, _, _ = golden('light_x2')
+    torch.save({'params': weights}, tmp_path / 'released.pth')
+    (found,) = about(capsys, tmp_path / 'released.pth')
+    assert (found['names'], found['scale'], found['windows'], found['network_g']) == ('released', 2, None, None)
+    assert 'window_sizes untold' in found['model']
+    assert found['parameters'] == sum(value.numel() for value in weights.values())
+    assert lines(capsys, tmp_path / 'released.pth')['windows'] == 'not told by the file, nor by any shape'
+
+
+@pytest.mark.parametrize(('told', 'model'), [({}, 'SST-light or SST-light+'), ({'network_g': {}}, 'SST-light+')])
+def test_models_of_the_paper(tmp_path, capsys, told, model):
+    options = PUBLISHED['SST-light+'] | {'scale': 4}
+    state = {name: torch.zeros(value.shape) for name, value in SST(**options).state_dict().items()}
+    torch.save({'params': state} | dict.fromkeys(told, options), tmp_path / 'net.pth')
+    (found,) = about(capsys, tmp_path / 'net.pth')
+    assert (found['model'], found['scale']) == (model, 4)
+
+
+def test_other_networks(tmp_path, capsys):
+    torch.save({'params': torch.nn.Linear(3, 2).state_dict(), 'network_g': {'type': 'EDSR'}}, tmp_path / 'net.pth')
+    (found,) = about(capsys, tmp_path / 'net.pth')
+    assert (found['names'], found['model'], found['scale'], found['parameters']) == ('other', 'EDSR', None, 8)
+    assert lines(capsys, tmp_path / 'net.pth')['model'] == 'EDSR'
+
+
+def test_bad_files_are_a_line_each_and_the_rest_go_on(tmp_path, capsys):
+    good = save_pretrained(SST(**tiny_options()), tmp_path / 'good.safetensors')
+    (tmp_path / 'cut.safetensors').write_bytes(good.read_bytes()[:3000])
+    (tmp_path / 'empty.pth').touch()
+    (tmp_path / 'text.safetensors').write_text('hello')
+    names = ('cut.safetensors', 'empty.pth', 'none.pth', 'text.safetensors', 'good.safetensors')
+    assert main([str(tmp_path / name) for name in names]) == 2
+    out, err = capsys.readouterr()
+    assert 'good.safetensors' in out
+    first, second, third, fourth = err.splitlines()
+    assert 'cut.safetensors: is damaged or truncated safetensors' in first
+    assert 'empty.pth: cannot be read as PyTorch weights; it is empty' in second
+    assert 'none.pth: no such file' in third
+    assert 'text.safetensors: cannot be read as PyTorch weights; it is a text file' in fourth
+    assert all(line.startswith('error: ') for line in (first, second, third, fourth))
+
+
+def test_as_a_program(tmp_path):
+    file = save_pretrained(SST(**tiny_options()), tmp_path / 'net.safetensors')
+    command = [sys.executable, str(ROOT / 'sst' / 'info.py'), str(file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, '')
+    assert 'scale          x2' in done.stdout
