@@ -102,6 +102,7 @@ class SST(nn.Module):
             raise ValueError(f'optimize_for_inference takes float32, float16 or bfloat16, not {dtype}')
         if graphs < 0:
             raise ValueError(f'graphs is the number of LR pixels of the largest input, at least 0 (none), not {graphs}')
+        self.check_backend(device, dtype)
         if fused:
             check_fused_layers(device, dtype, self.options['dim'])
         if graphs and device.type != 'cuda':

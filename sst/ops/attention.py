@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sst.ops.backends import BACKENDS
 from sst.ops.backends.base import Backend, Inputs
-from sst.ops.terms import Rotation, Term
+from sst.ops.terms import Factored, Rotation, Term
 from sst.utils.autocast import autocast_off
 from sst.utils.errors import UserError
 
@@ -54,13 +54,21 @@ def window_attention(
         Tensor: (B, H, W, C) in the dtype of `qkv`.
 
     Raises:
-        ValueError: for a channel number that does not fit.
+        ValueError: for a channel number, a window or factors that do not fit.
         UnsupportedBackendError: for an unknown backend or one that cannot serve, with its reasons and who could.
     """
     if qkv.dim() != 4 or qkv.shape[-1] % (3 * num_heads):
         raise ValueError(
             f'qkv must be (B, H, W, 3C) with C a multiple of num_heads={num_heads}, got {tuple(qkv.shape)}'
         )
+    if window < 1:
+        raise ValueError(f'window must be at least 1, got {window}')
+    if isinstance(term, Factored):
+        shapes = tuple(term.q.shape), tuple(term.k.shape)
+        if shapes[0] != shapes[1] or shapes[0][:2] != (num_heads, window**2):
+            raise ValueError(
+                f'factors of the term must be ({num_heads}, {window**2}, rank), both, not {shapes[0]} and {shapes[1]}'
+            )
     inputs = Inputs(qkv, window, num_heads, term, rotation, gate, shift, dtype or default_dtype(qkv))
     with autocast_off(qkv.device):  # `dtype` says in which precision to compute
         chosen = select_backend(backend, inputs)

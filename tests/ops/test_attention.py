@@ -195,6 +195,14 @@ def test_wrong_channels_are_refused():
         window_attention(torch.rand(1, 4, 4, 31), 4, 2)
 
 
+@pytest.mark.parametrize(
+    ('window', 'shapes'), [(0, ((2, 0, 3),) * 2), (4, ((2, 9, 3),) * 2), (4, ((2, 16, 3), (2, 16, 4)))]
+)
+def test_windows_and_factors_that_do_not_fit_are_refused(window, shapes):
+    with pytest.raises(ValueError, match='window must be|factors of the term must be'):
+        window_attention(torch.rand(1, 4, 4, 3 * DIM), window, HEADS, Factored(*map(torch.rand, shapes)))
+
+
 def test_every_backend_is_listed():
     assert available_backends() == ('fused', 'flash', 'native', 'sdpa', 'reference')
 

@@ -39,7 +39,7 @@ def library() -> ctypes.CDLL:
 @cache
 def _library() -> ctypes.CDLL | str:
     """The library, or the reason why there is none."""
-    compiler = os.environ.get('CXX') or next(filter(shutil.which, ('g++', 'clang++', 'c++')), None)
+    compiler = os.environ.get('CXX', '').strip() or next(filter(shutil.which, ('g++', 'clang++', 'c++')), None)
     if compiler is None or not shutil.which(compiler.split()[0]):
         return (
             f'it needs a C++ compiler (apt install g++, or name one in CXX{f", not {compiler!r}" if compiler else ""})'
