@@ -23,7 +23,7 @@ from benchmarking.models import MODELS
 from benchmarking.rows import DTYPES, MODES, TASKS, Workload, plan
 from benchmarking.run import run, work
 from sst.ops import available_backends
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
 
 # What is taken where nothing is said, by kind of device.
@@ -127,12 +127,18 @@ def write(args: argparse.Namespace, outcome: dict[str, Any]) -> None:
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(',') if word.strip()]
+    words = [word.strip() for word in text.split(',') if word.strip()]
+    if not words:
+        raise argparse.ArgumentTypeError('nothing is named; separate names by commas')
+    return words
 
 
 def _size(text: str) -> tuple[int, int]:
     width, _, height = text.partition('x')
-    return _positive(width), _positive(height)
+    try:
+        return _positive(width), _positive(height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not WIDTHxHEIGHT, as 1280x720') from None
 
 
 def _positive(text: str) -> int:
@@ -151,16 +157,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if args.work:
         print(json.dumps(work(json.loads(args.work))))
         return
-    try:
+    with in_one_line():
         outcome = benchmark(args)
         report.print_tables(outcome)
         write(args, outcome)
-    except UserError as error:
-        print('\n'.join(f'error: {line}' for line in str(error).splitlines()), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        sys.exit(130)
     if outcome['interrupted']:
         print('interrupted', file=sys.stderr)
         sys.exit(130)

@@ -19,7 +19,7 @@ from sst.data import build_dataset  # after the repository is on the path
 from sst.data.stream import StreamDataset, StreamSampler
 from sst.driver import preflight
 from sst.options import load_options
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, in_one_line
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -68,11 +68,8 @@ def measure(dataset: torch.utils.data.Dataset, seed: int, samples: int) -> float
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    try:
+    with in_one_line():
         run(read_arguments(arguments))
-    except UserError as error:
-        print('\n'.join(f'error: {line}' for line in str(error).splitlines()), file=sys.stderr)
-        sys.exit(2)
 
 
 if __name__ == '__main__':

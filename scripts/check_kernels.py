@@ -22,7 +22,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from sst.ops.kernels.configurations import KERNELS
-from sst.utils.errors import UserError
+from sst.utils.errors import in_one_line
 from tuning.compiling import DTYPES, POINTWISE, Build, Usage, compile_kernel, parts_of, require_triton
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,12 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--map', choices=tuple(DTYPES), help='dtype of the map, where it is not that computed in')
     parser.add_argument('--capabilities', nargs='+', type=int, default=CAPABILITIES, help='90 is Hopper')
     args = parser.parse_args(arguments)
-    try:
+    with in_one_line():
         require_triton()
         parts = {k: sorted({part for path in args.options for part in parts_of(path, k)}) for k in args.kernels}
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
     builds = [
         Build(*case)
         for kernel in args.kernels

@@ -26,7 +26,7 @@ from comparing import report
 from comparing.curves import judge
 from comparing.train import read_run, train, write_start
 from comparing.ways import NAMES, NUDGED, REFERENCE, choose
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
 
 
@@ -110,7 +110,7 @@ def write(outcome: dict[str, Any], path: Path, chart: Path | None) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     args = read_arguments(arguments)
-    try:
+    with in_one_line():
         for path in filter(None, (args.json, args.chart)):
             try:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -120,12 +120,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         judge(outcome['curves'])
         report.print_table(outcome)
         write(outcome, args.json, args.chart)
-    except UserError as error:
-        print('\n'.join(f'error: {line}' for line in str(error).splitlines()), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        sys.exit(130)
     if any(curve['wrong'] for curve in outcome['curves']):
         sys.exit(1)
 

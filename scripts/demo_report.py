@@ -16,7 +16,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
 from comparison import Panel, draw_comparison  # after the repository is on the path
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, in_one_line
 
 
 @dataclass(frozen=True)
@@ -122,14 +122,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--scale', type=int, default=2, help='enlargement (%(default)s)')
     parser.add_argument('--output', type=Path, default=Path('results/demo'), help='folder to write (%(default)s)')
     args = parser.parse_args(arguments)
-    try:
+    with in_one_line():
         sst, bicubic = read_results(args.sst), read_results(args.bicubic)
         if sst.scores.keys() != bicubic.scores.keys():
             raise UserError(f'{args.sst} and {args.bicubic} hold different pictures; run: bash scripts/demo.sh')
         written = write_pictures(bicubic, sst, args.data, args.scale, args.output)
-    except UserError as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
     Console().print(make_table(bicubic, sst, args.scale))
     print('Pictures to look at:', *written, sep='\n  ')
 

@@ -7,8 +7,16 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 if [ -z "${PYTHON:-}" ]; then
+    if ! command -v nvidia-smi >/dev/null; then  # before gigabytes are installed
+        echo 'error: nvidia-smi is not here, so there is no NVIDIA GPU to check; on the CPU: python scripts/benchmark.py' >&2
+        exit 2
+    fi
     bash scripts/install.sh
     PYTHON=.venv/bin/python
+fi
+if ! command -v "$PYTHON" >/dev/null; then
+    echo "error: there is no $PYTHON; name a Python in PYTHON, or leave it out to install one" >&2
+    exit 2
 fi
 if ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "error: $PYTHON finds no usable GPU; on the CPU: $PYTHON scripts/benchmark.py" >&2

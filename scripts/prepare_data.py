@@ -10,7 +10,7 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy: each core ha
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
 from prepare import check, database, demo, download, lr, meta, subimages  # after the repository is on the path
-from sst.utils.errors import UserError
+from sst.utils.errors import in_one_line
 
 # A module per command: its docstring is the help, add_arguments() declares its options, run() does it.
 COMMANDS = {
@@ -31,15 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = commands.add_parser(name, help=(module.__doc__ or '').splitlines()[0], description=module.__doc__)
         module.add_arguments(command)
     args = parser.parse_args(arguments)
-    try:
+    with in_one_line('interrupted; the same command goes on from here'):
         COMMANDS[args.command].run(args)
-    except UserError as error:
-        for line in str(error).splitlines():
-            print(f'error: {line}', file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print('interrupted; the same command goes on from here', file=sys.stderr)
-        sys.exit(130)
 
 
 if __name__ == '__main__':

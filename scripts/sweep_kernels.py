@@ -23,7 +23,7 @@ from tqdm import tqdm
 from benchmarking.machine import describe
 from sst.ops.kernels.configurations import KERNELS
 from sst.ops.kernels.launch import capability
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
 from tuning import report
 from tuning.candidates import Choices, candidates, plan
@@ -135,14 +135,8 @@ def show(results: Sequence[Result], args: argparse.Namespace, builds: int) -> No
 def main(arguments: Sequence[str] | None = None) -> None:
     args = read_arguments(arguments)
     os.environ['TRITON_INTERPRET'] = '0'  # before Triton is imported: interpreted kernels cannot be compiled
-    try:
+    with in_one_line():
         sound = run(args)
-    except UserError as error:
-        print('\n'.join(f'error: {line}' for line in str(error).splitlines()), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print('interrupted', file=sys.stderr)
-        sys.exit(130)
     sys.exit(not sound)
 
 

@@ -1,5 +1,9 @@
 """Errors that a user can mend."""
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class UserError(Exception):
     """Something the user must change. Its text is the whole message, one line per fault.
@@ -10,3 +14,16 @@ class UserError(Exception):
 
 class SharedError(UserError):
     """A `UserError` that every process raises alike, so that one of them prints it for all."""
+
+
+@contextmanager
+def in_one_line(interrupted: str = 'interrupted') -> Iterator[None]:
+    """End a program without a stack trace: exit code 2 for a `UserError`, 130 and `interrupted` on Ctrl-C."""
+    try:
+        yield
+    except UserError as error:
+        print('\n'.join(f'error: {line}' for line in str(error).splitlines()), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(interrupted, file=sys.stderr)
+        sys.exit(130)

@@ -8,7 +8,6 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -45,17 +44,29 @@ def _library() -> ctypes.CDLL | str:
             f'it needs a C++ compiler (apt install g++, or name one in CXX{f", not {compiler!r}" if compiler else ""})'
         )
     try:
-        folder = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'sst'
-        path = folder / f'attention_{_fingerprint(compiler)}.so'
-        if path.exists():
-            with suppress(OSError):  # a damaged file is written anew
-                return ctypes.CDLL(str(path))
-        _compile(compiler, path)
+        path = _cache() / f'attention_{_fingerprint(compiler)}.so'
+        if not _is_whole(path):
+            _compile(compiler, path)
         return ctypes.CDLL(str(path))
     except (OSError, RuntimeError) as error:  # the latter where nobody's home is known
         return f'its library cannot be kept or loaded ({error})'
     except subprocess.SubprocessError as error:
         return f'{compiler} cannot compile it ({error})'
+
+
+def _cache() -> Path:
+    folder = Path(os.environ.get('XDG_CACHE_HOME', ''))
+    return (folder if folder.is_absolute() else Path.home() / '.cache') / 'sst'  # a relative one does not count
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the library is there as it was written: a damaged one would end the process when it is loaded."""
+    checksum = path.with_suffix('.sha256')
+    return path.exists() and checksum.exists() and checksum.read_text() == _checksum(path)
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _fingerprint(compiler: str) -> str:
@@ -77,7 +88,10 @@ def _compile(compiler: str, path: Path) -> None:
         for flags in FOR_THIS_PROCESSOR:
             command = [*compiler.split(), *FLAGS, *flags, str(SOURCE), '-o', str(new)]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-            if done.returncode == 0:
+            if done.returncode == 0 and new.exists():
+                checksum = new.with_suffix('.sha256')
+                checksum.write_text(_checksum(new))
                 os.replace(new, path)
+                os.replace(checksum, path.with_suffix('.sha256'))
                 return
     raise subprocess.SubprocessError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else 'no reason given')

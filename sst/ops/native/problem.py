@@ -15,6 +15,7 @@ POINTERS = (
     *('qkv', 'term_q', 'term_k', 'term_q_turned', 'term_k_turned', 'out', 'lse', 'grad', 'delta', 'd_qkv', 'd_term'),
     *('packed', 'source_y', 'source_x', 'position_y', 'position_x', 'next'),
 )
+TILE = 32  # tokens of a task, as attention.cpp has it
 TASKS = 128  # about as many one call is cut into, to keep many cores busy; fixed, and so are the sums of gradients
 
 
@@ -45,7 +46,7 @@ class Sizes:
         rows, columns = -(-height // window), -(-width // window)
         tokens = _up(window * window, 2 * lanes)
         windows = max(batch * rows * columns, 1)
-        chunk = -(-windows // min(windows, -(-TASKS // (heads * -(-tokens // 32)))))
+        chunk = -(-windows // min(windows, -(-TASKS // (heads * -(-tokens // TILE)))))
         wide, rank_wide = _up(head_dim, lanes), _up(rank, lanes)
         sizes = (heads, head_dim, rank, window, rows, columns, tokens, wide, rank_wide, chunk)
         return Sizes(batch, height, width, *sizes)
