@@ -15,7 +15,7 @@ from sst.archs.sst_arch import WindowAttention
 from sst.driver.preflight import without_weights
 from sst.driver.prepare import Run
 
-OPTIMIZER_STATES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Lion': 1}
+OPTIMIZER_STATES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Muon': 2}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,28 @@ from torch.optim import Optimizer
 from sst.utils.errors import UserError
 
 IMPLEMENTATION = ('fused', 'foreach')  # how a step is computed, not what
+BETAS = (0.9, 0.99)  # of the AdamW beside Muon
+
+
+def build_optimisers(weights: Sequence[nn.Parameter], options: Mapping[str, Any]) -> list[Optimizer]:
+    """The optimisers of `train.optim_g`: one for all weights, or Muon for matrices and AdamW for the rest.
+
+    Muon's steps are scaled to the size of AdamW's (`adjust_lr_fn: match_rms_adamw`), so that one rate serves both.
+
+    Raises:
+        UserError: as `build_optimiser`.
+    """
+    if options['type'] != 'Muon':
+        return [build_optimiser(weights, options)]
+    matrices = [weight for weight in weights if weight.dim() == 2]
+    rest = [weight for weight in weights if weight.dim() != 2]
+    shared = {key: options[key] for key in ('lr', 'weight_decay') if key in options}
+    found = []
+    if matrices:
+        found.append(build_optimiser(matrices, {'adjust_lr_fn': 'match_rms_adamw'} | dict(options)))
+    if rest:
+        found.append(build_optimiser(rest, {'type': 'AdamW', 'betas': BETAS} | shared))
+    return found
 
 
 def build_optimiser(weights: Sequence[nn.Parameter], options: Mapping[str, Any]) -> Optimizer:

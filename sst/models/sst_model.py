@@ -21,7 +21,7 @@ from sst.archs import SST
 from sst.inference import apply_as_asked, preparation
 from sst.interop.checkpoint import load_weights
 from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, write_results
-from sst.models.optimiser import build_optimiser, restore
+from sst.models.optimiser import build_optimisers, restore
 from sst.models.pictures import side_by_side, write_picture
 from sst.models.schedule import learning_rate
 from sst.utils.errors import SharedError, UserError
@@ -38,7 +38,7 @@ SAMPLE_PICTURES = 4  # shown in TensorBoard, per set
 
 @MODEL_REGISTRY.register()
 class SSTModel(BaseModel):
-    """Single-image super-resolution, one optimiser, one network and its exponential moving average.
+    """Single-image super-resolution, one network and its exponential moving average.
 
     Args:
         opt (dict): resolved options, as `sst.options.load_options` gives them, with what the driver adds.
@@ -82,8 +82,7 @@ class SSTModel(BaseModel):
         trained = [p for p in self.net_g.parameters() if p.requires_grad]
         if not trained:
             raise UserError(f'network_g: {type(self.net_g).__name__} has no parameters to train; take another network')
-        self.optimizer_g = build_optimiser(trained, train['optim_g'])
-        self.optimizers = [self.optimizer_g]
+        self.optimizers = build_optimisers(trained, train['optim_g'])
         self.amp_dtype = AMP_DTYPES.get(train.get('amp'))
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
         if train.get('recompute'):
@@ -136,8 +135,10 @@ class SSTModel(BaseModel):
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the rate of step `current_iter` (from 1)."""
         train = self.opt['train']
-        for group in self.optimizer_g.param_groups:
-            group['lr'] = learning_rate(current_iter, train['optim_g']['lr'], train['scheduler'], warmup_iter)
+        rate = learning_rate(current_iter, train['optim_g']['lr'], train['scheduler'], warmup_iter)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group['lr'] = rate
 
     def feed_data(self, data: dict) -> None:
         """Take a batch: `lq` (B, 3, h, w) and `gt` (B, 3, H, W), RGB in [0, 1]."""
@@ -147,7 +148,8 @@ class SSTModel(BaseModel):
     def optimize_parameters(self, current_iter: int) -> None:
         """One optimiser step on the batch, in `train.accumulate` parts."""
         train = self.opt['train']
-        self.optimizer_g.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
         self.log = {}
         parts = list(zip(self.lq.chunk(train['accumulate']), self.gt.chunk(train['accumulate']), strict=True))
         for number, (lq, gt) in enumerate(parts, start=1):
@@ -162,9 +164,11 @@ class SSTModel(BaseModel):
             for name, loss in losses.items():
                 self.log[name] = self.log.get(name, 0) + loss.detach() * share
         if train.get('grad_clip'):
-            self.scaler.unscale_(self.optimizer_g)
+            for optimizer in self.optimizers:
+                self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(self.net_g.parameters(), train['grad_clip'])
-        self.scaler.step(self.optimizer_g)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
         self.scaler.update()
         if self.net_g_ema is not None:
             self._update_ema(self.net_g_ema)

@@ -23,7 +23,6 @@ WHAT = {
 # Names that exist but would end a run at its first step, its first validation or, the losses, train nothing of use.
 UNFIT = {
     'LBFGS': 'computes the loss several times per step',
-    'Muon': 'takes matrices only, no convolutions and biases',
     'SparseAdam': 'takes sparse gradients only',
     'GANLoss': 'needs a discriminator',
     'MultiScaleGANLoss': 'needs a discriminator',
@@ -126,7 +125,9 @@ def _step_fault(optimiser: Callable, parameters: Mapping[str, Any]) -> str:
     """Why an optimiser cannot be built or take a step on the CPU; '' where it can."""
     import torch
 
-    weights = [torch.nn.Parameter(torch.zeros(shape)) for shape in ((1, 1, 1, 1), (1,))]  # a convolution, a bias
+    # a matrix, which is all that Muon gets, or a convolution and a bias
+    shapes = [(1, 1)] if optimiser.__name__ == 'Muon' else [(1, 1, 1, 1), (1,)]
+    weights = [torch.nn.Parameter(torch.zeros(shape)) for shape in shapes]
     for weight in weights:
         weight.grad = torch.zeros_like(weight)
     try:

@@ -13,7 +13,10 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class Optimiser(OpenSection):
-    """An optimiser of torch.optim and its parameters; fused where PyTorch can, unless `fused` or `foreach` is given."""
+    """An optimiser of torch.optim and its parameters; fused where PyTorch can, unless `fused` or `foreach` is given.
+
+    Muon trains the matrices, AdamW (betas 0.9, 0.99) at the same rate everything else.
+    """
 
     type: Annotated[str, optimiser()] = Field(description='name of a class of torch.optim, as AdamW')
     lr: float = Field(gt=0, description='learning rate after the warm-up')

@@ -6,7 +6,7 @@ import pytest
 import torch
 from helpers import assert_close
 
-from sst.models.optimiser import build_optimiser, restore
+from sst.models.optimiser import build_optimiser, build_optimisers, restore
 from sst.utils.errors import UserError
 
 OPTIONS = {
@@ -138,3 +138,30 @@ def test_a_state_of_the_other_kind_serves(before):
     step(first, trained, 4, 6)
     step(second, resumed, 4, 6)
     assert_close(flat(resumed), flat(trained), 1e-6)
+
+
+MUON = {'type': 'Muon', 'lr': 1e-2, 'weight_decay': 0.1}
+
+
+def test_muon_takes_the_matrices_and_adamw_the_rest():
+    trained, expected = weights(), weights()
+    *rest, matrix, bias = expected
+    plain = [
+        torch.optim.Muon([matrix], lr=1e-2, weight_decay=0.1, adjust_lr_fn='match_rms_adamw'),
+        torch.optim.AdamW([*rest, bias], lr=1e-2, betas=(0.9, 0.99), weight_decay=0.1),
+    ]
+    optimisers = build_optimisers(trained, MUON)
+    for number in range(1, 6):
+        for both, parameters in ((optimisers, trained), (plain, expected)):
+            generator = torch.Generator().manual_seed(number)
+            for weight in parameters:
+                weight.grad = torch.empty_like(weight).copy_(torch.randn(weight.shape, generator=generator))
+            for optimizer in both:
+                optimizer.step()
+    assert_close(flat(trained), flat(expected), 1e-6)
+
+
+def test_muon_has_one_optimiser_where_there_is_one_kind_of_weights():
+    matrix, bias = torch.nn.Parameter(torch.zeros(3, 4)), torch.nn.Parameter(torch.zeros(3))
+    assert [type(optimizer).__name__ for optimizer in build_optimisers([matrix], MUON)] == ['Muon']
+    assert [type(optimizer).__name__ for optimizer in build_optimisers([bias], MUON)] == ['AdamW']

@@ -158,16 +158,16 @@ def saved(folder):
     return sorted(path.name for path in [*(folder / 'models').iterdir(), *(folder / 'training_states').iterdir()])
 
 
-@pytest.mark.parametrize('amp', [None, 'bf16'])
-def test_resumed_training_equals_uninterrupted_to_the_bit(tmp_path, amp):
+@pytest.mark.parametrize('how', [{}, {'amp': 'bf16'}, {'optim_g': {'type': 'Muon', 'lr': 1e-3}}], ids=str)
+def test_resumed_training_equals_uninterrupted_to_the_bit(tmp_path, how):
     torch.manual_seed(5)
-    model = SSTModel(make_opt(tmp_path, amp=amp))
+    model = SSTModel(make_opt(tmp_path, **how))
     train(model, 1, 3)
     model.save(0, 3)
     train(model, 4, 6)
 
     torch.manual_seed(99)
-    opt = make_opt(tmp_path, amp=amp)
+    opt = make_opt(tmp_path, **how)
     file = str(tmp_path / 'models' / 'net_g_3.pth')
     opt['path'] |= {'pretrain_network_g': file, 'param_key_g': 'params', 'resume_models': file}
     resumed = SSTModel(opt)
@@ -248,7 +248,7 @@ def test_a_state_without_this_optimiser_is_one_line(tmp_path, optimizers):
 def test_a_state_of_other_shapes_is_one_line(tmp_path):
     model = SSTModel(make_opt(tmp_path))
     train(model, 1, 1)
-    state = model.optimizer_g.state_dict()
+    state = model.optimizers[0].state_dict()
     state['state'][0]['exp_avg'] = torch.zeros(5)
     with pytest.raises(UserError, match=r'exp_avg is \(5,\) for a weight of'):
         model.resume_training({'iter': 1, 'optimizers': [state]})

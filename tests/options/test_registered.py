@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from sst.models.optimiser import build_optimisers
 from sst.options import load_options
 from sst.options.registered import UNFIT, network_scale, optimisers, parameters_of, signature_faults
 
@@ -96,10 +97,11 @@ def test_every_optimiser_that_is_let_in_trains_convolutions(leaf):
     for name in optimisers().keys() - UNFIT.keys():
         options = load_options(leaf(f'train: {{optim_g: {{type: {name}}}}}'))['train']['optim_g']
         net = torch.nn.Conv2d(3, 4, 3)
-        optimiser = getattr(torch.optim, options.pop('type'))(net.parameters(), **options)
+        optimisers_of_it = build_optimisers(list(net.parameters()), options)
         net(torch.ones(1, 3, 3, 3)).sum().backward()
         before = net.weight.detach().clone()
-        optimiser.step()
+        for optimiser in optimisers_of_it:
+            optimiser.step()
         assert not torch.equal(net.weight, before), name
 
 
