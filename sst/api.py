@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sst.archs import SST
-from sst.inference import self_ensemble, tiled, window_multiple
+from sst.inference import Tiler, TileSize, self_ensemble, window_multiple
 from sst.inference.pictures import Picture as Whole
 from sst.inference.pictures import enlarge
 from sst.interop.pretrained import from_pretrained
@@ -30,10 +30,13 @@ class Upscaler:
         net (SST): taken over: moved, and prepared for inference (`SST.optimize_for_inference`).
         device (str | torch.device | None): None: CUDA, else Apple's MPS, else the CPU.
         dtype (str | torch.dtype | None): of maps and weights. None: float16 on CUDA, float32 elsewhere.
-        tile (int | None): LR pixels a side of the tiles that large pictures are cut into, so that memory suffices.
-            None: pictures are computed whole.
+        tile (int | Literal['auto'] | None): LR pixels a side of the tiles that pictures are cut into; 'auto': as free
+            memory allows, so that most are computed whole; None: all are.
         overlap (int): LR pixels that a tile reads beyond its border.
         ensemble (bool): the mean over the eight flips and turns: eight times the time for a little more quality.
+
+    Raises:
+        ValueError: a dtype, tile or overlap that is none.
     """
 
     def __init__(
@@ -42,7 +45,7 @@ class Upscaler:
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         *,
-        tile: int | None = None,
+        tile: int | Literal['auto'] | None = 'auto',
         overlap: int = 32,
         ensemble: bool = False,
     ) -> None:
@@ -50,15 +53,26 @@ class Upscaler:
         chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if dtype is not None and not isinstance(chosen, torch.dtype):
             raise ValueError(f'dtype {dtype!r} is unknown; allowed are float32, float16 and bfloat16')
+        if not (tile in ('auto', None) or (isinstance(tile, int) and tile >= 1)) or overlap < 0:
+            raise ValueError(
+                f'tile {tile!r} with overlap {overlap}: allowed are a tile of at least 1 LR pixel, "auto" or None, and '
+                'an overlap of at least 0'
+            )
         self.net = net.to(self.device).optimize_for_inference(chosen)
         self.scale = net.scale
-        predict: Callable[[Tensor], Tensor] = self.net
-        if tile is not None:
-            if tile < 1 or overlap < 0:
-                raise ValueError(f'tile {tile} with overlap {overlap}: at least 1 and 0 LR pixels are possible')
-            multiple = window_multiple(net)
-            predict = partial(tiled, predict, scale=self.scale, tile=tile, overlap=overlap, multiple=multiple)
-        self._predict = partial(self_ensemble, predict) if ensemble else predict
+        multiple = window_multiple(net)
+        predict = partial(self_ensemble, self._predict) if ensemble else self._predict
+        size = TileSize(self.net, overlap, multiple) if tile == 'auto' else tile
+        self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
+
+    def enlarge(
+        self,
+        picture: Whole,
+        size: tuple[int, int] | None = None,
+        on_tile: Callable[[int, int], None] | None = None,
+    ) -> Whole:
+        """A picture as `sst.inference.pictures` reads and writes it; see `sst.inference.pictures.enlarge`."""
+        return enlarge(picture, self._tiler, size, on_tile)
 
     def __call__(self, image: Picture) -> Picture:
         """Enlarge a picture.
@@ -89,10 +103,8 @@ class Upscaler:
         dtype = str(self.net.stem.weight.dtype).removeprefix('torch.')
         return f'{type(self).__name__}(x{self.scale}, {dtype} on {self.device})'
 
-    @torch.no_grad()
-    def _enlarged(self, lr: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * W) in [0, 1], float32."""
-        return self._predict(lr.to(self.device, torch.float32)).float().clamp(0, 1)
+    def _predict(self, lr: Tensor) -> Tensor:
+        return self.net(lr.to(self.device, torch.float32))
 
     def _tensor(self, image: Tensor) -> Tensor:
         if not image.is_floating_point():
@@ -100,7 +112,9 @@ class Upscaler:
         if image.dim() not in (3, 4) or image.shape[-3] != 3 or 0 in image.shape:
             raise ValueError(f'a tensor {tuple(image.shape)}: allowed are (3, H, W) and (B, 3, H, W)')
         _require_range(float(image.min()), float(image.max()))
-        sr = self._enlarged(image if image.dim() == 4 else image[None])
+        lr = image if image.dim() == 4 else image[None]
+        rows = self._tiler.rows(lambda top, bottom: lr[..., top:bottom, :], *lr.shape[-2:])
+        sr = torch.cat(list(rows), dim=-2).clamp(0, 1)
         return (sr if image.dim() == 4 else sr[0]).to(image)
 
     def _array(self, image: np.ndarray) -> np.ndarray:
@@ -111,14 +125,10 @@ class Upscaler:
             raise ValueError(f'an array {image.shape}: allowed are (H, W) and (H, W, C) with C of 1 to 4')
         if white is None:
             _require_range(float(image.min()), float(image.max()))
-        planes = image.reshape(*image.shape[:2], -1).astype(np.float32) / (white or 1)
-        colours = planes.shape[2] - (planes.shape[2] % 2 == 0)  # of 2 and 4 channels the last is alpha
-        rgb = planes[..., :3] if colours == 3 else planes[..., :1].repeat(3, axis=2)
-        alpha = planes[..., -1] if colours < planes.shape[2] else None
-        sr = enlarge(Whole(rgb, alpha, grey=colours == 1), self._enlarged, self.scale)
-        parts = [sr.rgb[..., :colours], *([] if sr.alpha is None else [sr.alpha[..., None]])]
-        result = np.concatenate(parts, axis=2).reshape(*sr.rgb.shape[:2], *image.shape[2:])
-        return np.ascontiguousarray((result if white is None else np.rint(result * white)).astype(image.dtype))
+        samples = image.reshape(*image.shape[:2], -1)
+        sr = self.enlarge(Whole(samples if white else samples.astype(np.float32))).whole()
+        result = sr.reshape(*sr.shape[:2], *image.shape[2:])
+        return (np.rint(result * white) if white else result).astype(image.dtype)
 
     def _pillow(self, image: PIL.Image.Image) -> PIL.Image.Image:
         if image.mode in ('I', 'F'):

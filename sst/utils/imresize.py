@@ -1,6 +1,7 @@
 """MATLAB's bicubic `imresize`, to the bit: the recipe behind the LR images of all SR benchmarks."""
 
 import math
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from functools import lru_cache
 
@@ -40,6 +41,46 @@ def imresize(image: np.ndarray, scale: Scale) -> np.ndarray:
     return _resize_both_axes(image, exact_scale)
 
 
+def imresize_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize like MATLAB's `imresize(image, [height width])`, each axis by its own ratio; otherwise as `imresize`.
+
+    Args:
+        image: as for `imresize`.
+        size: (height, width) of the result, pixels.
+    """
+    _check(image)
+    rows = _resize_first_axis(image, _ratio(image.shape[0], size[0]))
+    return np.ascontiguousarray(_resize_first_axis(rows.swapaxes(0, 1), _ratio(image.shape[1], size[1])).swapaxes(0, 1))
+
+
+def imresize_rows(bands: Iterable[np.ndarray], size: tuple[int, int], to: tuple[int, int]) -> Iterator[np.ndarray]:
+    """`imresize_to` for a picture that comes, and goes, from top to bottom in bands of rows.
+
+    Args:
+        bands: float arrays (rows, W, C), of any number of rows; `size[0]` in all.
+        size: (height, width) of the picture, pixels.
+        to: the same of the result.
+
+    Yields:
+        Bands (rows, to[1], C) of the same dtype; only as many rows are kept as the kernel sees.
+    """
+    vertical, across = _weights(size[0], _ratio(size[0], to[0])), _ratio(size[1], to[1])
+    starts = vertical.indptr[:-1]
+    needs = np.maximum.accumulate(np.maximum.reduceat(vertical.indices, starts))  # the last row that a row is made of
+    first = np.minimum.accumulate(np.minimum.reduceat(vertical.indices, starts)[::-1])[::-1]  # of those still to come
+    held, top, done = None, 0, 0
+    for band in bands:
+        wide = _resize_first_axis(band.swapaxes(0, 1), across).swapaxes(0, 1)
+        held = wide if held is None else np.concatenate([held, wide])
+        ready = int(np.searchsorted(needs, top + len(held)))
+        if ready > done:
+            rows = vertical[done:ready, top : top + len(held)] @ held.reshape(len(held), -1).astype(np.float64)
+            yield rows.astype(held.dtype).reshape(-1, *held.shape[1:])
+            done = ready
+            passed = (int(first[done]) if done < len(first) else top + len(held)) - top
+            held, top = held[passed:], top + passed
+
+
 def imresize_reference(image: np.ndarray, scale: Scale) -> np.ndarray:
     """`imresize` without its fast path: the truth that the fast path is tested against, to the bit."""
     return _resize_both_axes(image, _checked_scale(image, scale))
@@ -58,14 +99,24 @@ def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
 
 
 def _checked_scale(image: np.ndarray, scale: Scale) -> Fraction:
-    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != 'f':
-        raise TypeError(f'imresize takes uint8, uint16 or float pictures, not {image.dtype}')
-    if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f'imresize takes pictures of shape (H, W) or (H, W, C) with pixels in them, not {image.shape}')
+    _check(image)
     exact_scale = Fraction(scale).limit_denominator(_LARGEST_DENOMINATOR)
     if exact_scale <= 0:
         raise ValueError(f'imresize needs a scale above 0, not {scale}')
     return exact_scale
+
+
+def _check(image: np.ndarray) -> None:
+    if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != 'f':
+        raise TypeError(f'imresize takes uint8, uint16 or float pictures, not {image.dtype}')
+    if image.ndim not in (2, 3) or image.size == 0:
+        raise ValueError(f'imresize takes pictures of shape (H, W) or (H, W, C) with pixels in them, not {image.shape}')
+
+
+def _ratio(size: int, to: int) -> Fraction:
+    if to < 1:
+        raise ValueError(f'imresize makes pictures of at least 1 pixel a side, not {to}')
+    return Fraction(to, size)
 
 
 def _resize_both_axes(image: np.ndarray, scale: Fraction) -> np.ndarray:

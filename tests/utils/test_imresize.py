@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sst.utils.imresize import crop_to_multiple, imresize, imresize_reference
+from sst.utils.imresize import (
+    crop_to_multiple,
+    imresize,
+    imresize_reference,
+    imresize_rows,
+    imresize_to,
+)
 
 SCALES = [Fraction(1, 2), Fraction(1, 3), Fraction(1, 4), Fraction(2), Fraction(3), Fraction(4)]
 
@@ -140,3 +146,39 @@ def test_crop_to_multiple():
     assert np.array_equal(crop_to_multiple(image, 4), image[:8, :12])
     with pytest.raises(ValueError, match='14x11 pixels is too small for scale 12'):
         crop_to_multiple(image, 12)
+
+
+SIDE = st.integers(1, 40)
+
+
+@given(SIDE, SIDE, SIDE, SIDE, st.integers(1, 9), st.integers(1, 3))
+def test_bands_give_what_the_whole_picture_gives(height, width, to_height, to_width, rows, channels):
+    picture = np.random.default_rng(height).random((height, width, channels))
+    bands = (picture[top : top + rows] for top in range(0, height, rows))
+    result = list(imresize_rows(bands, (height, width), (to_height, to_width)))
+    np.testing.assert_allclose(np.concatenate(result), imresize_to(picture, (to_height, to_width)), atol=1e-12)
+
+
+def test_bands_are_given_as_soon_as_they_can_be():
+    taken = []
+
+    def bands():
+        for top in range(0, 1000, 10):
+            taken.append(top)
+            yield np.zeros((10, 4, 3), np.float32)
+
+    first = next(imresize_rows(bands(), (1000, 4), (500, 2)))
+    assert first.dtype == np.float32
+    assert len(taken) <= 2
+
+
+@pytest.mark.parametrize('scale', [2, 0.5, 3])
+def test_a_size_of_equal_ratios_is_a_scale(scale):
+    picture = np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8)
+    size = int(24 * scale), int(36 * scale)
+    assert (imresize_to(picture, size) == imresize(picture, scale)).all()
+
+
+def test_a_size_without_pixels_is_refused():
+    with pytest.raises(ValueError, match='at least 1 pixel a side, not 0'):
+        imresize_to(np.zeros((4, 4)), (4, 0))

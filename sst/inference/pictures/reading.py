@@ -125,14 +125,8 @@ def _picture(
         dpi = None
     if dpi and turn >= 5:
         dpi = dpi[::-1]
-    height, width, channels = samples.shape
-    largest = np.float32(np.iinfo(samples.dtype).max)
-    rgb = np.empty((height, width, 3), np.float32)
-    np.divide(samples[..., : 3 if channels > 2 else 1], largest, out=rgb)
     return Picture(
-        rgb=rgb,
-        alpha=np.divide(samples[..., -1], largest, dtype=np.float32) if channels in (2, 4) else None,
-        grey=channels < 3,
+        samples=samples,
         bits=8 * samples.itemsize,
         format=file_format,
         metadata=replace(metadata, exif=exif, xmp=xmp, dpi=dpi),

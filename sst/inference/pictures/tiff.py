@@ -143,17 +143,20 @@ def _exif(content: bytes) -> bytes | None:
     return target.tobytes()[6:] if len(target) else None
 
 
-def encode(array: np.ndarray, metadata: Metadata) -> Iterator[bytes]:
-    """The parts of a TIFF file of (H, W, C) uint8 or uint16, C = 1 to 4: grey, grey and alpha, RGB, RGBA.
+def encode(
+    rows: Iterator[np.ndarray], shape: tuple[int, int, int], dtype: np.dtype, metadata: Metadata
+) -> Iterator[bytes]:
+    """The parts of a TIFF file; arguments as of `png.encode`.
 
-    Deflate with differences, little-endian.
+    Deflate with differences, little-endian. The strips are compressed as the rows come, and held: the folder, which
+    says where they are, comes first.
 
     Raises:
         ValueError: more than the 4 GB that TIFF holds.
     """
-    height, width, channels = array.shape
-    rows = max(1, _STRIP // (width * channels * array.itemsize))
-    strips = [_compressed(array[top : top + rows]) for top in range(0, height, rows)]
+    height, width, channels = shape
+    per_strip = max(1, _STRIP // (width * channels * dtype.itemsize))
+    strips = [_compressed(strip) for strip in _of_equal_height(rows, per_strip)]
     lengths = [len(strip) for strip in strips]
     if sum(lengths) > _LARGEST:
         raise ValueError('TIFF holds 4 GB at most: write PNG')
@@ -161,12 +164,12 @@ def encode(array: np.ndarray, metadata: Metadata) -> Iterator[bytes]:
     tags: dict[int, Any] = {
         256: width,
         257: height,
-        258: (8 * array.itemsize,) * channels,
+        258: (8 * dtype.itemsize,) * channels,
         259: 8,  # Deflate
         262: _RGB if channels > 2 else _BLACK_IS_ZERO,
         273: tuple(np.cumsum([0, *lengths[:-1]]).tolist()),  # counted from the end of the folder, as Pillow wants it
         277: channels,
-        278: rows,
+        278: per_strip,
         279: tuple(lengths),
         317: 2,  # differences to the left neighbour
     }
@@ -182,6 +185,21 @@ def encode(array: np.ndarray, metadata: Metadata) -> Iterator[bytes]:
     folder.save(buffer)
     yield buffer.getvalue()
     yield from strips
+
+
+def _of_equal_height(bands: Iterator[np.ndarray], height: int) -> Iterator[np.ndarray]:
+    """The same rows in bands of that height, the last one of what is left."""
+    held: list[np.ndarray] = []
+    for band in bands:
+        held.append(band)
+        if sum(map(len, held)) >= height:
+            joined = np.concatenate(held)
+            whole = len(joined) // height * height
+            yield from np.split(joined[:whole], whole // height)
+            held = [joined[whole:]]
+    rest = np.concatenate(held)
+    if len(rest):
+        yield rest
 
 
 def _compressed(rows: np.ndarray) -> bytes:

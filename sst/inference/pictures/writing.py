@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,6 @@ FORMATS = {
 _LARGEST_SIDE = {'JPEG': 65500, 'WEBP': 16383}
 _NAMES = {'WEBP': 'WebP'}
 _LARGEST_JPEG_PART = 65_500  # bytes of EXIF or XMP that certainly fit
-_STRIP = 1 << 22  # pixels that are converted at a time
 
 
 def write_picture(picture: Picture, path: str | os.PathLike, quality: int = 95) -> list[str]:
@@ -50,7 +49,7 @@ def write_picture(picture: Picture, path: str | os.PathLike, quality: int = 95) 
     file_format = format_of(path)
     if not 1 <= quality <= 100:
         raise UserError(f'quality must be from 1 to 100, not {quality}')
-    height, width = picture.rgb.shape[:2]
+    height, width, _ = picture.shape
     name = _NAMES.get(file_format, file_format)
     if max(height, width) > _LARGEST_SIDE.get(file_format, max(height, width)):
         raise UserError(
@@ -58,13 +57,35 @@ def write_picture(picture: Picture, path: str | os.PathLike, quality: int = 95) 
             f'has {width}x{height}: write PNG or TIFF'
         )
     picture, notes = _fitting(picture, file_format, name)
-    samples = _samples(picture)
+    computed = _Computed(picture)
+    channels = picture.shape[2] - (file_format == 'JPEG' and picture.has_alpha)
+    dtype = np.dtype(np.uint16 if picture.bits > 8 else np.uint8)
+    rows = _samples(computed, channels, dtype)
+    parts = _encoded(rows, (height, width, channels), dtype, picture.metadata, file_format, quality)
     try:
-        parts = _encoded(samples, picture.metadata, file_format, quality)
-    except (ValueError, OSError) as fault:
+        write_whole(path, lambda file: file.writelines(parts), 'make room, correct the rights or choose another folder')
+    except UserError:
+        if computed.fault:  # it is none of the file
+            raise computed.fault from None
+        raise
+    except ValueError as fault:
         raise UserError(f'cannot write {path}: {fault}') from fault
-    write_whole(path, lambda file: file.writelines(parts), 'make room, correct the rights or choose another folder')
     return notes
+
+
+class _Computed:
+    """A picture's bands, and what went wrong with computing them."""
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+        self.fault: Exception | None = None
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        try:
+            yield from self.picture.bands()
+        except Exception as fault:
+            self.fault = fault
+            raise
 
 
 def format_of(path: Path) -> str:
@@ -85,12 +106,10 @@ def _fitting(picture: Picture, file_format: str, name: str) -> tuple[Picture, li
     if picture.bits > 8 and file_format in ('JPEG', 'WEBP'):
         notes.append(f'16 bits become 8: {name} holds no more')
         picture = replace(picture, bits=8)
-    if picture.alpha is not None and file_format == 'JPEG':
+    if picture.has_alpha and file_format == 'JPEG':
         notes.append(f'transparency is laid upon white: {name} has none')
-        alpha = picture.alpha[..., None]
-        picture = replace(picture, rgb=picture.rgb * alpha + (1 - alpha), alpha=None)
     if metadata.exif:
-        height, width = picture.rgb.shape[:2]
+        height, width, _ = picture.shape
         metadata = replace(metadata, exif=exif_data.resized_exif(metadata.exif, width, height))
     if picture.grey and file_format == 'WEBP' and metadata.icc and metadata.icc[16:20] == b'GRAY':
         notes.append(f'its colour profile of grey is left out: {name} is always coloured')
@@ -110,30 +129,38 @@ def _fitting(picture: Picture, file_format: str, name: str) -> tuple[Picture, li
     return replace(picture, metadata=metadata), notes
 
 
-def _samples(picture: Picture) -> np.ndarray:
-    """(H, W, C) uint8 or uint16, C = 1 to 4: grey, grey and alpha, RGB, RGBA."""
-    height, width = picture.rgb.shape[:2]
-    colours = 1 if picture.grey else 3
-    dtype = np.dtype(np.uint16 if picture.bits > 8 else np.uint8)
-    samples = np.empty((height, width, colours + (picture.alpha is not None)), dtype)
-    rows = max(1, _STRIP // width)  # in strips: the floats would take four times the memory
-    for top in range(0, height, rows):
-        strip = slice(top, top + rows)
-        samples[strip, :, :colours] = _rounded(picture.rgb[strip, :, :colours], dtype)
-        if picture.alpha is not None:
-            samples[strip, :, colours] = _rounded(picture.alpha[strip], dtype)
-    return samples
+def _samples(bands: Iterable[np.ndarray], channels: int, dtype: np.dtype) -> Iterator[np.ndarray]:
+    """(rows, W, channels) of the dtype; transparency that has no channel left is laid upon white."""
+    largest = np.float32(np.iinfo(dtype).max)
+    for band in bands:
+        if channels < band.shape[2]:
+            alpha = band[..., -1:]
+            band = band[..., :-1] * alpha + (1 - alpha)
+        yield np.rint(band.clip(0, 1) * largest).astype(dtype)
 
 
-def _rounded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    return np.rint(np.clip(values, 0, 1) * np.float32(np.iinfo(dtype).max))
-
-
-def _encoded(samples: np.ndarray, metadata: Metadata, file_format: str, quality: int) -> Iterable[bytes]:
+def _encoded(
+    rows: Iterator[np.ndarray],
+    shape: tuple[int, int, int],
+    dtype: np.dtype,
+    metadata: Metadata,
+    file_format: str,
+    quality: int,
+) -> Iterator[bytes | memoryview]:
+    """The parts of a file; PNG and TIFF as the rows come, JPEG and WebP when all are there."""
     if file_format == 'PNG':
-        return [png.encode(samples, metadata)]
-    if file_format == 'TIFF':
-        return list(tiff.encode(samples, metadata))
+        yield from png.encode(rows, shape, dtype, metadata)
+    elif file_format == 'TIFF':
+        yield from tiff.encode(rows, shape, dtype, metadata)
+    else:
+        samples, top = np.empty(shape, dtype), 0
+        for band in rows:
+            samples[top : top + len(band)] = band
+            top += len(band)
+        yield _encoded_by_pillow(samples, metadata, file_format, quality)
+
+
+def _encoded_by_pillow(samples: np.ndarray, metadata: Metadata, file_format: str, quality: int) -> memoryview:
     channels = samples.shape[2]
     image = Image.fromarray(samples.squeeze(2) if channels == 1 else samples)
     options: dict[str, object] = {'quality': quality}
@@ -153,4 +180,4 @@ def _encoded(samples: np.ndarray, metadata: Metadata, file_format: str, quality:
             options[key] = b'Exif\0\0' + value if key == 'exif' else value
     buffer = io.BytesIO()
     image.save(buffer, file_format, **options)
-    return [buffer.getvalue()]
+    return buffer.getbuffer()

@@ -1,0 +1,108 @@
+"""How much memory there is, and how large a tile of a picture may be for it."""
+
+import contextlib
+import gc
+import math
+import os
+from pathlib import Path
+
+import torch
+
+from sst.archs import SST
+
+# On a CPU larger tiles gain little: what they save is computing the overlap twice.
+MOST_ON_CPU = 1_500_000_000  # bytes
+MOST_PIXELS = 2048 * 2048  # of a tile: kernels count the numbers of a map in 32 bits
+SMALLEST = 64
+_ASSUMED = 4_000_000_000  # bytes, where nothing can be asked
+
+
+def free_memory(device: torch.device) -> float:
+    """Bytes that this process can still take on a device, as far as it can be asked."""
+    if device.type == 'cuda':
+        free, _ = torch.cuda.mem_get_info(device)
+        return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if device.type == 'mps':
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return min(_free_on_machine(), _free_in_group())
+
+
+def _free_on_machine() -> int:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in Path('/proc/meminfo').read_text().splitlines():
+            if line.startswith('MemAvailable:'):
+                return 1024 * int(line.split()[1])
+    with contextlib.suppress(OSError, ValueError):
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 4
+    return _ASSUMED
+
+
+def _free_in_group() -> float:
+    """Bytes up to the limit of a container, where there is one."""
+    for limit, used in (
+        ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
+        ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
+    ):
+        with contextlib.suppress(OSError, ValueError):  # "max": no limit
+            return max(0, int(Path(limit).read_text()) - int(Path(used).read_text()))
+    return math.inf
+
+
+class TileSize:
+    """The size of tiles that a network's memory asks for: `tile` of `Tiler`.
+
+    Args:
+        net (SST): on its device, in the format that it computes in.
+        overlap (int): LR pixels that a tile reads beyond its border.
+        multiple (int): of which tiles are made.
+    """
+
+    def __init__(self, net: SST, overlap: int, multiple: int) -> None:
+        self.net, self.overlap, self.multiple = net, overlap, multiple
+
+    def __call__(self, height: int, width: int) -> int | None:
+        """LR pixels a side for a picture of this size; None where it fits as a whole."""
+        budget = self._budget()
+        if height * width <= MOST_PIXELS and self._bytes(height, width, width) <= budget:
+            return None
+        smallest = math.ceil(SMALLEST / self.multiple) * self.multiple
+        tile = math.isqrt(MOST_PIXELS) // self.multiple * self.multiple
+        while tile > smallest:
+            side = tile + 2 * self.overlap
+            if self._bytes(side, side, width) <= budget:
+                break
+            tile -= self.multiple
+        return max(tile, smallest)
+
+    def _budget(self) -> float:
+        device = self.net.stem.weight.device
+        free = free_memory(device)
+        return 0.7 * free if device.type != 'cpu' else min(0.5 * free, MOST_ON_CPU)
+
+    def _bytes(self, height: int, width: int, whole_width: int) -> int:
+        """What a tile takes, about: maps of the widest layer and the upsampler, and its rows of the result."""
+        options, weight = self.net.options, self.net.stem.weight
+        enlarged = self.net.scale**2
+        channels = options['upsampler'].get('channels') or 3
+        numbers = 20 * options['dim'] + 3 * channels * enlarged
+        rows = 2 * 3 * 4 * enlarged * height * whole_width if weight.device.type == 'cpu' else 0
+        return height * width * (numbers * weight.element_size() + 4 * 3 * 4 * enlarged) + rows
+
+
+def is_out_of_memory(fault: BaseException) -> bool:
+    """Whether an error says that memory did not suffice: CUDA's, MPS's and the CPU allocator's."""
+    text = str(fault)
+    return (
+        isinstance(fault, torch.OutOfMemoryError | MemoryError)
+        or 'out of memory' in text
+        or ("can't allocate memory" in text and 'DefaultCPUAllocator' in text)
+    )
+
+
+def let_go(device: torch.device) -> None:
+    """Give back to a device what failed computations held."""
+    gc.collect()
+    if device.type == 'cuda':
+        torch.cuda.empty_cache()
+    elif device.type == 'mps':
+        torch.mps.empty_cache()
