@@ -61,7 +61,7 @@ setup(
         ],
     },
     entry_points={
-        'console_scripts': ['sst-train=sst.train:main', 'sst-test=sst.test:main', 'sst-info=sst.info:main'],
+        'console_scripts': [f'sst-{name}=sst.{name}:main' for name in ('train', 'test', 'upscale', 'info')],
     },
     classifiers=[
         'Intended Audience :: Science/Research',

@@ -3,6 +3,7 @@
 from sst.inference.pictures.enlarging import enlarge
 from sst.inference.pictures.picture import MAX_PIXELS, Bands, Metadata, Picture
 from sst.inference.pictures.reading import read_picture
+from sst.inference.pictures.writing import FORMATS as WRITTEN
 from sst.inference.pictures.writing import write_picture
 
-__all__ = ['MAX_PIXELS', 'Bands', 'Metadata', 'Picture', 'enlarge', 'read_picture', 'write_picture']
+__all__ = ['MAX_PIXELS', 'WRITTEN', 'Bands', 'Metadata', 'Picture', 'enlarge', 'read_picture', 'write_picture']

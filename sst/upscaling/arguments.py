@@ -1,0 +1,197 @@
+"""The command line of `sst-upscale`. Flags that Real-ESRGAN has too mean what its users know."""
+
+import argparse
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sst.interop.sources import shipped
+
+EXTENSIONS = ('auto', 'png', 'jpg', 'jpeg', 'webp', 'tif', 'tiff')
+DTYPES = ('float32', 'float16', 'bfloat16')
+LARGEST_SCALE = 64.0
+EXAMPLES = """examples:
+  sst-upscale photo.jpg                       results/photo_x2.jpg
+  sst-upscale photos -o large -s 4            a folder with all in it, under the same names
+  sst-upscale clip.mp4 -o clip_4k.mp4 --width 3840
+  sst-upscale photo.png -n SST_L_x4.pth --window-sizes 16,32,64,16,32,64
+  torchrun --nproc_per_node=8 sst/upscale.py photos -o large"""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the command line asks for; `--help` says what each means."""
+
+    inputs: list[str]
+    output: Path
+    model: str | None
+    scale: float | None
+    width: int | None
+    tile: int | Literal['auto'] | None
+    overlap: int
+    ensemble: bool
+    dtype: str | None
+    device: str | None
+    window_sizes: list[int] | None
+    num_heads: list[int] | None
+    extension: str
+    suffix: str | None
+    quality: int
+    crf: int
+    skip_existing: bool
+    dry_run: bool
+
+
+def parse(argv: Sequence[str] | None = None) -> Settings:
+    """The settings of a command line; where it makes no sense argparse says so and exits with code 2."""
+    parser = argparse.ArgumentParser(
+        prog='sst-upscale',
+        description='Enlarges pictures (PNG, JPEG, WebP, TIFF, BMP, GIF) and videos.',
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _add_files(parser)
+    _add_network(parser)
+    args = parser.parse_args(argv)
+    inputs = [*args.inputs, *args.more_inputs]
+    if not inputs:
+        parser.error('no INPUT is given: name pictures, videos, folders or patterns')
+    if args.fp32 and args.dtype not in (None, 'float32'):
+        parser.error(f'--fp32 and --dtype {args.dtype} contradict each other; give one of them')
+    if args.suffix is not None and ('/' in args.suffix or '\\' in args.suffix or '\0' in args.suffix):
+        parser.error(f'--suffix {args.suffix!r}: a part of a name, without / and \\')
+    return Settings(
+        inputs=inputs,
+        output=args.output,
+        model=args.model,
+        scale=args.scale,
+        width=args.width,
+        tile=args.tile,
+        overlap=args.overlap,
+        ensemble=args.ensemble,
+        dtype='float32' if args.fp32 else args.dtype,
+        device=args.device,
+        window_sizes=args.window_sizes,
+        num_heads=args.num_heads,
+        extension=args.extension,
+        suffix=args.suffix,
+        quality=args.quality,
+        crf=args.crf,
+        skip_existing=args.skip_existing,
+        dry_run=args.dry_run,
+    )
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add('inputs', nargs='*', metavar='INPUT', help='picture, video, folder (with all folders in it) or pattern (*.png)')
+    add('-i', '--input', dest='more_inputs', action='append', default=[], metavar='INPUT', help='the same')
+    add(
+        '-o',
+        '--output',
+        type=_path,
+        default=Path('results'),
+        metavar='OUT',
+        help='folder for the results, or for one file the name of the result (results)',
+    )
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        '-s',
+        '--scale',
+        '--outscale',
+        type=_scale,
+        metavar='S',
+        help="how many times larger, also 1.5 or 3 with any network (the network's own scale)",
+    )
+    size.add_argument('--width', type=_positive, metavar='N', help='pixels that the result is wide')
+    add('--ext', dest='extension', choices=EXTENSIONS, default='auto', help='format of the results (as the inputs)')
+    add('--suffix', help='what is added to the names, after a _ (x2, or w1920 with --width); "" for nothing')
+    add('--quality', type=_within(1, 100), default=95, metavar='1-100', help='of JPEG and WebP, 100: lossless WebP (95)')
+    add('--crf', type=_within(0, 51), default=17, metavar='0-51', help='of videos, less is better and larger (17)')
+    add('--skip-existing', action='store_true', help='leave out what has a result already')
+    add('--dry-run', action='store_true', help='say what would be done, and do nothing')
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    names = ', '.join(shipped()) or 'none in this installation'
+    add(
+        '-n',
+        '--model',
+        '--model_name',
+        dest='model',
+        metavar='MODEL',
+        help=f'weights: a name ({names}), a file, or hf://owner/repo/file (the one that ships for the scale)',
+    )
+    add('-t', '--tile', type=_tile, default='auto', metavar='N|auto', help='input pixels a side of a tile; 0: none (auto)')
+    add(
+        '--overlap',
+        '--tile_pad',
+        dest='overlap',
+        type=_within(0, 4096),
+        default=32,
+        metavar='N',
+        help='input pixels that a tile sees beyond its border (32)',
+    )
+    add(
+        '--self-ensemble',
+        dest='ensemble',
+        action='store_true',
+        help='the mean of the eight flips and turns: a little better, eight times the time',
+    )
+    add('--dtype', choices=DTYPES, help='of the numbers in the network (float16 on CUDA, else float32)')
+    add('--fp32', action='store_true', help='the same as --dtype float32')
+    add('--device', metavar='cuda|mps|cpu', help='where to compute (the fastest there is)')
+    told = 'that the network was trained with, for weights that do not tell: one number, or one for each layer'
+    add('--window-sizes', type=_numbers, metavar='N,N,...', help=f'windows {told}')
+    add('--num-heads', type=_numbers, metavar='N,N,...', help=f'heads {told}')
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError('an empty name; allowed is a file or folder')
+    return Path(text).expanduser()
+
+
+def _scale(text: str) -> float:
+    value = _float(text)
+    if not 0 < value <= LARGEST_SCALE:
+        raise argparse.ArgumentTypeError(f'{text!r}; allowed is a number above 0, up to {LARGEST_SCALE:g}')
+    return value
+
+
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _positive(text: str) -> int:
+    return _within(1, 1_000_000)(text)
+
+
+def _within(least: int, most: int):
+    def whole(text: str) -> int:
+        if not text.strip().isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f'{text!r}; allowed is a whole number from {least} to {most}')
+        return int(text)
+
+    return whole
+
+
+def _tile(text: str) -> int | Literal['auto'] | None:
+    if text == 'auto':
+        return 'auto'
+    if not text.strip().isdecimal() or int(text) > 1_000_000:
+        raise argparse.ArgumentTypeError(f'{text!r}; allowed is auto or a whole number, 0 for no tiles')
+    return int(text) or None
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.replace(',', ' ').split()
+    if not parts or not all(part.isdecimal() and int(part) for part in parts):
+        raise argparse.ArgumentTypeError(f'{text!r}; allowed are whole numbers above 0 with commas between, as 16,32,64')
+    return [int(part) for part in parts]

@@ -1,0 +1,165 @@
+"""Which files are meant, and where their results go."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sst.inference.pictures import WRITTEN
+from sst.inference.videos import VIDEO_ENDINGS, WRITTEN_VIDEOS, is_video
+from sst.upscaling.arguments import Settings
+from sst.utils.errors import UserError
+
+PICTURE_ENDINGS = {*WRITTEN, '.jpe', '.jfif', '.bmp', '.gif'}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file to enlarge, and the folder of its result below OUT."""
+
+    path: Path
+    folder: Path = Path()
+
+    @property
+    def video(self) -> bool:
+        return is_video(self.path)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file and where its result goes."""
+
+    source: Path
+    target: Path
+    video: bool
+
+
+def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
+    """The files that inputs mean: files as they are, pictures and videos in folders, what patterns match.
+
+    What lies in OUT, where that is a folder inside of an input folder, is no input.
+
+    Raises:
+        UserError: an input that is not there or means nothing.
+    """
+    found: dict[Path, Source] = {}
+    for text in inputs:
+        for source in _meant_by(text, output):
+            found.setdefault(Path(os.path.abspath(source.path)), source)
+    return list(found.values())
+
+
+def _meant_by(text: str, output: Path) -> list[Source]:
+    path = Path(text).expanduser()
+    if path.is_dir():
+        sources = list(_in_folder(path, output))
+        if not sources:
+            raise UserError(f'{text}: a folder without pictures and videos; their names end in {_endings()}')
+        return sources
+    if os.path.lexists(path):
+        return [Source(path)]
+    if not glob.has_magic(text):
+        raise UserError(f'{text}: no such file or folder')
+    matches = sorted(glob.glob(str(path), recursive=True))
+    sources = [Source(match) for match in map(Path, matches) if match.is_file() and _known(match)]
+    if not sources:
+        what = f'matches {len(matches)} names, but no' if matches else 'matches no'
+        raise UserError(f'{text}: {what} picture or video; their names end in {_endings()}')
+    return sources
+
+
+def _in_folder(folder: Path, output: Path) -> Iterator[Source]:
+    results = Path(os.path.abspath(output))
+    apart = results != Path(os.path.abspath(folder))
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith('.') and not (apart and Path(os.path.abspath(os.path.join(place, name))) == results)
+        )
+        for name in sorted(names):
+            if not name.startswith('.') and _known(Path(name)):
+                yield Source(Path(place, name), Path(place).relative_to(folder))
+
+
+def _known(path: Path) -> bool:
+    return path.suffix.lower() in PICTURE_ENDINGS or is_video(path)
+
+
+def _endings() -> str:
+    return ' '.join(sorted(PICTURE_ENDINGS | set(VIDEO_ENDINGS)))
+
+
+def plan(sources: Sequence[Source], settings: Settings, suffix: str) -> list[Job]:
+    """Where each result goes: OUT/folder/name_suffix.ext, or OUT itself for a single file.
+
+    Args:
+        sources: what `find_sources` found. Those that are results of others of them are left out.
+        settings: of the command line.
+        suffix: what is added to names, '' for nothing.
+
+    Raises:
+        UserError: results that would overwrite inputs or each other, a folder that cannot be made, OUT that is a file
+            for many.
+    """
+    single = len(sources) == 1 and _names_a_file(settings.output, sources[0])
+    if not single:
+        _require_folder(settings.output, len(sources))
+    jobs = [
+        Job(source.path, settings.output if single else _target(source, settings, suffix), source.video)
+        for source in sources
+    ]
+    if not single:
+        results = {os.path.abspath(job.target) for job in jobs if not _same(job.source, job.target)}
+        jobs = [job for job in jobs if os.path.abspath(job.source) not in results]
+    _require_distinct(jobs)
+    return jobs
+
+
+def _names_a_file(output: Path, source: Source) -> bool:
+    if output.is_dir():
+        return False
+    ending = output.suffix.lower()
+    if ending in (WRITTEN_VIDEOS if source.video else WRITTEN):
+        return True
+    if ending in WRITTEN or ending in WRITTEN_VIDEOS or output.is_file():
+        kinds = ' '.join(WRITTEN_VIDEOS if source.video else WRITTEN)
+        raise UserError(f'-o {output}: {source.path} can be written as {kinds}')
+    return False
+
+
+def _require_folder(output: Path, count: int) -> None:
+    if output.exists() and not output.is_dir():
+        raise UserError(f'-o {output}: a file, but there are {count} results; name a folder')
+    if output.suffix.lower() in (*WRITTEN, *WRITTEN_VIDEOS) and not output.is_dir():
+        raise UserError(f'-o {output}: the name of one file, but there are {count} results; name a folder')
+
+
+def _target(source: Source, settings: Settings, suffix: str) -> Path:
+    ending = source.path.suffix.lower()
+    if source.video:
+        ending = ending if ending in WRITTEN_VIDEOS else '.mp4'
+    elif settings.extension != 'auto':
+        ending = f'.{settings.extension}'
+    else:
+        ending = ending if ending in WRITTEN else '.png'
+    return settings.output / source.folder / f'{source.path.stem}{"_" if suffix else ""}{suffix}{ending}'
+
+
+def _same(one: Path, other: Path) -> bool:
+    return os.path.abspath(one) == os.path.abspath(other) or (other.exists() and os.path.samefile(one, other))
+
+
+def _require_distinct(jobs: Sequence[Job]) -> None:
+    targets: dict[str, Job] = {}
+    for job in jobs:
+        if job.target.exists() and job.source.exists() and os.path.samefile(job.source, job.target):
+            raise UserError(f'{job.source}: its result would overwrite it; choose another folder with -o, or a --suffix')
+        key = os.path.abspath(job.target).casefold()  # some file systems know no case
+        if other := targets.get(key):
+            raise UserError(
+                f'{other.source} and {job.source} would both become {job.target}; give them to commands with folders '
+                'of their own (-o)'
+            )
+        targets[key] = job

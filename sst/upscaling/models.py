@@ -1,0 +1,86 @@
+"""The networks that enlarge: the one that is named, or those that ship, by the scale they are for."""
+
+import os
+from functools import cache
+
+import torch
+
+from sst.api import Upscaler, load_model
+from sst.interop.pretrained import UntoldError
+from sst.interop.sources import shipped
+from sst.upscaling.arguments import Settings
+from sst.utils.errors import UserError
+
+SHIPPED = {2: 'SST-tiny-x2', 4: 'SST-tiny-x4'}
+BETTER = (
+    'larger, better networks: the released SST weights (Hugging Face collection dslisleedh/sst), by --model '
+    'hf://owner/repo/file'
+)
+
+
+class Models:
+    """Networks, loaded when they are first needed.
+
+    Args:
+        settings: of the command line.
+
+    Raises:
+        UserError: a device that is not there.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.device = settings, _device(settings.device)
+        self.load = cache(self._load)
+
+    def for_ratio(self, ratio: float) -> Upscaler:
+        """The network for pictures that are to become so many times larger. Raises UserError."""
+        return self.load(self.settings.model or self._shipped(ratio))
+
+    def first(self) -> Upscaler:
+        """The network for what the command line asks for, before any picture is looked at. Raises UserError."""
+        return self.for_ratio(self.settings.scale or min(SHIPPED))
+
+    def _shipped(self, ratio: float) -> str:
+        there = {scale: name for scale, name in SHIPPED.items() if name in shipped()}
+        if not there:
+            raise UserError('no weights ship with this installation; name some: --model FILE, or hf://owner/repo/file')
+        return there[min((scale for scale in there if scale >= ratio), default=max(there))]
+
+    def _load(self, source: str) -> Upscaler:
+        settings = self.settings
+        heads = settings.num_heads
+        try:
+            return load_model(
+                source,
+                self.device,
+                settings.dtype,
+                window_sizes=settings.window_sizes,
+                num_heads=heads[0] if heads and len(heads) == 1 else heads,
+                tile=settings.tile,
+                overlap=settings.overlap,
+                ensemble=settings.ensemble,
+            )
+        except UntoldError as error:
+            raise UserError(f'{error}; here as --window-sizes 16,32,... and --num-heads 6') from error
+        except ValueError as error:  # a backend that cannot serve
+            raise UserError(str(error)) from error
+
+
+def _device(name: str | None) -> torch.device | None:
+    """The device of that name; where none is given and torchrun started several processes, each takes a GPU."""
+    if name is None:
+        rank = os.environ.get('LOCAL_RANK')
+        if rank is None or not torch.cuda.is_available():
+            return None
+        return torch.device('cuda', int(rank) % torch.cuda.device_count())
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f'--device {name}: no device; allowed are cuda, cuda:1, mps and cpu') from None
+    counts = {'cpu': 1, 'cuda': torch.cuda.device_count(), 'mps': int(torch.backends.mps.is_available())}
+    if device.type not in counts:
+        raise UserError(f'--device {name}: no device that SST knows; allowed are cuda, cuda:1, mps and cpu')
+    if (device.index or 0) >= counts[device.type]:
+        there = ', '.join(f'{kind} ({count})' for kind, count in counts.items() if count)
+        raise UserError(f'--device {name}: not on this machine; there are: {there}')
+    return device
