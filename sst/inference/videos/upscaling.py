@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Enlarge = Callable[[np.ndarray], np.ndarray]
 Progress = Callable[[int, int | None], None]
+_SHORT = 1  # seconds by which a whole video may be shorter than its header says
 
 
 def upscale_video(
@@ -85,6 +86,7 @@ class _Run:
         self.enlarge, self.progress = enlarge, progress
         self.total = frame_count(container, video)
         self.done = 0
+        self.end = Fraction(0)  # of all streams so far, in seconds
         self.shapes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         self.next_pts = video.start_time or 0
         self.notes: dict[str, None] = {}
@@ -93,6 +95,8 @@ class _Run:
         writer = Target(target, temporary, self.container, self.video, crf, self.notes)
         try:
             for packet in packets(self.container, self.source, list(self.container.streams)):
+                if packet.pts is not None:
+                    self.end = max(self.end, (packet.pts + (packet.duration or 0)) * packet.time_base)
                 if packet.stream.index != self.video.index:
                     writer.copy(packet)
                     continue
@@ -100,6 +104,11 @@ class _Run:
                     self._through(frame, writer)
             if not self.done:
                 raise no_frames(self.source)
+            if self.end < end_of(self.container) - _SHORT:
+                told, found = float(end_of(self.container)), float(self.end)
+                self.notes[f'it may be damaged: its header tells of {told:.1f} s, but it ends after {found:.1f} s'] = (
+                    None
+                )
             writer.finish()
         except BaseException:
             writer.give_up()
