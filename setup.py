@@ -8,6 +8,7 @@ ROOT = Path(__file__).parent
 HUB = ['huggingface_hub>=0.24']
 ONNX = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.5']
 SPANDREL = ['spandrel>=0.4']
+VIDEO = ['av>=12']
 
 
 def read_requirements() -> list[str]:
@@ -44,11 +45,13 @@ setup(
         'perceptual': ['pyiqa>=0.1.13'],
         'plots': ['matplotlib>=3.8'],
         'spandrel': SPANDREL,
+        'video': VIDEO,
         'wandb': ['wandb>=0.17'],
         'dev': [
             *HUB,
             *ONNX,
             *SPANDREL,
+            *VIDEO,
             'hypothesis>=6.100',
             'matplotlib>=3.8',
             'mypy>=1.11',

@@ -5,7 +5,7 @@ import errno
 import os
 import pickle
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -37,20 +37,32 @@ def write_whole(path: str | os.PathLike, write: Callable[[IO[bytes]], Any], advi
         UserError: it cannot be written; one line that names the file and ends with `advice`.
     """
     path = Path(path)
+    try:
+        with replacing(path) as temporary, open(temporary, 'wb') as file:
+            write(file)
+    except (OSError, RuntimeError) as fault:
+        raise UserError(f'cannot write {path}: {why_unwritable(fault)}; {advice}') from fault
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place when the block ends well, and is removed when it does not.
+
+    Raises:
+        OSError: the file cannot be made, which is tried at once, or renamed.
+    """
     # In the same folder, so that renaming stays on one file system. Always of one name, so that the next write takes
     # over what a killed one left; a file has one writer at a time.
     temporary = path.with_name(f'.{path.name}.tmp')
     try:
-        with open(temporary, 'wb') as file:
-            write(file)
-            file.flush()
+        open(temporary, 'wb').close()
+        yield temporary
+        with open(temporary, 'rb+') as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         _sync_folder(path.parent)
-    except (OSError, RuntimeError) as fault:
-        raise UserError(f'cannot write {path}: {_why(fault)}; {advice}') from fault
     finally:
-        with contextlib.suppress(OSError):  # the fault above says what is wrong
+        with contextlib.suppress(OSError):  # where there is a fault, it says what is wrong
             temporary.unlink()
 
 
@@ -143,7 +155,7 @@ def is_text(head: bytes) -> bool:
     return all(character.isprintable() or character.isspace() for character in text)
 
 
-def _why(fault: BaseException) -> str:
+def why_unwritable(fault: BaseException) -> str:
     """Why a file could not be written. torch.save answers an error of the file with a RuntimeError of its own."""
     cause: BaseException | None = fault
     while cause is not None and not isinstance(cause, OSError):
