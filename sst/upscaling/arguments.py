@@ -108,7 +108,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     size.add_argument('--width', type=_positive, metavar='N', help='pixels that the result is wide')
     add('--ext', dest='extension', choices=EXTENSIONS, default='auto', help='format of the results (as the inputs)')
     add('--suffix', help='what is added to the names, after a _ (x2, or w1920 with --width); "" for nothing')
-    add('--quality', type=_within(1, 100), default=95, metavar='1-100', help='of JPEG and WebP, 100: lossless WebP (95)')
+    add(
+        '--quality', type=_within(1, 100), default=95, metavar='1-100', help='of JPEG and WebP, 100: lossless WebP (95)'
+    )
     add('--crf', type=_within(0, 51), default=17, metavar='0-51', help='of videos, less is better and larger (17)')
     add('--skip-existing', action='store_true', help='leave out what has a result already')
     add('--dry-run', action='store_true', help='say what would be done, and do nothing')
@@ -125,7 +127,14 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
         metavar='MODEL',
         help=f'weights: a name ({names}), a file, or hf://owner/repo/file (the one that ships for the scale)',
     )
-    add('-t', '--tile', type=_tile, default='auto', metavar='N|auto', help='input pixels a side of a tile; 0: none (auto)')
+    add(
+        '-t',
+        '--tile',
+        type=_tile,
+        default='auto',
+        metavar='N|auto',
+        help='input pixels a side of a tile; 0: none (auto)',
+    )
     add(
         '--overlap',
         '--tile_pad',
@@ -193,5 +202,7 @@ def _tile(text: str) -> int | Literal['auto'] | None:
 def _numbers(text: str) -> list[int]:
     parts = text.replace(',', ' ').split()
     if not parts or not all(part.isdecimal() and int(part) for part in parts):
-        raise argparse.ArgumentTypeError(f'{text!r}; allowed are whole numbers above 0 with commas between, as 16,32,64')
+        raise argparse.ArgumentTypeError(
+            f'{text!r}; allowed are whole numbers above 0 with commas between, as 16,32,64'
+        )
     return [int(part) for part in parts]

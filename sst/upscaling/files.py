@@ -27,7 +27,7 @@ def enlarge_file(job: Job, settings: Settings, models: Models, progress: Progres
         job.target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise UserError(
-            f'{job.source}: the folder {job.target.parent} cannot be made ({fault.strerror}); choose another one with -o'
+            f'{job.source}: the folder {job.target.parent} cannot be made ({fault.strerror}); choose another with -o'
         ) from fault
     try:
         return (_enlarge_video if job.video else _enlarge_picture)(job, settings, models, progress)
@@ -58,7 +58,11 @@ def _enlarge_video(job: Job, settings: Settings, models: Models, progress: Progr
 
     try:
         notes = upscale_video(
-            job.source, job.target, enlarge, crf=settings.crf, progress=lambda done, total: progress(done, total, 'frame')
+            job.source,
+            job.target,
+            enlarge,
+            crf=settings.crf,
+            progress=lambda done, total: progress(done, total, 'frame'),
         )
     except UserError as error:
         raise UserError(_naming(job, error)) from error

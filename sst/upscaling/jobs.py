@@ -155,7 +155,7 @@ def _require_distinct(jobs: Sequence[Job]) -> None:
     targets: dict[str, Job] = {}
     for job in jobs:
         if job.target.exists() and job.source.exists() and os.path.samefile(job.source, job.target):
-            raise UserError(f'{job.source}: its result would overwrite it; choose another folder with -o, or a --suffix')
+            raise UserError(f'{job.source}: its result would overwrite it; choose another -o or --suffix')
         key = os.path.abspath(job.target).casefold()  # some file systems know no case
         if other := targets.get(key):
             raise UserError(

@@ -50,8 +50,9 @@ def _suffix(settings: Settings, network_scale: int) -> str:
 
 def _announce(settings: Settings, model: Upscaler, jobs: int, kept: int) -> None:
     if settings.model is None:
-        print(f'the small network that ships is used; {BETTER}', file=sys.stderr)
-    print(f'{model!r}: {_counted(jobs)}{f", {kept} left out that have a result" if kept else ""}', file=sys.stderr)
+        print(f'The small network that ships is used; {BETTER}.', file=sys.stderr)
+    left_out = f', {kept} left out that have a result' if kept else ''
+    print(f'{_counted(jobs)}{left_out}; {model}', file=sys.stderr)
 
 
 def _conclude(done: int, failed: int, seconds: float) -> None:

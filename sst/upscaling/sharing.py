@@ -35,10 +35,11 @@ class Together(Alone):
     """One of several processes; each takes the next job when it is free. Found through torchrun's environment."""
 
     def __init__(self) -> None:
-        from torch.distributed import PrefixStore, rendezvous
+        import torch.distributed
 
-        store, self.rank, self.world = next(rendezvous('env://', timeout=_LONG))
-        self.store: Any = PrefixStore('sst-upscale', store)
+        dist: Any = torch.distributed  # whose types leave out what is used here
+        store, self.rank, self.world = next(dist.rendezvous('env://', timeout=_LONG))
+        self.store: Any = dist.PrefixStore('sst-upscale', store)
 
     def agree(self, jobs: Sequence[Job]) -> list[Job]:
         if self.rank == 0:
