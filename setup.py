@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent
 HUB = ['huggingface_hub>=0.24']
 ONNX = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.5']
 SPANDREL = ['spandrel>=0.4']
-VIDEO = ['av>=12']
+VIDEO = ['av>=18']
 
 
 def read_requirements() -> list[str]:

@@ -23,6 +23,7 @@ VIDEO_ENDINGS = (
     *('.mp4', '.m4v', '.mov', '.mkv', '.webm', '.avi', '.3gp', '.flv', '.m2ts', '.mts', '.ts', '.mpg', '.mpeg'),
     *('.ogv', '.wmv'),
 )
+_OLDEST_PYAV = 18  # earlier ones shift the colours of BT.2020 and lack ways to copy streams
 KEEP_BYTES = 'surrogateescape'  # metadata that is no UTF-8 comes out as it went in
 
 
@@ -71,11 +72,15 @@ def opened(path: Path) -> Iterator['InputContainer']:
     """A video file, looked at from outside first. Raises `UserError`."""
     try:
         import av
-    except ModuleNotFoundError as fault:
-        raise UserError(
-            f"{path}: videos need PyAV, which is not installed; run: pip install 'sst-sr[video]'"
-        ) from fault
 
+        old = int(av.__version__.split('.')[0]) < _OLDEST_PYAV
+    except ModuleNotFoundError:
+        old = True
+    if old:
+        raise UserError(
+            f'{path}: videos need PyAV {_OLDEST_PYAV} or later, which is not installed; '
+            "run: pip install 'sst-sr[video]'"
+        )
     _check(path)
     try:
         # `file:`, because a name with a colon is an address for FFmpeg

@@ -133,14 +133,18 @@ class _Run:
             )
         elif sr.shape != self.shapes[1]:
             raise ValueError(f'enlarge gave a frame of shape {sr.shape} after others of {self.shapes[1]}')
-        pts = frame.pts if frame.pts is not None else frame.dts
-        pts = self.next_pts if pts is None else pts
+        pts = self._time(frame)
         duration = self._duration(frame, pts)
         self.next_pts = pts + duration
         writer.write(sr, pts, duration)
         self.done += 1
         if self.progress:
             self.progress(self.done, self.total)
+
+    def _time(self, frame: 'VideoFrame') -> int:
+        """When a frame is shown, in ticks. AVI tells when frames are decoded: once in order, that is when they come."""
+        times = (frame.dts,) if self.container.format.name == 'avi' else (frame.pts, frame.dts)
+        return next((time for time in times if time is not None), self.next_pts)
 
     def _duration(self, frame: 'VideoFrame', pts: int) -> int:
         """Ticks for which a frame is shown where it is the last: as its packet says, but not beyond the file's end."""
