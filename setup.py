@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+DEMO = ['gradio>=6']
 HUB = ['huggingface_hub>=0.24']
 ONNX = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.5']
 SPANDREL = ['spandrel>=0.4']
@@ -34,9 +35,10 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.11,<3.13',
     packages=find_packages(include=['sst', 'sst.*']),
-    package_data={'sst': ['weights/*'], 'sst.ops.native': ['*.cpp']},
+    package_data={'sst': ['weights/*'], 'sst.ops.native': ['*.cpp'], 'sst.web': ['*.css']},
     install_requires=read_requirements(),
     extras_require={
+        'demo': DEMO,
         'flash': ['flash-attn>=2.6'],
         'fused': ['triton>=3.0'],
         'hub': HUB,
@@ -46,12 +48,14 @@ setup(
         'spandrel': SPANDREL,
         'wandb': ['wandb>=0.17'],
         'dev': [
+            *DEMO,
             *HUB,
             *ONNX,
             *SPANDREL,
             'hypothesis>=6.100',
             'matplotlib>=3.8',
             'mypy>=1.11',
+            'playwright>=1.49',  # drives a Chromium that is installed; downloads none
             'pytest>=8.2',
             'pytest-xdist>=3.6',
             'ruff>=0.6',
@@ -61,7 +65,12 @@ setup(
         ],
     },
     entry_points={
-        'console_scripts': ['sst-train=sst.train:main', 'sst-test=sst.test:main', 'sst-info=sst.info:main'],
+        'console_scripts': [
+            'sst-train=sst.train:main',
+            'sst-test=sst.test:main',
+            'sst-info=sst.info:main',
+            'sst-demo=sst.demo:main',
+        ],
     },
     classifiers=[
         'Intended Audience :: Science/Research',

@@ -13,8 +13,8 @@ ORDER = [
     {'archs'},
     {'data', 'inference', 'interop', 'metrics'},
     {'api', 'models'},
-    {'driver'},
-    {'info', 'test', 'train'},
+    {'driver', 'web'},
+    {'demo', 'info', 'test', 'train'},
 ]
 LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 MODULES = sorted(path for path in (ROOT / 'sst').rglob('*.py') if path != ROOT / 'sst' / '__init__.py')

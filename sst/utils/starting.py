@@ -36,7 +36,7 @@ PACKAGES = {
     'yaml': 'pyyaml',
     'yapf': 'yapf',
 }
-PROGRAMS = ('train', 'test', 'info')
+PROGRAMS = ('train', 'test', 'info', 'demo')
 FOLDER = Path(__file__).resolve().parents[1]  # sst/
 
 
