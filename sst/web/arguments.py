@@ -13,7 +13,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """`models`, `host`, `port`, `device`, `dtype` and `max_megapixels`; ends the program where they are wrong."""
     parser = argparse.ArgumentParser(
         prog='sst-demo',
-        description='Shows a page that enlarges pictures on this computer. Nothing goes to the internet or comes from it.',
+        description='Shows a page that enlarges pictures on this computer; nothing goes to the internet.',
     )
     names = ', '.join(shipped()) or 'none'
     parser.add_argument(

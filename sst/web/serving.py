@@ -1,6 +1,7 @@
 """Serving the page: nothing of the internet, and nothing that stays on the disk."""
 
 import importlib.util
+import logging
 import os
 import signal
 import socket
@@ -91,10 +92,15 @@ def _run(
 
     from sst.web.page import application
 
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            logging.getLogger('uvicorn.error').disabled = True  # pages that are still open are no faults
+            await super().shutdown(sockets)
+
     app = application(models, folder, max_megapixels)
     config = uvicorn.Config(app, log_level='error', timeout_graceful_shutdown=1)
     address = f'[{host}]' if ':' in host else host
     print(f'http://{address}:{listening.getsockname()[1]}  (Ctrl-C to end)', flush=True)
     if not host.startswith(_LOOPBACK):
         print(f'Whoever can reach this computer at {host} can use the page.', flush=True)
-    uvicorn.Server(config).run(sockets=[listening])
+    Server(config).run(sockets=[listening])
