@@ -5,6 +5,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 ROOT = Path(__file__).parent
+DEMO = ['gradio>=6']
 HUB = ['huggingface_hub>=0.24']
 ONNX = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.5']
 SPANDREL = ['spandrel>=0.4']
@@ -35,9 +36,10 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.11,<3.13',
     packages=find_packages(include=['sst', 'sst.*']),
-    package_data={'sst': ['weights/*'], 'sst.ops.native': ['*.cpp']},
+    package_data={'sst': ['weights/*'], 'sst.ops.native': ['*.cpp'], 'sst.web': ['*.css']},
     install_requires=read_requirements(),
     extras_require={
+        'demo': DEMO,
         'flash': ['flash-attn>=2.6'],
         'fused': ['triton>=3.0'],
         'hub': HUB,
@@ -48,6 +50,7 @@ setup(
         'video': VIDEO,
         'wandb': ['wandb>=0.17'],
         'dev': [
+            *DEMO,
             *HUB,
             *ONNX,
             *SPANDREL,
@@ -55,6 +58,7 @@ setup(
             'hypothesis>=6.100',
             'matplotlib>=3.8',
             'mypy>=1.11',
+            'playwright>=1.49',  # drives a Chromium that is installed; downloads none
             'pytest>=8.2',
             'pytest-xdist>=3.6',
             'ruff>=0.6',
@@ -64,7 +68,7 @@ setup(
         ],
     },
     entry_points={
-        'console_scripts': [f'sst-{name}=sst.{name}:main' for name in ('train', 'test', 'upscale', 'info')],
+        'console_scripts': [f'sst-{name}=sst.{name}:main' for name in ('train', 'test', 'upscale', 'demo', 'info')],
     },
     classifiers=[
         'Intended Audience :: Science/Research',

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sst.archs import SST
 from sst.inference import Tiler, TileSize, self_ensemble, window_multiple
+from sst.inference.devices import best_device
 from sst.inference.pictures import Picture as Whole
 from sst.inference.pictures import enlarge
 from sst.interop.pretrained import from_pretrained
@@ -166,13 +167,6 @@ def load_model(
     """
     net = from_pretrained(source, window_sizes=window_sizes, num_heads=num_heads, scale=scale, backend=backend)
     return Upscaler(net, device, dtype, **how)
-
-
-def best_device() -> torch.device:
-    """CUDA where there is one, else Apple's MPS, else the CPU."""
-    if torch.cuda.is_available():
-        return torch.device('cuda')
-    return torch.device('mps' if torch.backends.mps.is_available() else 'cpu')
 
 
 def _require_range(least: float, greatest: float) -> None:

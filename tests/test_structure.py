@@ -13,8 +13,8 @@ ORDER = [
     {'archs'},
     {'data', 'inference', 'interop', 'metrics'},
     {'api', 'models'},
-    {'driver', 'upscaling'},
-    {'info', 'test', 'train', 'upscale'},
+    {'driver', 'upscaling', 'web'},
+    {'demo', 'info', 'test', 'train', 'upscale'},
 ]
 LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 MODULES = sorted(path for path in (ROOT / 'sst').rglob('*.py') if path != ROOT / 'sst' / '__init__.py')
@@ -52,8 +52,8 @@ def test_only_ops_imports_attention_kernels():
 
 
 def test_every_command_of_the_readme_names_files_that_are_there():
-    documents = ('README.md', 'docs/api.md', 'docs/train.md', 'docs/evaluate.md', 'docs/performance.md')
-    text = ''.join((ROOT / name).read_text() for name in documents)
+    names = ('api', 'train', 'evaluate', 'performance', 'upscale')
+    text = ''.join((ROOT / name).read_text() for name in ('README.md', *(f'docs/{name}.md' for name in names)))
     words = {word.strip('`|,;().') for word in text.split()}
     named = {word for word in words if word.startswith(('sst/', 'scripts/', 'options/'))}
     assert named

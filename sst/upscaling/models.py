@@ -6,6 +6,7 @@ from functools import cache
 import torch
 
 from sst.api import Upscaler, load_model
+from sst.inference.devices import named_device
 from sst.interop.pretrained import UntoldError
 from sst.interop.sources import shipped
 from sst.upscaling.arguments import Settings
@@ -68,19 +69,9 @@ class Models:
 
 def _device(name: str | None) -> torch.device | None:
     """The device of that name; where none is given and torchrun started several processes, each takes a GPU."""
-    if name is None:
-        rank = os.environ.get('LOCAL_RANK')
-        if rank is None or not torch.cuda.is_available():
-            return None
-        return torch.device('cuda', int(rank) % torch.cuda.device_count())
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f'--device {name}: no device; allowed are cuda, cuda:1, mps and cpu') from None
-    counts = {'cpu': 1, 'cuda': torch.cuda.device_count(), 'mps': int(torch.backends.mps.is_available())}
-    if device.type not in counts:
-        raise UserError(f'--device {name}: no device that SST knows; allowed are cuda, cuda:1, mps and cpu')
-    if (device.index or 0) >= counts[device.type]:
-        there = ', '.join(f'{kind} ({count})' for kind, count in counts.items() if count)
-        raise UserError(f'--device {name}: not on this machine; there are: {there}')
-    return device
+    if name is not None:
+        return named_device(name)
+    rank = os.environ.get('LOCAL_RANK')
+    if rank is None or not torch.cuda.is_available():
+        return None
+    return torch.device('cuda', int(rank) % torch.cuda.device_count())

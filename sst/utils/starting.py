@@ -36,7 +36,7 @@ PACKAGES = {
     'yaml': 'pyyaml',
     'yapf': 'yapf',
 }
-PROGRAMS = ('train', 'test', 'upscale', 'info')
+PROGRAMS = ('train', 'test', 'upscale', 'demo', 'info')
 FOLDER = Path(__file__).resolve().parents[1]  # sst/
 
 

@@ -32,7 +32,7 @@ def test_all_requirements_are_known():
     assert {found[0] for line in lines if (found := re.match(r'[\w-]+', line))} == set(PACKAGES.values())
 
 
-@pytest.mark.parametrize('program', ['sst/train.py', 'sst/test.py', 'sst/info.py'])
+@pytest.mark.parametrize('program', ['sst/train.py', 'sst/test.py', 'sst/info.py', 'sst/demo.py'])
 def test_a_package_that_is_not_installed_is_one_line(program):
     done = start(program, '-opt', 'options/demo.yml')
     assert done.returncode == 2

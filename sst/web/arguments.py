@@ -1,0 +1,58 @@
+"""The command line of the web demo."""
+
+import argparse
+import math
+from collections.abc import Sequence
+
+from sst.interop.sources import shipped
+
+MEGAPIXELS = 4.0  # of a dropped picture
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """`models`, `host`, `port`, `device`, `dtype` and `max_megapixels`; ends the program where they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog='sst-demo',
+        description='Shows a page that enlarges pictures on this computer; nothing goes to the internet.',
+    )
+    names = ', '.join(shipped()) or 'none'
+    parser.add_argument(
+        '--model',
+        action='append',
+        default=[],
+        dest='models',
+        metavar='NAME|FILE|hf://...',
+        help=f'weights to offer, in front of the shipped ones ({names}); may be given several times',
+    )
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (%(default)s: this computer alone)')
+    parser.add_argument('--port', type=_port, default=7860, help='port to listen on, 0 for any free one (%(default)s)')
+    parser.add_argument('--device', help='cpu, cuda, cuda:1 or mps (the best there is)')
+    parser.add_argument(
+        '--dtype',
+        choices=('float32', 'float16', 'bfloat16'),
+        help='number format of the network (float16 on CUDA, else float32)',
+    )
+    parser.add_argument(
+        '--max-megapixels',
+        type=_megapixels,
+        default=MEGAPIXELS,
+        metavar='N',
+        help='largest picture that may be dropped, in million pixels (%(default)g)',
+    )
+    return parser.parse_args(argv)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f'{text!r} is no port; allowed are 0 to 65535')
+    return int(text)
+
+
+def _megapixels(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 400:
+        raise argparse.ArgumentTypeError(f'{text!r} is no limit; allowed are numbers above 0 and up to 400')
+    return value

@@ -1,0 +1,197 @@
+"""From an uploaded file to everything the page shows: the one place where the page meets pictures and networks."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import tifffile
+import torch
+from PIL import Image
+
+from sst.api import Upscaler
+from sst.inference.pictures import Picture, read_picture, write_picture
+from sst.inference.pictures.decoding import opened
+from sst.inference.pictures.tiff import HEADS as TIFF_HEADS
+from sst.utils.errors import UserError
+
+SCALES = (1, 8)  # what may be asked for
+GROWTH = 16  # times the limit of a picture's pixels, which its result may have: x4 of the largest
+_ENDINGS = {'PNG': '.png', 'JPEG': '.jpg', 'WEBP': '.webp', 'TIFF': '.tif'}
+_WEBP_SIDE = 16383
+_SHOWN_SIDE = 2400  # pixels of what the browser shows of a result
+_PREVIEW_SIDE = 800
+_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'GIF')
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the page shows of an enlarged picture; sizes are (width, height)."""
+
+    file: Path  # the whole picture, to download
+    before: Path  # two pictures of equal size to compare: by bicubic interpolation, and by the network
+    after: Path
+    size_before: tuple[int, int]
+    size_after: tuple[int, int]
+    seconds: float  # of the network and the resizing to the exact scale
+    notes: tuple[str, ...] = ()
+
+
+def enlarge_upload(path: Path, upscaler: Upscaler, scale: float, folder: Path, max_pixels: float) -> Result:
+    """Enlarge an uploaded picture by the network, then resize it to the exact scale.
+
+    The file to download has the format and the metadata of the one that was uploaded; BMP and GIF become PNG.
+
+    Args:
+        path (Path): the uploaded file.
+        upscaler (Upscaler): the network.
+        scale (float): side of the result over that of the picture, within `SCALES`.
+        folder (Path): where the files of the result are written; it must be there.
+        max_pixels (float): how many the picture may have; the result may have `GROWTH` times as many.
+
+    Raises:
+        UserError: no picture, too large, a scale that is not allowed, not enough memory; in one line without folders.
+    """
+    with _told_to_visitors(path.parent, folder):
+        exact = _checked_scale(scale)
+        picture = _read(path, max_pixels)
+        _require_result_fits(picture, exact, max_pixels)
+        start = time.perf_counter()
+        result = _computed(picture, upscaler, exact)
+        seconds = time.perf_counter() - start
+        file = folder / f'{path.stem}_x{float(exact):g}{_ending(path, result)}'
+        lost = write_picture(result, file)
+        after = _shown(result, _SHOWN_SIDE)
+        before = _shown(picture).resize(after.size, Image.Resampling.BICUBIC)
+        return Result(
+            file=file,
+            before=_saved(before, folder / 'bicubic.jpg', picture),
+            after=_saved(after, folder / 'network.jpg', picture),
+            size_before=_size(picture),
+            size_after=_size(result),
+            seconds=seconds,
+            notes=(*result.notes, *lost, *_note_of_scale(exact, upscaler.scale)),
+        )
+
+
+def preview_upload(path: Path, folder: Path, max_pixels: float) -> tuple[Path, tuple[int, int]]:
+    """A small JPEG of an uploaded picture, written into `folder`, and the picture's (width, height).
+
+    Raises:
+        UserError: no picture, or too large; in one line without folders.
+    """
+    with _told_to_visitors(path.parent, folder):
+        picture = _read(path, max_pixels)
+        return _saved(_shown(picture, _PREVIEW_SIDE), folder / 'preview.jpg', picture), _size(picture)
+
+
+@contextmanager
+def _told_to_visitors(*folders: Path) -> Iterator[None]:
+    """Errors name files without their folders; a lack of memory is an error that says what to do."""
+    try:
+        yield
+    except UserError as error:
+        text = str(error)
+        for folder in folders:
+            text = text.replace(f'{folder}/', '')
+        raise UserError(text) from error
+    except (MemoryError, torch.OutOfMemoryError) as fault:
+        raise UserError('not enough memory for this picture; try a smaller one') from fault
+
+
+def _checked_scale(scale: float) -> Fraction:
+    least, greatest = SCALES
+    if not least <= scale <= greatest:
+        raise UserError(f'a scale of {scale:g} is not possible; allowed are {least} to {greatest}')
+    return Fraction(scale).limit_denominator(1000)
+
+
+def _read(path: Path, max_pixels: float) -> Picture:
+    _require_fits(path, *_size_in(path), max_pixels)
+    picture = read_picture(path)
+    _require_fits(path, *_size(picture), max_pixels)
+    return picture
+
+
+def _size_in(path: Path) -> tuple[int, int]:
+    """(width, height) as the head of the file tells, before anything is decoded; (0, 0) where it tells nothing."""
+    try:
+        content = path.read_bytes()
+        if content.startswith(TIFF_HEADS):
+            with tifffile.TiffFile(path) as tiff:
+                page = tiff.pages.first
+                return page.imagewidth, page.imagelength
+        with opened(content, _FORMATS) as image:
+            return image.size
+    except Exception:  # damaged bytes make the decoders raise anything; read_picture says what is wrong
+        return 0, 0
+
+
+def _require_fits(path: Path, width: int, height: int, max_pixels: float) -> None:
+    if width * height > max_pixels:
+        raise UserError(
+            f'{path}: {width} x {height} pixels are {_millions(width * height)} million, and {_millions(max_pixels)} '
+            'million are the limit here; shrink or cut the picture'
+        )
+
+
+def _require_result_fits(picture: Picture, scale: Fraction, max_pixels: float) -> None:
+    width, height = _size(picture)
+    pixels = width * height * scale**2
+    if pixels > GROWTH * max_pixels:
+        raise UserError(
+            f'the result would have {_millions(pixels)} million pixels, and {_millions(GROWTH * max_pixels)} million '
+            'are the limit here; choose a smaller scale'
+        )
+
+
+def _millions(pixels: float | Fraction) -> str:
+    return f'{float(pixels) / 1e6:.3g}'
+
+
+def _size(picture: Picture) -> tuple[int, int]:
+    height, width, _ = picture.shape
+    return width, height
+
+
+def _computed(picture: Picture, upscaler: Upscaler, scale: Fraction) -> Picture:
+    """The enlarged picture, its pixels all there: they are written, and shown."""
+    height, width, _ = picture.shape
+    large = upscaler.enlarge(picture, (max(1, round(height * scale)), max(1, round(width * scale))))
+    return replace(large, samples=large.whole())
+
+
+def _ending(path: Path, picture: Picture) -> str:
+    """That of the uploaded file where it says its format; PNG for what cannot be written."""
+    ending = _ENDINGS.get(picture.format, '.png')
+    if picture.format == 'WEBP' and max(_size(picture)) > _WEBP_SIDE:
+        return '.png'
+    same = {'.jpg': ('.jpg', '.jpeg'), '.tif': ('.tif', '.tiff')}.get(ending, ())
+    return path.suffix if path.suffix.lower() in same else ending
+
+
+def _note_of_scale(scale: Fraction, network: int) -> tuple[str, ...]:
+    if scale > network:
+        return (f'the network enlarges x{network}; from there to x{float(scale):g} it is bicubic interpolation',)
+    return ()
+
+
+def _shown(picture: Picture, side: int | None = None) -> Image.Image:
+    """A picture of 8 bits upon white, no larger than `side`."""
+    whole = picture.whole()
+    values = whole[..., :1] if picture.grey else whole[..., :3]
+    if picture.has_alpha:
+        values = values * whole[..., -1:] + (1 - whole[..., -1:])
+    samples = np.rint(values * 255).astype(np.uint8)
+    image = Image.fromarray(samples[..., 0] if picture.grey else samples)
+    if side is not None:
+        image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return image
+
+
+def _saved(image: Image.Image, path: Path, picture: Picture) -> Path:
+    image.save(path, quality=95, subsampling=0, icc_profile=picture.metadata.icc)
+    return path

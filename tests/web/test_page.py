@@ -1,0 +1,178 @@
+"""The page in a real browser, served by the real program."""
+
+import os
+from io import BytesIO
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from helpers import tiny_options
+from picture_files import exif_of, noise
+from PIL import Image
+
+import sst
+from screenshot_demo import SWITCHES, find_browser, running_demo
+from sst.archs import SST
+
+GUARD = """
+import os, socket
+
+resolve, connect = socket.getaddrinfo, socket.socket.connect
+
+def check(host):
+    if host and not str(host).startswith(('127.', '::1', 'localhost')):
+        with open(os.environ['SST_TEST_CONNECTIONS'], 'a') as file:
+            file.write(f'{host}\\n')
+        raise OSError('no network in tests')
+
+def checked_resolve(host, *others, **options):
+    check(host)
+    return resolve(host, *others, **options)
+
+def checked_connect(self, address):
+    if self.family != socket.AF_UNIX:
+        check(address[0])
+    return connect(self, address)
+
+socket.getaddrinfo, socket.socket.connect = checked_resolve, checked_connect
+"""
+
+
+@pytest.fixture(scope='module')
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('weights')
+    first = sst.save_pretrained(SST(**tiny_options()), folder / 'Tiny-x2.safetensors')
+    second = sst.save_pretrained(SST(**tiny_options(scale=3)), folder / 'Tiny-x3.safetensors')
+    return ('--model', str(first), '--model', str(second), '--device', 'cpu')
+
+
+@pytest.fixture(scope='module')
+def connections(tmp_path_factory):
+    """A file of the connections to other computers that programs try while it is used."""
+    folder = tmp_path_factory.mktemp('guard')
+    (folder / 'sitecustomize.py').write_text(GUARD)
+    paths = [str(folder), *filter(None, [os.environ.get('PYTHONPATH')])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('PYTHONPATH', os.pathsep.join(paths))
+        patch.setenv('SST_TEST_CONNECTIONS', str(folder / 'connections'))
+        yield folder / 'connections'
+
+
+@pytest.fixture(scope='module')
+def temporary(tmp_path_factory):
+    """The folder for temporary files of programs that are started while it is used."""
+    folder = tmp_path_factory.mktemp('temporary')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('TMPDIR', str(folder))
+        yield folder
+
+
+@pytest.fixture(scope='module')
+def address(weights, connections, temporary):
+    """Of the program, which reaches no other computer and leaves no file behind."""
+    with running_demo(*weights, '--max-megapixels', '0.05') as address:
+        yield address
+    assert not connections.exists()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.fixture(scope='module')
+def browser():
+    sync_api = pytest.importorskip('playwright.sync_api')
+    path = find_browser()
+    if path is None:
+        pytest.skip('neither Chromium nor Chrome is installed')
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(SWITCHES))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(address, browser):
+    """The page, opened; no request may leave this computer."""
+    page = browser.new_page()
+    page.set_default_timeout(30_000)
+    hosts = set()
+    page.on('request', lambda request: hosts.add(urlsplit(request.url).hostname))
+    page.goto(address)
+    page.wait_for_selector('#enlarge')
+    yield page
+    page.close()
+    assert hosts - {None} == {'127.0.0.1'}
+
+
+def drop(page, path):
+    page.set_input_files('#upload input[type=file]', path)
+
+
+def test_a_picture_is_enlarged_compared_and_downloaded(page, tmp_path):
+    Image.fromarray(noise(40, 60, 3)).save(tmp_path / 'photo.jpg', exif=exif_of())
+    drop(page, tmp_path / 'photo.jpg')
+    page.wait_for_selector('#size:has-text("60 × 40 pixels")')
+    page.click('#scale label:has-text("×4")')
+    page.click('#enlarge')
+    page.wait_for_selector('#facts:has-text("240 × 160 pixels")')
+    facts = page.inner_text('#facts')
+    assert 'Tiny-x2' in facts
+    assert 's on CPU' in facts
+    assert 'the network enlarges x2; from there to x4 it is bicubic interpolation' in facts
+    page.wait_for_function('document.querySelectorAll("#comparison img").length == 2')
+    sizes = page.eval_on_selector_all('#comparison img', 'all => all.map(one => [one.naturalWidth, one.naturalHeight])')
+    assert sizes == [[240, 160], [240, 160]]
+    with page.expect_download() as download:
+        page.click('#download')
+    assert download.value.suggested_filename == 'photo_x4.jpg'
+    with Image.open(download.value.path()) as image:
+        assert (image.format, image.size, image.getexif()[0x0110]) == ('JPEG', (240, 160), 'A camera')
+
+
+def test_an_example_another_network_and_a_free_scale(page):
+    page.click('#examples img >> nth=0')
+    page.wait_for_selector('#preview img')
+    page.click('#model input')
+    page.click('[role=option]:has-text("Tiny-x3")')
+    page.wait_for_selector('#scale label.selected:has-text("×3")')
+    page.click('#scale label:has-text("other")')
+    page.fill('#other input', '2.5')
+    page.click('#enlarge')
+    page.wait_for_selector('#facts:has-text("400 × 400 pixels")')
+    assert 'Tiny-x3' in page.inner_text('#facts')
+
+
+def test_files_that_cannot_be_enlarged(page, tmp_path):
+    (tmp_path / 'text.png').write_text('hello <b>you</b>')
+    Image.new('RGB', (300, 200)).save(tmp_path / 'large.png')
+    for name, said in (
+        ('text.png', 'text.png: cannot be read as a picture; it is a text file'),
+        ('large.png', 'large.png: 300 x 200 pixels are 0.06 million, and 0.05 million are the limit here'),
+    ):
+        drop(page, tmp_path / name)
+        page.wait_for_selector(f'#size:has-text("{said}")')
+        page.click('#enlarge')
+        page.wait_for_selector(f'.toast-body:has-text("{said}")')
+        page.click('#upload [aria-label="Remove this file"], #upload [aria-label="Clear"]')
+        page.wait_for_selector('#upload input[type=file]', state='attached')
+
+
+def test_a_press_without_a_picture(page):
+    page.click('#enlarge')
+    page.wait_for_selector('.toast-body:has-text("there is no picture yet; drop one, or choose an example")')
+
+
+def test_nothing_is_wider_than_a_phone(address, browser):
+    page = browser.new_page(viewport={'width': 360, 'height': 700})
+    page.goto(address)
+    page.wait_for_selector('#examples img')
+    assert page.evaluate('document.documentElement.scrollWidth') <= 360
+    page.close()
+
+
+def test_uploads_lie_in_the_folder_that_goes_away(address, temporary):
+    picture = BytesIO()
+    Image.fromarray(noise(8, 8, 3)).save(picture, 'PNG')
+    files = {'files': ('a.png', picture.getvalue(), 'image/png')}
+    (uploaded,) = requests.post(f'{address}/gradio_api/upload', files=files, timeout=30).json()
+    assert Path(uploaded).read_bytes() == picture.getvalue()
+    assert Path(uploaded).is_relative_to(temporary)
