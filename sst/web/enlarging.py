@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
-import torch
 from PIL import Image
 
 from sst.api import Upscaler
@@ -98,7 +97,7 @@ def _told_to_visitors(*folders: Path) -> Iterator[None]:
         for folder in folders:
             text = text.replace(f'{folder}/', '')
         raise UserError(text) from error
-    except (MemoryError, torch.OutOfMemoryError) as fault:
+    except MemoryError as fault:
         raise UserError('not enough memory for this picture; try a smaller one') from fault
 
 

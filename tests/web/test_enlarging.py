@@ -165,7 +165,7 @@ def test_a_device_without_enough_memory(tmp_path, folder, upscaler, monkeypatch)
 
     monkeypatch.setattr(upscaler.net, 'forward', without_memory)
     picture = saved(tmp_path / 'a.png', Image.new('RGB', (8, 8)))
-    with pytest.raises(UserError, match='^not enough memory for this picture; try a smaller one$'):
+    with pytest.raises(UserError, match='^there is not enough memory for a tile of 8x8 pixels; [^\n]*$'):
         enlarge_upload(picture, upscaler, 2, folder, LIMIT)
 
 
