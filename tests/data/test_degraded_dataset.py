@@ -71,6 +71,22 @@ def test_without_degradations_lr_is_bicubic_of_the_crop(root, scale, index):
         assert error[2:-2, 2:-2].max() < 0.51  # further out LR knows more than the crop
 
 
+def test_crops_are_degraded_with_what_surrounds_them(tmp_path):
+    picture = noise(60, 70)
+    windows = np.lib.stride_tricks.sliding_window_view(picture, (32, 32, 3))[:, :, 0]
+    pictures = training(write_folder(tmp_path, {'a.png': picture}), PLAIN, use_hflip=False, use_rot=False)
+    whole, compared = bicubic(picture, 2), 0
+    for position in range(60):
+        sample = drawn(pictures, 0, position)
+        top, left = np.argwhere((windows == eight_bit(sample['gt'])).all(axis=(2, 3, 4)))[0]
+        inside = 4 <= top <= 60 - 36 and 4 <= left <= 70 - 36
+        if inside and top % 2 == left % 2 == 0:
+            lr = whole[top // 2 : top // 2 + 16, left // 2 : left // 2 + 16]
+            assert np.abs(eight_bit(sample['lq']) - lr).max() < 0.51
+            compared += 1
+    assert compared > 5
+
+
 @pytest.mark.parametrize('scale', [2, 4])
 def test_no_border_shows_in_the_crop(tmp_path, scale, monkeypatch):
     root = write_folder(tmp_path, {'a.png': noise(400, 400)})
