@@ -146,7 +146,7 @@ def test_all_at_once_fits_any_size(side):
         assert lr.dtype == np.uint8
 
 
-def test_published_degradations_are_lie_between_plain_and_unrecognisable():
+def test_published_degradations_lie_between_plain_and_unrecognisable():
     hr = photograph(256, 256)
     lrs = [degrade(hr, 4, Degradation().model_dump(), np.random.default_rng(seed)) for seed in range(30)]
     errors = np.array([np.sqrt(np.mean((lr - imresize(hr, 0.25).astype(float)) ** 2)) for lr in lrs])
