@@ -1,7 +1,8 @@
 """Datasets and the endless stream that training reads. BasicSR's registry holds the datasets."""
 
+from sst.data.degraded_dataset import DegradedImageDataset
 from sst.data.downsample_dataset import DownsampleImageDataset
 from sst.data.loader import build_train_loader
 from sst.data.sets import build_dataset
 
-__all__ = ['DownsampleImageDataset', 'build_dataset', 'build_train_loader']
+__all__ = ['DegradedImageDataset', 'DownsampleImageDataset', 'build_dataset', 'build_train_loader']

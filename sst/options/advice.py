@@ -41,13 +41,40 @@ RELEASED = {
     'intermediate_dim': 'upsampler.channels',
 }
 
+# Of Real-ESRGAN's files; there the keys of the second round end in 2.
+REAL_ESRGAN = (
+    'blur_sigma',
+    'sinc_prob',
+    'resize_prob',
+    'resize_range',
+    'gaussian_noise_prob',
+    'noise_range',
+    'poisson_scale_range',
+    'gray_noise_prob',
+    'jpeg_range',
+)
+
 
 def advice(key: str, section: tuple[str | int, ...]) -> str:
     """Text for an unknown key that is known from elsewhere, or ''."""
     if section[:1] == ('datasets',) and key == 'scale':
         return "unknown key, not needed: it is the run's scale; delete the line"
+    if section[:1] == ('datasets',) and (rounds := _of_real_esrgan(key)):
+        return f"a key of Real-ESRGAN's files, use {rounds} with type DegradedImageDataset"
     if key in BASICSR:
         return f"BasicSR's key, {BASICSR[key]}"
     if section in ((), ('network_g',)) and key in RELEASED:
         return f'a field of the released files, use {RELEASED[key]}'
     return ''
+
+
+def _of_real_esrgan(key: str) -> str:
+    """Where we have a key of Real-ESRGAN's files, or ''."""
+    if key == 'final_sinc_prob':
+        return f'degradation.{key}'
+    if key == 'second_blur_prob':
+        return 'degradation.second.blur_prob'
+    name = key.removesuffix('2')
+    if name not in REAL_ESRGAN:
+        return ''
+    return f'degradation.{"first" if name == key else "second"}.{name}'

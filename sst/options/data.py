@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Tag, model_validator
 
+from sst.options.degradation import Degradation
 from sst.options.faults import Fault, fault, refuse, shown
 from sst.options.registered import registered
 from sst.options.section import STRICT, OpenSection, Section, by_type
@@ -126,6 +127,17 @@ class Downsample(OurDataset):
     type: Literal['DownsampleImageDataset'] = Field(description='the kind of dataset')
 
 
+class _Degrading(OurDataset):
+    type: Literal['DegradedImageDataset'] = Field(description='the kind of dataset')
+    degradation: Degradation = Field(default=Degradation(), description='blur, resizing, noise and JPEG')
+
+
+class Degraded(_Degrading):
+    """HR pictures; LR pictures are made of them by random blur, resizing, noise and JPEG, each time alike."""
+
+    seed: int = Field(default=0, ge=0, description='another number degrades each picture in another way')
+
+
 class Loading(Section):
     """How training samples are drawn and loaded."""
 
@@ -152,6 +164,10 @@ class DownsampleTraining(Loading, Downsample):
     """HR pictures to train with; LR pictures are made of their crops by Pillow's bicubic."""
 
 
+class DegradedTraining(Loading, _Degrading):
+    """HR pictures to train with; LR pictures are made of their crops by random blur, resizing, noise and JPEG."""
+
+
 class Other(OpenSection):
     """Any other dataset that is registered in BasicSR; its own keys are not checked."""
 
@@ -164,16 +180,18 @@ class OtherTraining(Loading, Other):
     """Any other dataset that is registered in BasicSR, to train with."""
 
 
-OURS = ('PairedImageDataset', 'DownsampleImageDataset')
+OURS = ('PairedImageDataset', 'DownsampleImageDataset', 'DegradedImageDataset')
 Training = Annotated[
     Annotated[PairedTraining, Tag('<PairedImageDataset>')]
     | Annotated[DownsampleTraining, Tag('<DownsampleImageDataset>')]
+    | Annotated[DegradedTraining, Tag('<DegradedImageDataset>')]
     | Annotated[OtherTraining, Tag('<other>')],
     by_type(*OURS),
 ]
 Evaluation = Annotated[
     Annotated[Paired, Tag('<PairedImageDataset>')]
     | Annotated[Downsample, Tag('<DownsampleImageDataset>')]
+    | Annotated[Degraded, Tag('<DegradedImageDataset>')]
     | Annotated[Other, Tag('<other>')],
     by_type(*OURS),
 ]

@@ -13,7 +13,7 @@ from PIL import Image
 from stored import noise, write_folder, write_lmdb
 
 from sst.data import build_dataset, build_train_loader
-from sst.data.downsample_dataset import extend
+from sst.data.hr_dataset import extend
 from sst.data.stream import seeded
 from sst.utils.errors import UserError
 

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from pathlib import Path
 
@@ -17,14 +16,13 @@ import pytest
 import torch
 from helpers import tiny_options
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from runs import assert_equal_to_the_bit, command, environment, losses, run, weights
 
 from sst.archs import SST
 from sst.options import load_options
 from sst.utils.imresize import imresize
 
 REPOSITORY = Path(__file__).parents[2]
-SCRIPTS = Path(sysconfig.get_path('scripts'))
 OPTIONS = """\
 _base_: [{repository}/options/demo.yml]
 name: tiny
@@ -94,52 +92,6 @@ def folder(tmp_path):
     (tmp_path / 'tiny.yml').write_text(OPTIONS.format(repository=REPOSITORY, workers=1), encoding='utf-8')
     (tmp_path / 'tiny_test.yml').write_text(TEST_OPTIONS.format(repository=REPOSITORY), encoding='utf-8')
     return tmp_path
-
-
-def command(program: str, *arguments: str, processes: int = 1) -> list[str]:
-    """The installed console script, under torchrun for several processes."""
-    start = [str(SCRIPTS / program)]
-    if processes > 1:
-        port = 20000 + os.getpid() % 20000
-        start = [
-            str(SCRIPTS / 'torchrun'),
-            f'--nproc_per_node={processes}',
-            f'--master_port={port}',
-            '--no-python',
-            *start,
-        ]
-    return [*start, *arguments]
-
-
-def environment():
-    """One process's share of the cores, and no kernels in Triton's interpreter."""
-    ours = {'OMP_NUM_THREADS': '1', 'CUDA_VISIBLE_DEVICES': ''}
-    return {key: value for key, value in os.environ.items() if key != 'TRITON_INTERPRET'} | ours
-
-
-def run(folder, program, *arguments, processes=1, code=0, **keywords):
-    done = subprocess.run(
-        command(program, *arguments, processes=processes),
-        cwd=folder, env=environment(), capture_output=True, text=True, timeout=300, check=False, **keywords,
-    )  # fmt: skip
-    assert done.returncode == code, f'exit code {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}'
-    return done
-
-
-def weights(folder, name='tiny'):
-    content = torch.load(folder / 'experiments' / name / 'models' / 'net_g_latest.pth', weights_only=True)
-    return {f'{key}.{name}': value for key in ('params', 'params_ema') for name, value in content[key].items()}
-
-
-def losses(folder, name='tiny'):
-    events = EventAccumulator(str(folder / 'experiments' / name / 'tb_logger')).Reload()
-    return [event.value for event in events.Scalars('losses/l_pix')]
-
-
-def assert_equal_to_the_bit(first, second):
-    assert first.keys() == second.keys()
-    different = [name for name in first if not torch.equal(first[name], second[name])]
-    assert not different
 
 
 def test_train_then_test(folder):

@@ -16,6 +16,8 @@ from sst.options.schema import Options
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / 'options' / 'demo.yml'
 
+DEGRADED = 'datasets: {{val_2: {{name: x, type: DegradedImageDataset, dataroot_gt: a, degradation: {}}}}}'
+FIRST = 'datasets.val_2.degradation.first'
 REFUSED = [
     # top level
     ('nmae: x', 'nmae: unknown key', 'did you mean "name"?'),
@@ -91,6 +93,20 @@ REFUSED = [
         'datasets.val_2.dataroot_lq: unknown key',
         'DownsampleImageDataset',
     ),
+    (DEGRADED.format('{first: {noise_range: [9, 3]}}'), f'{FIRST}.noise_range: [9.0, 3.0]', 'first: [3.0, 9.0]'),
+    (DEGRADED.format('{first: {noise_range: [9]}}'), f'{FIRST}.noise_range: [9]', 'a list of at least 2'),
+    (DEGRADED.format('{first: {noise_range: 9}}'), f'{FIRST}.noise_range: 9', 'a list'),
+    (DEGRADED.format('{first: {blur_sigma: [0, 3]}}'), f'{FIRST}.blur_sigma.0: 0', 'more than 0'),
+    (DEGRADED.format('{first: {resize_range: [1.2, 2]}}'), f'{FIRST}.resize_range: [1.2, 2.0]', 'at most 1'),
+    (DEGRADED.format('{first: {resize_prob: [1, 1, 0]}}'), f'{FIRST}.resize_prob: [1.0, 1.0, 0.0]', 'sum is 1'),
+    (DEGRADED.format('{first: {jpeg_range: [0, 95]}}'), f'{FIRST}.jpeg_range.0: 0', 'at least 1'),
+    (DEGRADED.format('{first: {jpeg_range: [30, 101]}}'), f'{FIRST}.jpeg_range.1: 101', 'at most 100'),
+    (DEGRADED.format('{first: {jpeg_range: [30.5, 95]}}'), f'{FIRST}.jpeg_range.0: 30.5', 'an integer'),
+    (DEGRADED.format('{second: {blur_prob: 1.1}}'), 'datasets.val_2.degradation.second.blur_prob: 1.1', 'at most 1'),
+    (DEGRADED.format('{final_sinc_prob: -1}'), 'datasets.val_2.degradation.final_sinc_prob: -1', 'at least 0'),
+    (DEGRADED.format('{first: {jpeg_rnge: [1, 2]}}'), f'{FIRST}.jpeg_rnge: unknown', 'did you mean "jpeg_range"?'),
+    (DEGRADED.format('{jpeg_range2: [1, 2]}'), 'datasets.val_2.degradation.jpeg_range2:', 'second.jpeg_range'),
+    ('datasets: {train: {second_blur_prob: 1}}', 'datasets.train.second_blur_prob:', 'degradation.second.blur_prob'),
     # network
     ('network_g: {num_heads: 5}', 'network_g.num_heads: 5 does not divide dim 48', '1, 2, 3, 4, 6, 8'),
     ('network_g: {n_blocks: 3}', 'network_g.n_blocks: a field of the released files', 'num_blocks'),
