@@ -137,7 +137,8 @@ class Tiler:
                 band[..., : begun.shape[-2], :] += begun
             end = rows[index + 1].start if index + 1 < len(rows) else height
             finished = self.scale * (end - row.start)
-            yield band[..., :finished, :]
+            if finished:
+                yield band[..., :finished, :]
             begun = band[..., finished:, :].clone()
 
     def _answer(self, lr: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Sequence
+from typing import TextIO
 
 from tqdm import tqdm
 
@@ -77,15 +78,22 @@ def _work(jobs: Sequence[Job], settings: Settings, models: Models, share: Alone)
             except UserError as error:
                 failed += 1
                 for line in str(error).splitlines():
-                    tqdm.write(f'error: {line}', file=sys.stderr)
+                    _say(f'error: {line}', sys.stderr)
             else:
                 done += 1
                 seconds = time.perf_counter() - begin
-                tqdm.write(f'{job.source} -> {job.target} ({sizes}, {seconds:.1f} s)', file=sys.stdout)
+                _say(f'{job.source} -> {job.target} ({sizes}, {seconds:.1f} s)', sys.stdout)
                 for note in notes:
-                    tqdm.write(f'note: {job.source}: {note}', file=sys.stderr)
+                    _say(f'note: {job.source}: {note}', sys.stderr)
             bar.update()
     return done, failed
+
+
+def _say(line: str, file: TextIO) -> None:
+    """Print above the bars, in one piece: several processes may share the file."""
+    with tqdm.external_write_mode(file=file):
+        file.write(f'{line}\n')
+        file.flush()
 
 
 def _seen(share: Alone) -> bool:

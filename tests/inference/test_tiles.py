@@ -77,6 +77,14 @@ def test_rows_come_from_top_to_bottom_as_they_are_finished():
     assert all(band.shape[-2] <= 2 * (16 + 2 * 4) for band in [first, *rest])
 
 
+def test_no_band_is_empty():
+    lr = torch.rand(1, 3, 60, 50)
+    tiler = Tiler(nn.Upsample(scale_factor=2), 2, tile=12, overlap=24)
+    bands = list(tiler.rows(lambda top, bottom: lr[..., top:bottom, :], 60, 50))
+    assert all(band.shape[-2] for band in bands)
+    assert torch.allclose(torch.cat(bands, dim=-2), tiler.predict(lr))
+
+
 def test_the_size_of_tiles_may_be_asked_for():
     tiler = Tiler(nn.Upsample(scale_factor=2), 2, tile=lambda height, width: 16 if height > 50 else None, overlap=0)
     assert [len(axis) for axis in tiler.cut(64, 32)] == [4, 2]

@@ -42,7 +42,7 @@ def upscale(place, weights, capsys):
 
     def run(*arguments, model=True):
         try:
-            code = main([*map(str, arguments), *(['-n', str(weights)] if model else []), '--device', 'cpu'])
+            code = main(['--device', 'cpu', *(['-n', str(weights)] if model else []), *map(str, arguments)])
         except SystemExit as end:
             code = end.code
         said = capsys.readouterr()
@@ -216,7 +216,7 @@ def test_going_on(upscale):
         ([], 'no INPUT is given'),
         (['nothing.png'], 'nothing.png: no such file or folder'),
         (['*.jpg'], r'\*.jpg: matches no picture or video'),
-        (['empty'], 'empty: a folder without pictures and videos; their names end in .avi .bmp'),
+        (['empty'], 'empty: a folder without pictures and videos; their names end in .3gp .avi .bmp'),
         (['a.png', '-s', '0'], "-s/--scale/--outscale: '0'; allowed is a number above 0, up to 64"),
         (['a.png', '-s', 'two'], "'two'; allowed is a number"),
         (['a.png', '-s', '2', '--width', '9'], 'not allowed with argument'),
@@ -243,7 +243,7 @@ def test_refusals(upscale, arguments, said):
     Path('empty').mkdir()
     Path('file').write_text('x')
     before = files('.')
-    code, _, err = upscale(*arguments, model='-n' not in arguments)
+    code, _, err = upscale(*arguments)
     assert code == 2
     assert len(errors(err) or err[-1:]) == 1
     assert said.replace('\\', '') in err[-1]
