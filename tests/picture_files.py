@@ -1,4 +1,4 @@
-"""Picture files in memory; those that no library writes are made by hand."""
+"""Picture files for tests; those that no library writes are made by hand."""
 
 import io
 import struct
@@ -16,6 +16,14 @@ GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
 def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def saved(path: str | Path, *shape: int, **options) -> Path:
+    """A file of noise (H, W) or (H, W, C), in a folder that need not be there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(*shape)).save(path, **options)
+    return path
 
 
 def read(folder: Path, content: bytes, name: str = 'a.png') -> Picture:

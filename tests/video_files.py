@@ -126,6 +126,12 @@ def frames_of(path: Path) -> list[tuple[Fraction, np.ndarray]]:
         return [(frame.pts * frame.time_base, seen(frame)) for frame in container.decode(video=0)]
 
 
+def planes_of(path: Path) -> list[np.ndarray]:
+    """Of every frame of yuv420p its planes, one above the other, (3 H / 2, W) uint8."""
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray() for frame in container.decode(video=0)]
+
+
 def times_of(path: Path) -> list[Fraction]:
     return [time for time, _ in frames_of(path)]
 
