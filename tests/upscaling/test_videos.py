@@ -18,7 +18,7 @@ av = pytest.importorskip('av')
 
 TIMES = VARIED[:5]
 BT601 = 6
-LOSS = 3  # of 255: what encoding may change, in the mean
+LOSS = 4  # of 255: what encoding may change in the mean; chroma, halved, loses up to 2.8, luma 0.8
 
 
 def clip(path: str, times: list[int] = TIMES, **options) -> Path:
@@ -73,7 +73,7 @@ def test_a_video_becomes_what_the_api_makes_of_its_frames(upscale, weights):
     for index, planes in enumerate(planes_of(target)):
         for other in range(len(TIMES)):
             luma, chroma = errors_of(planes, expected[other])
-            assert luma > 3 * LOSS if other != index else max(luma, chroma) < LOSS
+            assert luma > 2 * LOSS if other != index else max(luma, chroma) < LOSS
 
 
 @pytest.mark.parametrize(
