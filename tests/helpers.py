@@ -1,4 +1,4 @@
-"""Small networks and comparisons for tests."""
+"""Small networks and comparisons for tests, and what programs leave and say."""
 
 from pathlib import Path
 
@@ -46,3 +46,13 @@ def write_noise(path: Path, height: int, width: int, seed: int = 0) -> np.ndarra
     path.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(path), content)
     return content
+
+
+def files(folder: str | Path) -> list[str]:
+    """Every file in a folder and the folders in it, hidden ones too, by its path from there."""
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob('*') if path.is_file())
+
+
+def errors(lines: list[str]) -> list[str]:
+    """Those lines of a program's that tell of errors."""
+    return [line for line in lines if line.startswith('error: ')]

@@ -1,16 +1,46 @@
-"""Picture files that no library writes, made by hand."""
+"""Picture files for tests; those that no library writes are made by hand."""
 
+import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
+import tifffile
 from PIL import Image
+
+from sst.inference.pictures import Picture, read_picture
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
 
 def noise(*shape: int, dtype: type = np.uint8) -> np.ndarray:
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def saved(path: str | Path, *shape: int, **options) -> Path:
+    """A file of noise (H, W) or (H, W, C), in a folder that need not be there."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(noise(*shape)).save(path, **options)
+    return path
+
+
+def read(folder: Path, content: bytes, name: str = 'a.png') -> Picture:
+    (folder / name).write_bytes(content)
+    return read_picture(folder / name)
+
+
+def encoded(image: Image.Image, file_format: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+def tiff_of(array: np.ndarray, **options) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, array, **options)
+    return buffer.getvalue()
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

@@ -9,61 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from helpers import tiny_options
-from picture_files import exif_of, noise
+from helpers import errors, files, tiny_options
+from picture_files import exif_of, noise, saved
 from PIL import Image
 
 import sst
 from sst.archs import SST
 from sst.inference.pictures import read_picture
-from sst.upscale import main
 from sst.utils.imresize import imresize_to
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    torch.manual_seed(3)
-    net = SST(**tiny_options(num_blocks=1))
-    return sst.save_pretrained(net, tmp_path_factory.mktemp('weights') / 'net.safetensors')
-
-
-@pytest.fixture
-def place(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def upscale(place, weights, capsys):
-    """Run the program; exit code, lines of stdout, lines of stderr."""
-
-    def run(*arguments, model=True):
-        try:
-            code = main(['--device', 'cpu', *(['-n', str(weights)] if model else []), *map(str, arguments)])
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
-
-    return run
-
-
-def saved(path, *shape, **options):
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(noise(*shape)).save(path, **options)
-    return path
-
-
-def files(folder):
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob('*') if path.is_file())
-
-
-def errors(lines):
-    return [line for line in lines if line.startswith('error: ')]
 
 
 def test_a_picture_becomes_what_the_api_makes_of_it(upscale, weights):

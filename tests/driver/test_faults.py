@@ -1,0 +1,122 @@
+"""What cannot run is told in one line, before any folder is made or an older run is touched."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from driver_runs import evaluation, training
+
+from sst.driver import prepare, run
+
+
+@pytest.mark.parametrize(
+    ('change', 'says'),
+    [
+        (lambda opt: opt['datasets']['train'].update(batch_size=0), 'datasets.train.batch_size: 0'),
+        (
+            lambda opt: opt['datasets']['train'].update(dataroot_gt='nowhere'),
+            'missing: nowhere (datasets.train.dataroot_gt)',
+        ),
+        (lambda opt: opt['path'].update(pretrain_network_g='none.pth'), 'missing: none.pth (path.pretrain_network_g)'),
+        (
+            lambda opt: opt['path'].update(pretrain_network_g='https://a/b'),
+            'missing: https://a/b (path.pretrain_network_g)',
+        ),
+        (lambda opt: opt['path'].update(pretrain_network_g='hf://a'), 'hf://a: no address of weights'),
+        (lambda opt: opt['datasets']['val'].update(filename_tmpl='{}x2'), 'dataset Val: 2 of 2 pictures in'),
+        (lambda opt: opt['network_g'].update(type='EDSR', num_feat=-1), 'network_g: EDSR cannot be built'),
+        (lambda opt: opt['datasets']['val'].update(dataroot_lq='datasets/Val/HR'), 'dataset Val: '),
+    ],
+    ids=['batch', 'data', 'weights', 'address', 'hub address', 'network', 'no partner', 'wrong scale'],
+)
+def test_faults_come_before_any_folder(start, root, capsys, change, says):
+    opt = training()
+    change(opt)
+    assert start(opt) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f'error: {says}')
+    assert 'Traceback' not in error
+    assert not (root / 'experiments').exists()
+
+
+def test_pictures_smaller_than_the_crop_are_told_by_name(start, capsys):
+    assert start(training(gt_size=32, num_workers=1)) == 2
+    *lines, last = capsys.readouterr().err.splitlines()
+    assert last == 'error: dataset Train: and 2 more pictures that cannot be used'
+    assert all('has 16x16 pixels, needed are 32 a side' in line for line in lines)
+
+
+@pytest.mark.parametrize('kind', ['train', 'test'])
+def test_a_torn_picture_is_found_before_an_older_run_is_touched(start, root, capsys, kind):
+    options, folder = (training(), 'experiments') if kind == 'train' else (evaluation(), 'results')
+    (root / folder / 'run').mkdir(parents=True)
+    picture = root / 'datasets/Val/LR/1.png'
+    content = picture.read_bytes()
+    picture.write_bytes(content[:100] if kind == 'train' else b'')
+    assert start(options) == 2
+    assert f'error: dataset Val: picture {picture} cannot be read' in capsys.readouterr().err
+    assert [path.name for path in (root / folder).iterdir()] == ['run']
+
+
+HOLDER = """\
+import pathlib, sys
+from sst.driver.lock import locked
+with locked(pathlib.Path(sys.argv[1])):
+    print('held', flush=True)
+    input()
+"""
+
+
+def test_a_run_is_refused_while_another_of_its_name_goes_on(start, root, capsys):
+    with subprocess.Popen(
+        [sys.executable, '-c', HOLDER, str(root / 'experiments/run')], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        other.stdout.read(1)
+        assert start(training()) == 2
+        assert start(training(), '--dry-run') == 2
+        assert start(training('second')) == 0
+        other.kill()
+    error = capsys.readouterr().err
+    assert len(re.findall(rf'error: .*run is in use by process {other.pid} on .*name=NAME', error)) == 2
+    assert start(training()) == 0  # the lock went with its process
+    assert not list((root / 'experiments').glob('.*'))
+
+
+@pytest.mark.parametrize('kind', ['train', 'test'])
+def test_a_file_in_the_folders_place_is_one_line(start, root, capsys, kind):
+    options, folder = (training(), 'experiments') if kind == 'train' else (evaluation(), 'results')
+    (root / folder).touch()
+    for flags in ([], ['--dry-run']):
+        assert start(options, *flags) == 2
+        assert f'error: cannot write {root / folder}' in capsys.readouterr().err
+
+
+def test_dry_run_reads_pictures_and_states(start, root, capsys):
+    assert start(training()) == 0
+    (root / 'datasets/Train/HR/1.png').write_bytes(b'GIF')
+    assert start(training(), '--dry-run') == 2
+    assert 'dataset Train: ' in capsys.readouterr().err
+    state = root / 'experiments/run/training_states/9.state'
+    state.write_bytes(state.read_bytes()[:100])
+    opt = training()
+    opt['path']['resume_state'] = str(state)
+    assert start(opt, '--dry-run') == 2
+    assert '9.state' in capsys.readouterr().err
+
+
+def test_testing_nothing_is_an_error(start, root, capsys):
+    opt = evaluation()
+    del opt['datasets']['test_1']
+    assert start(opt) == 2
+    assert 'error: missing: datasets/Urban100/HR' in capsys.readouterr().err
+    assert not (root / 'results').exists()
+
+
+def test_the_wrong_kind_of_file(start, monkeypatch, root, capsys):
+    monkeypatch.setattr(prepare, 'load_options', lambda path, overrides: evaluation())
+    assert run.run_training(root, ['-opt', 'test.yml']) == 2
+    assert 'run: python sst/test.py -opt test.yml' in capsys.readouterr().err
+    monkeypatch.setattr(prepare, 'load_options', lambda path, overrides: training())
+    assert run.run_testing(root, ['-opt', 'train.yml']) == 2
+    assert 'run: python sst/train.py -opt train.yml' in capsys.readouterr().err
