@@ -72,7 +72,7 @@ def _enlarge_video(job: Job, settings: Settings, models: Models, progress: Progr
 def _naming(job: Job, error: UserError) -> str:
     """An error's text with the file's name in it."""
     text = str(error)
-    return text if str(job.source) in text or str(job.target) in text else f'{job.source}: {text}'
+    return text if str(job.source) in text else f'{job.source}: {text}'
 
 
 def _ratio(settings: Settings, width: int) -> float:

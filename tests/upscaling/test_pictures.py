@@ -210,7 +210,7 @@ def test_results_that_are_too_large(upscale):
     code, _, err = upscale('a.png', '--width', '1000000', '-o', 'b.jpg')
     assert code == 1
     assert errors(err) == [
-        'error: cannot write b.jpg: JPEG holds 65500 pixels a side at most, and the picture has 1000000x200: write PNG '
+        'error: a.png: cannot write b.jpg: JPEG holds 65500 pixels a side at most, and the picture has 1000000x200: write PNG '
         'or TIFF'
     ]
 

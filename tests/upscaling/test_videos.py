@@ -175,7 +175,7 @@ def test_sound_that_the_target_cannot_hold(upscale):
     code, out, err = upscale('a.mp4', '-o', 'clip.webm')
     assert (code, out) == (1, [])
     assert errors(err) == [
-        'error: cannot write clip.webm: .webm cannot hold its sound as it is (aac); write .mkv, which holds any'
+        'error: a.mp4: cannot write clip.webm: .webm cannot hold its sound as it is (aac); write .mkv, which holds any'
     ]
     assert files('.') == ['a.mp4']
 
