@@ -21,6 +21,7 @@ Picture = TypeVar('Picture', np.ndarray, Tensor, PIL.Image.Image)
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 SHAPES = ((), (1,), (2,), (3,), (4,))  # beyond (H, W): grey, with alpha, RGB, RGBA
 MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's pictures: those that stay what they are
+SIMPLER = {'1': 'L', 'La': 'LA'}
 BEYOND = 1.0  # how far floating-point pictures may lie outside [0, 1]: results of other programs overshoot a little
 
 
@@ -54,10 +55,10 @@ class Upscaler:
         chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if dtype is not None and not isinstance(chosen, torch.dtype):
             raise ValueError(f'dtype {dtype!r} is unknown; allowed are float32, float16 and bfloat16')
-        if not (tile in ('auto', None) or (isinstance(tile, int) and tile >= 1)) or overlap < 0:
+        if not (tile in ('auto', None) or (type(tile) is int and tile >= 1)) or type(overlap) is not int or overlap < 0:
             raise ValueError(
-                f'tile {tile!r} with overlap {overlap}: allowed are a tile of at least 1 LR pixel, "auto" or None, and '
-                'an overlap of at least 0'
+                f'tile {tile!r} with overlap {overlap!r}: allowed are a tile of at least 1 LR pixel, "auto" or None, '
+                'and an overlap of at least 0'
             )
         self.net = net.to(self.device).optimize_for_inference(chosen)
         self.scale = net.scale
@@ -113,7 +114,7 @@ class Upscaler:
         if image.dim() not in (3, 4) or image.shape[-3] != 3 or 0 in image.shape:
             raise ValueError(f'a tensor {tuple(image.shape)}: allowed are (3, H, W) and (B, 3, H, W)')
         _require_range(float(image.min()), float(image.max()))
-        lr = image if image.dim() == 4 else image[None]
+        lr = (image if image.dim() == 4 else image[None]).detach()
         rows = self._tiler.rows(lambda top, bottom: lr[..., top:bottom, :], *lr.shape[-2:])
         sr = torch.cat(list(rows), dim=-2).clamp(0, 1)
         return (sr if image.dim() == 4 else sr[0]).to(image)
@@ -135,9 +136,11 @@ class Upscaler:
         if image.mode in ('I', 'F'):
             advice = 'give it as an array of uint16 or floating point in [0, 1]'
             raise ValueError(f'a picture of mode {image.mode}, whose range is open: {advice}')
-        if image.mode == '1':
-            image = image.convert('L')
-        elif image.mode not in MODES:
+        if image.mode in SIMPLER:
+            image = image.convert(SIMPLER[image.mode])
+        if image.mode in ('I;16B', 'I;16L', 'I;16N'):  # 16 bits of another order of bytes
+            image = PIL.Image.fromarray(np.asarray(image).astype(np.uint16))
+        if image.mode not in MODES:
             image = image.convert('RGBA' if image.has_transparency_data else 'RGB')
         return PIL.Image.fromarray(self._array(np.asarray(image)))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Enlarge what the command line names. Returns the process's exit code: 1 where some files failed, 2 where all that
-    was asked for makes no sense."""
+    was asked for makes no sense, 130 after Ctrl-C."""
     from sst.utils.starting import starting
 
     with starting():

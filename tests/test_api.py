@@ -205,3 +205,18 @@ def test_importing_sst_imports_no_more_than_training_needs():
 def test_an_unknown_name_of_the_package():
     with pytest.raises(AttributeError, match="module 'sst' has no attribute 'load_modle'"):
         _ = sst.load_modle
+
+
+def test_pillow_s_16_bits_of_another_order_of_bytes(file):
+    grey = np.arange(0, 60000, 1000, dtype=np.uint16).reshape(6, 10)
+    upscale = sst.load_model(file, 'cpu')
+    other = PIL.Image.frombytes('I;16B', (10, 6), grey.astype('>u2').tobytes())
+    assert (np.asarray(upscale(other)) == upscale(grey)).all()
+
+
+@pytest.mark.parametrize(
+    'how', [{'tile': True}, {'tile': 1.5}, {'tile': 'large'}, {'overlap': 'a'}, {'overlap': -1}], ids=str
+)
+def test_tiles_that_are_none(file, how):
+    with pytest.raises(ValueError, match='allowed are a tile of at least 1 LR pixel, "auto" or None'):
+        sst.load_model(file, 'cpu', **how)

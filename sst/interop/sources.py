@@ -1,6 +1,7 @@
 """Where weights come from: files, the names of those that ship with the package, the Hugging Face hub."""
 
 import contextlib
+import os
 import re
 from pathlib import Path
 
@@ -31,10 +32,10 @@ def find_weights(source: str | Path) -> Path:
     text = str(source)
     if text.startswith(HUB):
         return download(text)
-    path = Path(source).expanduser()
-    if path.is_dir():
+    path = Path(os.path.expanduser(source))
+    if os.path.isdir(path):
         return _in_folder(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     names = shipped()
     for name, file in names.items():

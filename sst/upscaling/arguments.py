@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,7 +162,9 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
 def _path(text: str) -> Path:
     if not text:
         raise argparse.ArgumentTypeError('an empty name; allowed is a file or folder')
-    return Path(text).expanduser()
+    if text == '-':
+        raise argparse.ArgumentTypeError('results are not written to standard output; name a file or folder')
+    return Path(os.path.expanduser(text))
 
 
 def _scale(text: str) -> float:

@@ -1,5 +1,6 @@
 """One file enlarged: a picture in bands of rows, a video frame by frame."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,7 +15,9 @@ from sst.upscaling.models import Models
 from sst.utils.errors import UserError
 
 Progress = Callable[[int, int | None, str], None]  # done, of how many, of what
-LARGEST_SIDE = 1_000_000  # pixels
+LARGEST_SIDE = {'picture': 300_000, 'video': 16_384}  # pixels of a result; of videos what the encoders take
+MOST_PIXELS = 4_000_000_000
+_LONGEST_NAME = 250  # bytes: file systems take 255, and the temporary file's name is 5 longer
 
 
 def enlarge_file(job: Job, settings: Settings, models: Models, progress: Progress) -> tuple[str, list[str]]:
@@ -23,6 +26,10 @@ def enlarge_file(job: Job, settings: Settings, models: Models, progress: Progres
     Raises:
         UserError: one line that names the file and what is wrong; nothing is left of its result then.
     """
+    if len(os.fsencode(job.target.name)) > _LONGEST_NAME:
+        raise UserError(f'{job.source}: the name of its result is too long; choose a shorter --suffix or name with -o')
+    if os.path.isdir(job.target):
+        raise UserError(f'{job.source}: its result {job.target} is a folder; choose another --suffix or -o')
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
@@ -32,7 +39,9 @@ def enlarge_file(job: Job, settings: Settings, models: Models, progress: Progres
     try:
         return (_enlarge_video if job.video else _enlarge_picture)(job, settings, models, progress)
     except MemoryError as fault:
-        raise UserError(f'{job.source}: not enough memory; free some, or cut it into parts') from fault
+        raise UserError(
+            f'{job.source}: not enough memory; free some, take a smaller --scale or --width, or cut it into parts'
+        ) from fault
 
 
 def _enlarge_picture(job: Job, settings: Settings, models: Models, progress: Progress) -> tuple[str, list[str]]:
@@ -84,10 +93,11 @@ def _size(job: Job, settings: Settings, network_scale: int, height: int, width: 
     """(height, width) of the result, pixels."""
     ratio = _ratio(settings, width) or network_scale
     size = max(1, round(height * ratio)), settings.width or max(1, round(width * ratio))
-    if max(size) > LARGEST_SIDE:
+    largest = LARGEST_SIDE['video' if job.video else 'picture']
+    if max(size) > largest or size[0] * size[1] > MOST_PIXELS:
         raise UserError(
-            f'{job.source}: would become {size[1]}x{size[0]} pixels; {LARGEST_SIDE:,} a side are the limit: take a '
-            'smaller --scale or --width'
+            f'{job.source}: would become {size[1]}x{size[0]} pixels; {largest:,} a side and {MOST_PIXELS:,} in all are '
+            'the limit: take a smaller --scale or --width'
         )
     return size
 

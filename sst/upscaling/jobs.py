@@ -51,8 +51,10 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
 
 
 def _meant_by(text: str, output: Path) -> list[Source]:
-    path = Path(text).expanduser()
-    if path.is_dir():
+    if not text:
+        raise UserError('an INPUT is empty: name a picture, video, folder or pattern')
+    path = Path(os.path.expanduser(text))
+    if os.path.isdir(path):
         sources = list(_in_folder(path, output))
         if not sources:
             raise UserError(f'{text}: a folder without pictures and videos; their names end in {_endings()}')
@@ -60,9 +62,9 @@ def _meant_by(text: str, output: Path) -> list[Source]:
     if os.path.lexists(path):
         return [Source(path)]
     if not glob.has_magic(text):
-        raise UserError(f'{text}: no such file or folder')
+        raise UserError(f'{text}: no such file or folder, or no right to look for it')
     matches = sorted(glob.glob(str(path), recursive=True))
-    sources = [Source(match) for match in map(Path, matches) if match.is_file() and _known(match)]
+    sources = [Source(Path(match)) for match in matches if os.path.isfile(match) and _known(Path(match))]
     if not sources:
         what = f'matches {len(matches)} names, but no' if matches else 'matches no'
         raise UserError(f'{text}: {what} picture or video; their names end in {_endings()}')
@@ -72,7 +74,11 @@ def _meant_by(text: str, output: Path) -> list[Source]:
 def _in_folder(folder: Path, output: Path) -> Iterator[Source]:
     results = Path(os.path.abspath(output))
     apart = results != Path(os.path.abspath(folder))
-    for place, folders, names in os.walk(folder):
+
+    def refuse(fault: OSError) -> None:
+        raise UserError(f'{fault.filename}: cannot be looked into ({fault.strerror}); correct the rights') from fault
+
+    for place, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(
             name
             for name in folders
@@ -95,7 +101,7 @@ def plan(sources: Sequence[Source], settings: Settings, suffix: str) -> list[Job
     """Where each result goes: OUT/folder/name_suffix.ext, or OUT itself for a single file.
 
     Args:
-        sources: what `find_sources` found. Those that are results of others of them are left out.
+        sources: what `find_sources` found. With `--skip-existing` those that are results of others are left out.
         settings: of the command line.
         suffix: what is added to names, '' for nothing.
 
@@ -110,30 +116,38 @@ def plan(sources: Sequence[Source], settings: Settings, suffix: str) -> list[Job
         Job(source.path, settings.output if single else _target(source, settings, suffix), source.video)
         for source in sources
     ]
-    if not single:
-        results = {os.path.abspath(job.target) for job in jobs if not _same(job.source, job.target)}
-        jobs = [job for job in jobs if os.path.abspath(job.source) not in results]
     _require_distinct(jobs)
-    return jobs
+    results = {os.path.abspath(job.target) for job in jobs}
+    earlier = [job for job in jobs if os.path.abspath(job.source) in results]
+    if earlier and not settings.skip_existing:
+        raise UserError(
+            f'{earlier[0].source} is an input, and a result would overwrite it: if it is one of an earlier run, add '
+            '--skip-existing; else choose another -o or --suffix'
+        )
+    return [job for job in jobs if job not in earlier]
 
 
 def _names_a_file(output: Path, source: Source) -> bool:
-    if output.is_dir():
+    if os.path.isdir(output):
         return False
     ending = output.suffix.lower()
     if ending in (WRITTEN_VIDEOS if source.video else WRITTEN):
         return True
-    if ending in WRITTEN or ending in WRITTEN_VIDEOS or output.is_file():
+    if ending in PICTURE_ENDINGS or ending in VIDEO_ENDINGS or os.path.isfile(output):
         kinds = ' '.join(WRITTEN_VIDEOS if source.video else WRITTEN)
         raise UserError(f'-o {output}: {source.path} can be written as {kinds}')
     return False
 
 
 def _require_folder(output: Path, count: int) -> None:
-    if output.exists() and not output.is_dir():
-        raise UserError(f'-o {output}: a file, but there are {count} results; name a folder')
-    if output.suffix.lower() in (*WRITTEN, *WRITTEN_VIDEOS) and not output.is_dir():
-        raise UserError(f'-o {output}: the name of one file, but there are {count} results; name a folder')
+    if os.path.exists(output) and not os.path.isdir(output):
+        raise UserError(f'-o {output}: a file, but a folder is needed for {_results(count)}')
+    if (output.suffix.lower() in PICTURE_ENDINGS or is_video(output)) and not os.path.isdir(output):
+        raise UserError(f'-o {output}: the name of a file, but a folder is needed for {_results(count)}')
+
+
+def _results(count: int) -> str:
+    return '1 result' if count == 1 else f'{count} results'
 
 
 def _target(source: Source, settings: Settings, suffix: str) -> Path:
@@ -147,19 +161,12 @@ def _target(source: Source, settings: Settings, suffix: str) -> Path:
     return settings.output / source.folder / f'{source.path.stem}{"_" if suffix else ""}{suffix}{ending}'
 
 
-def _same(one: Path, other: Path) -> bool:
-    return os.path.abspath(one) == os.path.abspath(other) or (other.exists() and os.path.samefile(one, other))
-
-
 def _require_distinct(jobs: Sequence[Job]) -> None:
     targets: dict[str, Job] = {}
     for job in jobs:
-        if job.target.exists() and job.source.exists() and os.path.samefile(job.source, job.target):
+        if os.path.exists(job.target) and os.path.exists(job.source) and os.path.samefile(job.source, job.target):
             raise UserError(f'{job.source}: its result would overwrite it; choose another -o or --suffix')
         key = os.path.abspath(job.target).casefold()  # some file systems know no case
         if other := targets.get(key):
-            raise UserError(
-                f'{other.source} and {job.source} would both become {job.target}; give them to commands with folders '
-                'of their own (-o)'
-            )
+            raise UserError(f'{other.source} and {job.source} would both become {job.target}; rename one of them')
         targets[key] = job

@@ -1,8 +1,11 @@
 """The work of `sst-upscale`: one file after the other, what fails told by name while the rest go on."""
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TextIO
 
 from tqdm import tqdm
@@ -22,18 +25,19 @@ def run(settings: Settings) -> int:
     Raises:
         UserError: where nothing of it makes sense, before any work.
     """
+    signal.signal(signal.SIGTERM, _leave)
     share = sharing()
     sources = find_sources(settings.inputs, settings.output)
     models = Models(settings)
     first = models.first()
     jobs = plan(sources, settings, _suffix(settings, first.scale))
-    kept = [job for job in jobs if settings.skip_existing and job.target.exists()]
+    kept = [job for job in jobs if settings.skip_existing and _is_there(job.target)]
     jobs = [job for job in jobs if job not in kept]
     if share.rank == 0:
         _announce(settings, first, len(jobs), len(kept))
     if settings.dry_run:
-        for job in jobs:
-            print(f'{job.source} -> {job.target}')
+        for job in jobs if share.rank == 0 else []:
+            _say(f'{job.source} -> {job.target}', sys.stdout)
         return 0
     jobs = share.agree(jobs)
     begin = time.perf_counter()
@@ -41,6 +45,14 @@ def run(settings: Settings) -> int:
     if share.rank == 0:
         _conclude(done, failed, time.perf_counter() - begin)
     return 1 if failed else 0
+
+
+def _leave(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)  # on its way out it removes what is half written
+
+
+def _is_there(target: Path) -> bool:
+    return target.is_file() and target.stat().st_size > 0
 
 
 def _suffix(settings: Settings, network_scale: int) -> str:
@@ -51,14 +63,14 @@ def _suffix(settings: Settings, network_scale: int) -> str:
 
 def _announce(settings: Settings, model: Upscaler, jobs: int, kept: int) -> None:
     if settings.model is None:
-        print(f'The small network that ships is used; {BETTER}.', file=sys.stderr)
+        _say(f'The small network that ships is used; {BETTER}.', sys.stderr)
     left_out = f', {kept} left out that have a result' if kept else ''
-    print(f'{_counted(jobs)}{left_out}; {model}', file=sys.stderr)
+    _say(f'{_counted(jobs)}{left_out}; {model}', sys.stderr)
 
 
 def _conclude(done: int, failed: int, seconds: float) -> None:
     speed = f' in {seconds:.1f} s, {done / seconds:.2f} a second' if done else ''
-    print(f'{_counted(done)} enlarged{speed}{f"; {failed} FAILED, named above" if failed else ""}', file=sys.stderr)
+    _say(f'{_counted(done)} enlarged{speed}{f"; {failed} FAILED, named above" if failed else ""}', sys.stderr)
 
 
 def _counted(number: int) -> str:
@@ -89,12 +101,17 @@ def _work(jobs: Sequence[Job], settings: Settings, models: Models, share: Alone)
     return done, failed
 
 
-def _say(line: str, file: TextIO) -> None:
-    """Print above the bars, in one piece: several processes may share the file."""
-    with tqdm.external_write_mode(file=file):
-        file.write(f'{line}\n')
-        file.flush()
+def _say(line: str, file: TextIO | None) -> None:
+    """Print above the bars, in one piece: several processes may share the file. The work goes on where nobody reads."""
+    if file is None:  # closed when the program was started
+        return
+    try:
+        with tqdm.external_write_mode(file=file):
+            file.write(f'{line}\n')
+            file.flush()
+    except OSError:  # a pipe that was closed, a full disk
+        os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 def _seen(share: Alone) -> bool:
-    return share.rank == 0 and sys.stderr.isatty()
+    return share.rank == 0 and sys.stderr is not None and sys.stderr.isatty()

@@ -176,6 +176,9 @@ class Page:
 def application(models: Mapping[str, Upscaler], folder: Path, max_megapixels: float) -> FastAPI:
     """The page as a web application."""
     page = Page(models, folder, max_megapixels)
+    # As its own `launch` would: only then it checks that a request's file is one that was uploaded. Else whoever passes
+    # the page by could have any picture of this computer.
+    page.blocks.has_launched = True
     return gr.mount_gradio_app(
         FastAPI(openapi_url=None),
         page.blocks.queue(),

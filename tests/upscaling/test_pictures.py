@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -50,12 +52,27 @@ def test_a_folder_with_folders(upscale):
     ]
 
 
-def test_results_in_the_input_folder_are_no_inputs_of_the_next_run(upscale):
+def test_results_inside_of_the_input_folder_are_no_inputs_of_the_next_run(upscale):
     saved('photos/a.png', 9, 8, 3)
-    for output in ('photos', 'photos/large'):
-        for _ in range(2):
-            assert upscale('photos', '-o', output)[0] == 0
-    assert files('photos') == ['a.png', 'a_x2.png', 'large/a_x2.png', 'large/a_x2_x2.png']
+    for _ in range(2):
+        assert upscale('photos', '-o', 'photos/large')[0] == 0
+    assert files('photos') == ['a.png', 'large/a_x2.png']
+
+
+@pytest.mark.parametrize('inputs', [['photos'], ['photos/a.png', 'photos/a_x2.png']], ids=['folder', 'files'])
+def test_no_input_is_taken_for_an_earlier_result_unasked(upscale, inputs):
+    saved('photos/a.png', 9, 8, 3)
+    own = saved('photos/a_x2.png', 5, 5, 3).read_bytes()
+    code, _, err = upscale(*inputs, '-o', 'photos')
+    assert code == 2
+    assert err == [
+        'error: photos/a_x2.png is an input, and a result would overwrite it: if it is one of an earlier run, add '
+        '--skip-existing; else choose another -o or --suffix'
+    ]
+    code, out, _ = upscale(*inputs, '-o', 'photos', '--skip-existing')
+    assert (code, out) == (0, [])
+    assert Path('photos/a_x2.png').read_bytes() == own
+    assert files('photos') == ['a.png', 'a_x2.png']
 
 
 def test_patterns_and_the_same_file_twice(upscale):
@@ -170,6 +187,8 @@ def test_going_on(upscale):
     [
         ([], 'no INPUT is given'),
         (['nothing.png'], 'nothing.png: no such file or folder'),
+        ([''], 'an INPUT is empty'),
+        (['~nobody-of-that-name/a.png'], 'no such file or folder'),
         (['*.jpg'], r'\*.jpg: matches no picture or video'),
         (['empty'], 'empty: a folder without pictures and videos; their names end in .3gp .avi .bmp'),
         (['a.png', '-s', '0'], "-s/--scale/--outscale: '0'; allowed is a number above 0, up to 64"),
@@ -184,8 +203,10 @@ def test_going_on(upscale):
         (['a.png', '-o', 'a.png'], 'a.png: its result would overwrite it; choose another -o or --suffix'),
         (['a.png', '-o', '.', '--suffix', ''], 'its result would overwrite it'),
         (['a.png', '-o', 'b.mp4'], '-o b.mp4: a.png can be written as .png .jpg'),
-        (['a.png', 'b.png', '-o', 'c.png'], '-o c.png: the name of one file, but there are 2 results'),
-        (['a.png', 'b.png', '-o', 'file'], '-o file: a file, but there are 2 results; name a folder'),
+        (['a.png', '-o', 'b.gif'], '-o b.gif: a.png can be written as .png .jpg'),
+        (['a.png', '-o', '-'], 'results are not written to standard output'),
+        (['a.png', 'b.png', '-o', 'c.png'], '-o c.png: the name of a file, but a folder is needed for 2 results'),
+        (['a.png', 'b.png', '-o', 'file'], '-o file: a file, but a folder is needed for 2 results'),
         (['b.png', 'b.bmp'], 'b.png and b.bmp would both become results/b_x2.png'),
         (['a.png', '--device', 'tpu'], '--device tpu: is not there'),
         (['a.png', '-n', 'nothing.pth'], 'nothing.pth: no such file and no name of weights'),
@@ -207,12 +228,33 @@ def test_refusals(upscale, arguments, said):
 
 def test_results_that_are_too_large(upscale):
     saved('a.png', 1, 5000, 3)
-    code, _, err = upscale('a.png', '--width', '1000000', '-o', 'b.jpg')
+    code, _, err = upscale('a.png', '--width', '100000', '-o', 'b.jpg')
     assert code == 1
     assert errors(err) == [
-        'error: a.png: cannot write b.jpg: JPEG holds 65500 pixels a side at most, and the picture has 1000000x200: write PNG '
-        'or TIFF'
+        'error: a.png: cannot write b.jpg: JPEG holds 65500 pixels a side at most, and the picture has 100000x20: '
+        'write PNG or TIFF'
     ]
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'said'),
+    [
+        (
+            ['--suffix', 'long' * 70],
+            'a.png: the name of its result is too long; choose a shorter --suffix or name with -o',
+        ),
+        (['--suffix', 'folder'], 'a.png: its result results/a_folder.png is a folder; choose another --suffix or -o'),
+        (['--width', '1000000'], 'a.png: would become 1000000x1000000 pixels; 300,000 a side and 4,000,000,000 in all'),
+    ],
+    ids=['long', 'folder', 'large'],
+)
+def test_results_that_cannot_be(upscale, arguments, said):
+    saved('a.png', 6, 6, 3)
+    Path('results/a_folder.png').mkdir(parents=True)
+    code, _, err = upscale('a.png', *arguments)
+    assert code == 1
+    assert errors(err)[0].startswith(f'error: {said}')
+    assert files('results') == []
 
 
 def test_a_folder_that_must_not_be_written_into(upscale):
@@ -275,6 +317,30 @@ def program(*arguments, start=(sys.executable,), **options):
     command = [*start, str(ROOT / 'sst' / 'upscale.py'), *map(str, arguments), '--device', 'cpu']
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False, **options)
+
+
+@pytest.mark.parametrize('ending', ['| head -n 1', '>&-', '2>&-', '>/dev/full', '2>/dev/full'])
+def test_the_work_goes_on_where_nobody_reads(place, weights, ending):
+    for number in range(5):
+        saved(f'p/{number}.png', 6, 6, 3)
+    command = f'{sys.executable} {ROOT / "sst" / "upscale.py"} p -o q -n {weights} --device cpu {ending}'
+    ended = subprocess.run(['bash', '-c', command], capture_output=True, text=True, timeout=300, check=False)
+    assert len(files('q')) == 5
+    assert 'Traceback' not in ended.stderr
+
+
+@pytest.mark.parametrize(('ending', 'code'), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_nothing_is_left_of_a_picture_that_was_not_finished(place, weights, ending, code):
+    saved('a.png', 2000, 1000, 3)
+    command = [sys.executable, str(ROOT / 'sst' / 'upscale.py'), 'a.png', '-o', 'q', '-n', str(weights)]
+    started = subprocess.Popen([*command, '-t', '60', '--device', 'cpu'], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not Path('q/.a_x2.png.tmp').exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    started.send_signal(ending)
+    _, err = started.communicate(timeout=120)
+    assert (started.returncode, files('q')) == (code, [])
+    assert 'Traceback' not in err
 
 
 def test_torchrun_shares_the_files(place, weights):

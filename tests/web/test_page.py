@@ -107,6 +107,30 @@ def drop(page, path):
     page.set_input_files('#upload input[type=file]', path)
 
 
+def asked(address, fn_index, data):
+    """What the server says to a request that passes the page by."""
+    session = {'session_hash': 'past-the-page'}
+    requests.post(f'{address}/gradio_api/queue/join', json={'data': data, 'fn_index': fn_index, **session}, timeout=60)
+    with requests.get(f'{address}/gradio_api/queue/data', params=session, stream=True, timeout=60) as answer:
+        for line in answer.iter_lines(decode_unicode=True):
+            if 'process_completed' in line:
+                return line
+    raise AssertionError('no answer')
+
+
+def test_no_other_file_of_the_computer_is_shown(address, tmp_path):
+    Image.fromarray(noise(8, 8, 3)).save(tmp_path / 'private.png')
+    functions = requests.get(f'{address}/config', timeout=60).json()['dependencies']
+    upload = {'path': str(tmp_path / 'private.png'), 'meta': {'_type': 'gradio.FileData'}}
+    answers = [
+        asked(address, function['id'], [upload, 'Tiny-x2', '2', None][: len(function['inputs'])])
+        for function in functions
+        if len(function['inputs']) in (1, 4)
+    ]
+    assert len(answers) == 2
+    assert all('"success":false' in answer for answer in answers)
+
+
 def test_a_picture_is_enlarged_compared_and_downloaded(page, tmp_path):
     Image.fromarray(noise(40, 60, 3)).save(tmp_path / 'photo.jpg', exif=exif_of())
     drop(page, tmp_path / 'photo.jpg')
@@ -118,7 +142,9 @@ def test_a_picture_is_enlarged_compared_and_downloaded(page, tmp_path):
     assert 'Tiny-x2' in facts
     assert 's on CPU' in facts
     assert 'the network enlarges x2; from there to x4 it is bicubic interpolation' in facts
-    page.wait_for_function('document.querySelectorAll("#comparison img").length == 2')
+    page.wait_for_function(
+        '[...document.querySelectorAll("#comparison img")].filter(one => one.naturalWidth).length == 2'
+    )
     sizes = page.eval_on_selector_all('#comparison img', 'all => all.map(one => [one.naturalWidth, one.naturalHeight])')
     assert sizes == [[240, 160], [240, 160]]
     with page.expect_download() as download:
