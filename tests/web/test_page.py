@@ -93,7 +93,7 @@ def browser():
 def page(address, browser):
     """The page, opened; no request may leave this computer."""
     page = browser.new_page()
-    page.set_default_timeout(30_000)
+    page.set_default_timeout(60_000)
     hosts = set()
     page.on('request', lambda request: hosts.add(urlsplit(request.url).hostname))
     page.goto(address)
