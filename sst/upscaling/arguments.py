@@ -4,7 +4,7 @@ import argparse
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
@@ -56,33 +56,15 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     _add_files(parser)
     _add_network(parser)
     args = parser.parse_args(argv)
-    inputs = [*args.inputs, *args.more_inputs]
-    if not inputs:
+    args.inputs += args.more_inputs
+    if not args.inputs:
         parser.error('no INPUT is given: name pictures, videos, folders or patterns')
     if args.fp32 and args.dtype not in (None, 'float32'):
         parser.error(f'--fp32 and --dtype {args.dtype} contradict each other; give one of them')
     if args.suffix is not None and ('/' in args.suffix or '\\' in args.suffix or '\0' in args.suffix):
         parser.error(f'--suffix {args.suffix!r}: a part of a name, without / and \\')
-    return Settings(
-        inputs=inputs,
-        output=args.output,
-        model=args.model,
-        scale=args.scale,
-        width=args.width,
-        tile=args.tile,
-        overlap=args.overlap,
-        ensemble=args.ensemble,
-        dtype='float32' if args.fp32 else args.dtype,
-        device=args.device,
-        window_sizes=args.window_sizes,
-        num_heads=args.num_heads,
-        extension=args.extension,
-        suffix=args.suffix,
-        quality=args.quality,
-        crf=args.crf,
-        skip_existing=args.skip_existing,
-        dry_run=args.dry_run,
-    )
+    args.dtype = 'float32' if args.fp32 else args.dtype
+    return Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
 
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
