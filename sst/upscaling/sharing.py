@@ -52,7 +52,8 @@ class Together(Alone):
             yield jobs[number]
 
     def total(self, done: int, failed: int) -> tuple[int, int]:
-        sums = self.store.add('done', done), self.store.add('failed', failed)
+        self.store.add('done', done)
+        self.store.add('failed', failed)
         if self.store.add('finished', 1) == self.world:
             sums = self.store.add('done', 0), self.store.add('failed', 0)
             self.store.set('sums', json.dumps(sums))
