@@ -1,0 +1,50 @@
+"""The weights that ship: small, complete, and better than bicubic interpolation on photographs they have never seen."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+import sst
+from sst.interop.description import describe
+from sst.interop.sources import shipped
+from sst.options import load_options
+from sst.utils.imresize import crop_to_multiple, imresize
+
+GAIN = {'SST-tiny-x2': 1.5, 'SST-tiny-x4': 0.7}  # dB on the photograph below
+MOST = 4_000_000  # bytes
+
+
+def psnr(picture: np.ndarray, other: np.ndarray, border: int) -> float:
+    weights = np.array([65.481, 128.553, 24.966]) / 255
+    error = ((picture.astype(np.float64) - other) @ weights)[border:-border, border:-border]
+    return float(10 * np.log10(255**2 / (error**2).mean()))
+
+
+def test_there_are_two():
+    assert GAIN.keys() <= shipped().keys()
+
+
+@pytest.mark.parametrize('name', shipped())
+def test_each_file_is_small_and_tells_all(name):
+    about = describe(shipped()[name])
+    assert about['bytes'] <= MOST
+    assert about['model'] == name
+    assert name.endswith(f'-x{about["scale"]}')
+    assert about['windows']
+    assert about['metadata'].keys() >= {'training_data', 'licence', 'run'}
+
+
+@pytest.mark.parametrize(('name', 'gain'), GAIN.items())
+def test_better_than_bicubic(name, gain):
+    upscale = sst.load_model(name, 'cpu')
+    hr = crop_to_multiple(skimage.data.coffee()[..., :3], upscale.scale)
+    lr = imresize(hr, 1 / upscale.scale)
+    bicubic = imresize(lr, upscale.scale)
+    assert psnr(upscale(lr), hr, upscale.scale) > psnr(bicubic, hr, upscale.scale) + gain
+
+
+def test_test_yml_takes_them():
+    root = shipped()['SST-tiny-x2'].parents[2] / 'options'
+    for scale in (2, 4):
+        options = load_options(root / 'test.yml', [f'scale={scale}'])
+        assert options['path']['pretrain_network_g'] == f'SST-tiny-x{scale}'
