@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # before torch: idle threads sleep where cores are shared
 
+import hypothesis
 import pytest
 import torch
 
@@ -11,6 +12,9 @@ if not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'  # before Triton is imported: the fused kernels are tested on the CPU
 
 import sst  # noqa: F401  # makes BasicSR importable and registers everything
+
+hypothesis.settings.register_profile('untimed', deadline=None)  # a busy machine is no fault
+hypothesis.settings.load_profile('untimed')
 
 
 @pytest.fixture(autouse=True)

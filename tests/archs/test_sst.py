@@ -71,7 +71,7 @@ def test_published_parameter_counts(model, scale, windows):
     assert sum(p.numel() for p in net.parameters()) == COUNTS[model][scale - 2]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 21), st.integers(1, 21), st.sampled_from([2, 3, 4]), st.sampled_from(range(3)))
 def test_any_size_any_scale_any_upsampler(height, width, scale, upsampler):
     net = SST(**tiny_options(scale=scale, upsampler=UPSAMPLERS[upsampler])).eval()

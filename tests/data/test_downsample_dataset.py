@@ -42,7 +42,7 @@ def eight_bit(tensor):
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([2, 3, 4]), st.integers(1, 8), st.integers(0, 99))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_lr_is_pillow_s_of_the_hr_crop(tmp_path_factory, height, width, scale, lr_size, seed):
     folder = tmp_path_factory.mktemp('any')
     root = write_folder(folder, {'a.png': noise(height, width)})

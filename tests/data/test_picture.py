@@ -64,7 +64,7 @@ def test_crops_are_opencv_s(content):
 
 
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 9), st.data())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_any_crop_of_a_png(height, width, level, data):
     array = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
     top, left = data.draw(st.integers(0, height - 1)), data.draw(st.integers(0, width - 1))

@@ -75,7 +75,7 @@ def test_sdpa_without_gradients_agrees_with_reference(window):
     assert_close(out, expected, 1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 18), st.integers(1, 18), st.integers(1, 7))
 def test_any_size_keeps_its_shape_and_agrees(height, width, window):
     leaves, keywords = make_inputs(height, width, window)

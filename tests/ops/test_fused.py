@@ -63,7 +63,7 @@ def test_agrees_with_reference_at_any_size(window, size):
     compare(make_inputs(*size, window), window)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(3, 9), st.data())
 def test_agrees_with_reference_at_drawn_sizes(height, width, window, data):
     shift = data.draw(st.integers(0, window - 1))

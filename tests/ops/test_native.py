@@ -55,7 +55,7 @@ def test_agrees_with_reference_at_any_size(window, size):
     compare(make_inputs(*size, window), window)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20), st.integers(1, 3), st.data())
 def test_agrees_with_reference_at_drawn_sizes(height, width, window, heads, data):
     shift, batch = data.draw(st.integers(0, window - 1)), data.draw(st.integers(1, 3))

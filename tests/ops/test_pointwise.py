@@ -68,7 +68,7 @@ def test_activations_with_and_without_norm(normalised, activation):
     compare(norm_linear, make_map((1, 5, 7), 48), norm if normalised else None, linear, activation=activation)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(1, 3), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40))
 def test_drawn_sizes(batch, height, width, channels, outputs):
     norm, linear, depthwise = make_layers(channels + 1, outputs)

@@ -262,7 +262,7 @@ def known_names() -> set[str]:
     return {name for section in sections for name in section.get('properties', {})} | set(optimiser) | {'input_order'}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_misspelt_key_is_refused_by_name(tmp_path_factory, data):
     *section, key = data.draw(st.sampled_from(places(DEMO_OPTIONS)))

@@ -51,7 +51,7 @@ def random_picture(shape, seed=0, dtype=np.uint8):
     return (values >> 8).astype(dtype) if dtype == np.uint8 else values.astype(dtype)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), st.sampled_from(SCALES), st.integers(0, 1000))
 def test_equals_the_formula(height, width, scale, seed):
     image = random_picture((height, width), seed) / 255
@@ -73,7 +73,7 @@ def test_integers_are_rounded_and_clipped_after_each_pass(scale, dtype):
     assert np.abs(result - expected).max() <= 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.integers(1, 90),
     st.integers(1, 90),

@@ -32,7 +32,7 @@ def test_the_file_is_that_of_the_whole_picture(tmp_path, name, channels):
         assert np.abs(one.samples.astype(int) - other.samples).max() <= (1 if name in ('a.png', 'a.tif') else 9)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 90), st.integers(1, 90), st.integers(4, 20))
 def test_any_size_and_tile(height, width, to_height, to_width, tile):
     picture = Picture(noise(height, width, 4))
