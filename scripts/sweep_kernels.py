@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> bool:
     Raises:
         UserError: Triton is not installed, an argument names what is not there, or the file cannot be written.
     """
-    if not args.seconds > 0:
-        raise UserError(f'--seconds {args.seconds:g}: a number above 0 is needed')
+    if not args.seconds >= 0:
+        raise UserError(f'--seconds {args.seconds:g}: a number from 0 on is needed')
     deadline = time.monotonic() + args.seconds
     require_triton()
     device = None if args.offline else usable_gpu()

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import os
+import signal
 
 os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # before torch: idle threads sleep where cores are shared
 
@@ -12,6 +13,9 @@ if not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'  # before Triton is imported: the fused kernels are tested on the CPU
 
 import sst  # noqa: F401  # makes BasicSR importable and registers everything
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; programs inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile('untimed', deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile('untimed')
