@@ -48,3 +48,11 @@ def test_test_yml_takes_them():
     for scale in (2, 4):
         options = load_options(root / 'test.yml', [f'scale={scale}'])
         assert options['path']['pretrain_network_g'] == f'SST-tiny-x{scale}'
+
+
+@pytest.mark.parametrize('name', shipped())
+def test_half_precision_holds_them(name):
+    """Most GPUs compute in it."""
+    hr = skimage.data.coffee()[150:250, 250:350]
+    exact, half = (sst.load_model(name, 'cpu', dtype)(hr) for dtype in ('float32', 'float16'))
+    assert psnr(half, exact, 2) > 50
