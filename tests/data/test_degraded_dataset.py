@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from batches import assert_same, batches
 from skimage import data
 from stored import noise, write_folder, write_lmdb
 
-from sst.data import build_dataset, build_train_loader, degraded_dataset
+from sst.data import build_dataset, degraded_dataset
 from sst.data.stream import seeded
 from sst.options.degradation import Degradation
 from sst.utils.imresize import imresize
@@ -97,20 +98,6 @@ def test_no_border_shows_in_the_crop(tmp_path, scale, monkeypatch):
         wide = drawn(pictures, 0, position)
         assert torch.equal(sample['gt'], wide['gt'])
         assert np.abs(eight_bit(sample['lq']) - eight_bit(wide['lq'])).max() <= 1
-
-
-def batches(pictures, workers, start_iter=0):
-    loader = build_train_loader(
-        pictures, total_batch=4, seed=5, start_iter=start_iter, total_iter=4, num_workers=workers
-    )
-    return [(batch['lq'], batch['gt'], batch['gt_path']) for batch in loader]
-
-
-def assert_same(batches, expected):
-    for (lq, gt, path), (other_lq, other_gt, other_path) in zip(batches, expected, strict=True):
-        assert path == other_path
-        assert torch.equal(lq, other_lq)
-        assert torch.equal(gt, other_gt)
 
 
 @pytest.mark.parametrize('kind', ['folder', 'database'])

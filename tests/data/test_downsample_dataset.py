@@ -7,12 +7,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from batches import assert_same, batches
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from stored import noise, write_folder, write_lmdb
 
-from sst.data import build_dataset, build_train_loader
+from sst.data import build_dataset
 from sst.data.hr_dataset import extend
 from sst.data.stream import seeded
 from sst.utils.errors import UserError
@@ -96,18 +97,6 @@ def test_small_pictures_are_reflected(height, width, size):
     rows = [mirrored(place, height) for place in range(extended.shape[0])]
     columns = [mirrored(place, width) for place in range(extended.shape[1])]
     assert np.array_equal(extended, picture[rows][:, columns])
-
-
-def batches(data, workers):
-    loader = build_train_loader(data, total_batch=4, seed=5, start_iter=0, total_iter=4, num_workers=workers)
-    return [(batch['lq'], batch['gt'], batch['gt_path']) for batch in loader]
-
-
-def assert_same(batches, expected):
-    for (lq, gt, path), (other_lq, other_gt, other_path) in zip(batches, expected, strict=True):
-        assert path == other_path
-        assert torch.equal(lq, other_lq)
-        assert torch.equal(gt, other_gt)
 
 
 @pytest.mark.parametrize('kind', ['folder', 'database'])
