@@ -1,8 +1,11 @@
 """The weights that ship: small, complete, and better than bicubic interpolation on photographs they have never seen."""
 
+import io
+
 import numpy as np
 import pytest
 import skimage.data
+from PIL import Image
 
 import sst
 from sst.interop.description import describe
@@ -41,6 +44,18 @@ def test_better_than_bicubic(name, gain):
     lr = imresize(hr, 1 / upscale.scale)
     bicubic = imresize(lr, upscale.scale)
     assert psnr(upscale(lr), hr, upscale.scale) > psnr(bicubic, hr, upscale.scale) + gain
+
+
+@pytest.mark.parametrize('scale', [2, 4])
+def test_robust_weights_are_for_jpeg(scale):
+    """They beat bicubic interpolation and the plain network on a picture that was compressed."""
+    plain, robust = (sst.load_model(f'SST-tiny-{kind}x{scale}', 'cpu') for kind in ('', 'robust-'))
+    hr = crop_to_multiple(skimage.data.coffee()[..., :3], scale)
+    file = io.BytesIO()
+    Image.fromarray(imresize(hr, 1 / scale)).save(file, 'JPEG', quality=40)
+    lr = np.asarray(Image.open(file))
+    others = max(psnr(imresize(lr, scale), hr, scale), psnr(plain(lr), hr, scale))
+    assert psnr(robust(lr), hr, scale) > others + 0.3
 
 
 def test_test_yml_takes_them():
