@@ -11,8 +11,9 @@ from sst.utils.pixels import opened
 CORNERS = [0, 0, -1, -1], [0, -1, 0, -1]  # of an array
 _MISSING = (63, 64, 65, 127, 128)  # the middle grey, and what becomes of that of CMYK
 JPEG_HEAD = b'\xff\xd8\xff'
-_DATA = bytes(range(1, 251)) * 4  # of no meaning, and without a marker
-_FILLER = _DATA + b''.join(bytes([0xFF, 0xD0 + number]) + _DATA for number in range(8))  # also after any restart
+_NOISE = np.random.RandomState(0).randint(1, 255, (33, 250), np.uint8)  # of no meaning, and without a marker
+# Behind a restart only data of the next restart counts: each number is there four times.
+_FILLER = _NOISE[0].tobytes() + b''.join(bytes([0xFF, 0xD0 + n % 8]) + _NOISE[n + 1].tobytes() for n in range(32))
 _MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')  # the end of a scan: neither a byte 255 of it nor a restart
 
 
@@ -28,7 +29,10 @@ def lacks_pixels(jpeg: bytes, corners: ArrayLike) -> bool:
     """
     if not np.isin(corners, _MISSING).reshape(4, -1).all(axis=1).any():
         return False
-    return not np.array_equal(_eighth(jpeg), _eighth(_with_more_data(jpeg)))
+    try:
+        return not np.array_equal(_eighth(jpeg), _eighth(_with_more_data(jpeg)))
+    except Exception:  # damaged bytes make Pillow raise anything
+        return True
 
 
 def _eighth(jpeg: bytes) -> np.ndarray:
@@ -40,7 +44,10 @@ def _eighth(jpeg: bytes) -> np.ndarray:
 
 def _with_more_data(jpeg: bytes) -> bytes:
     parts, kept, place = [], 0, 2
-    while jpeg[place : place + 1] == b'\xff' and jpeg[place + 1] != 0xD9:
+    while jpeg[place : place + 1] == b'\xff' and jpeg[place + 1 : place + 2] not in (b'\xd9', b''):
+        if jpeg[place + 1] == 0xFF:  # a filling byte
+            place += 1
+            continue
         begin = place + 2 + int.from_bytes(jpeg[place + 2 : place + 4], 'big')
         if jpeg[place + 1] == 0xDA and (end := _MARKER.search(jpeg, begin)):
             begin = end.start()

@@ -1,4 +1,4 @@
-"""The largest picture that is read: one that claims more pixels is refused before it is decoded."""
+"""The limits of what is read: a picture that claims more pixels is refused before it is decoded."""
 
 import argparse
 import contextlib
@@ -9,12 +9,15 @@ import threading
 from collections.abc import Iterator
 from typing import IO
 
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from sst.utils.png import PNG_HEAD
 
 MEGAPIXELS = 400.0  # million pixels; 20000 x 20000 are 1.2 GB of 8-bit colours
 MOST_MEGAPIXELS = 1000.0  # OpenCV decodes 2 ** 30 pixels at most
+
+# Profiles and compressed texts of more than 1 MB are real; Pillow refuses the picture for them.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def too_large(width: int, height: int, megapixels: float = MEGAPIXELS) -> str | None:

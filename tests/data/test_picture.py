@@ -93,8 +93,8 @@ FLIPPED = PNG[:100] + bytes([PNG[100] ^ 1]) + PNG[101:]
 
 @pytest.mark.parametrize(
     'content',
-    [b'', b'hello', PNG[:20], PNG[:-30], PNG[:200], FLIPPED],
-    ids=['empty', 'text', 'header', 'without end', 'half', 'one bit flipped'],
+    [b'', b'hello', PNG[:20], PNG[:-30], PNG[:200], FLIPPED, PICTURES['JPEG'][:-40], PICTURES['grey JPEG'][:-40]],
+    ids=['empty', 'text', 'header', 'without end', 'half', 'one bit flipped', 'half a JPEG', 'half a grey JPEG'],
 )
 def test_no_picture_is_one_line(content):
     with pytest.raises(UserError, match=r'^picture a/b\.png cannot be read: damaged, or no picture; [^\n]+$'):

@@ -62,6 +62,14 @@ def test_a_picture_bomb_is_refused_in_one_line(start, root, capsys, folder, size
     assert not (root / 'experiments').exists()
 
 
+@pytest.mark.parametrize('folder', ['Train/HR', 'Val/LR'])
+def test_a_picture_with_a_damaged_text_is_taken(start, root, folder):
+    picture = root / f'datasets/{folder}/1.png'
+    content, damaged = picture.read_bytes(), chunk(b'tEXt', b'Title\0Lake')[:-1] + b'x'
+    picture.write_bytes(content[:33] + damaged + content[33:])
+    assert start(training()) == 0
+
+
 def test_the_limit_of_pixels_is_an_option(start, capsys):
     assert start(training() | {'max_megapixels': 200e-6}) == 2  # the LR pictures fit, HR have 256
     assert 'max_megapixels' in capsys.readouterr().err

@@ -11,6 +11,7 @@ READ = WRITTEN | {
     **dict.fromkeys(('.ppm', '.pgm', '.pbm', '.pnm'), 'PPM'),
     '.apng': 'PNG',
     '.avif': 'AVIF',
+    '.avifs': 'AVIF',
     '.bmp': 'BMP',
     '.dds': 'DDS',
     '.gif': 'GIF',
@@ -18,8 +19,8 @@ READ = WRITTEN | {
     '.tga': 'TGA',
 }
 NAMES = 'PNG, JPEG, WebP, TIFF, BMP, GIF, AVIF, JPEG 2000, TGA, PPM, PGM, PBM, QOI and DDS'
-_RAW = '3fr arw cr2 cr3 crw dcr dng erf iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f'
-_OTHERS = 'heic heif hif jxl jxr wdp psd psb xcf kra exr hdr pcx sgi svg'
+_RAW = '3fr arw cr2 cr3 crw dcr dng erf fff gpr iiq kdc mef mos mrw nef nrw orf pef raf raw rw2 rwl sr2 srf srw x3f'
+_OTHERS = 'heic heics heif hif jxl jxr wdp psd psb xcf kra exr hdr pcx sgi svg'
 UNREADABLE = frozenset(f'.{ending}' for ending in f'{_RAW} {_OTHERS}'.split())
 _HEIC = (b'heic', b'heix', b'heim', b'heis', b'hevc', b'hevx', b'mif1', b'msf1')  # brands, behind `ftyp`
 

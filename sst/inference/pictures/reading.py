@@ -20,7 +20,7 @@ from sst.utils.jpeg import lacks_pixels
 from sst.utils.pixels import MEGAPIXELS
 from sst.utils.png import PNG_HEAD, without_damaged_extras
 
-_FORMATS = tuple({*READ.values()} - {'TIFF', 'TGA'})  # by what is in them; TIFF has its own way
+_FORMATS = tuple(sorted({*READ.values()} - {'TIFF', 'TGA'}))  # by what is in them; TIFF has its own way
 
 
 def read_picture(path: str | os.PathLike, megapixels: float = MEGAPIXELS) -> Picture:
