@@ -43,6 +43,7 @@ def _eighth(jpeg: bytes) -> np.ndarray:
 
 
 def _with_more_data(jpeg: bytes) -> bytes:
+    """The same JPEG with data of no meaning behind that of each scan."""
     parts, kept, place = [], 0, 2
     while jpeg[place : place + 1] == b'\xff' and jpeg[place + 1 : place + 2] not in (b'\xd9', b''):
         if jpeg[place + 1] == 0xFF:  # a filling byte

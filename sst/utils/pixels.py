@@ -87,7 +87,7 @@ def megapixels(text: str) -> float:
     return value
 
 
-def add_argument(parser: argparse._ActionsContainer) -> None:
+def add_argument(parser: argparse.ArgumentParser) -> None:
     """Declare `--max-megapixels`."""
     parser.add_argument(
         '--max-megapixels',
