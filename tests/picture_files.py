@@ -43,6 +43,22 @@ def tiff_of(array: np.ndarray, **options) -> bytes:
     return buffer.getvalue()
 
 
+def lzw_tiff_of(array: np.ndarray, byteorder: str = '<', **options) -> bytes:
+    """A TIFF of one strip, which tifffile alone cannot compress by LZW and Pillow not at 16 bits."""
+    dtype = array.dtype.newbyteorder(byteorder)
+    raw = np.frombuffer(array.astype(dtype).tobytes(), np.uint8)
+    single = io.BytesIO(encoded(Image.fromarray(raw[None]), 'TIFF', compression='tiff_lzw'))
+    with tifffile.TiffFile(single) as file:
+        start, length = file.pages.first.dataoffsets[0], file.pages.first.databytecounts[0]
+    buffer, strip = io.BytesIO(), single.getvalue()[start : start + length]
+    options |= {'shape': array.shape, 'dtype': dtype, 'byteorder': byteorder, 'rowsperstrip': len(array)}
+    tifffile.imwrite(buffer, iter([strip]), compression='zlib', metadata=None, **options)
+    buffer.seek(0)
+    with tifffile.TiffFile(buffer) as file:
+        file.pages.first.tags['Compression'].overwrite(5)
+    return buffer.getvalue()
+
+
 def chunk(kind: bytes, content: bytes) -> bytes:
     return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
 

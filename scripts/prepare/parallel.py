@@ -19,6 +19,7 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
+from sst.utils import pixels
 from sst.utils.errors import UserError
 
 Job = TypeVar('Job')
@@ -33,8 +34,9 @@ class FileError(Exception):
 
 
 def add_arguments(parser: argparse.ArgumentParser, *, shards: bool = True) -> None:
-    """Declare `--jobs` and, where the work divides among machines, `--shard`."""
+    """Declare `--jobs`, `--max-megapixels` and, where the work divides among machines, `--shard`."""
     parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)), help='processes (%(default)s)')
+    pixels.add_argument(parser)
     if shards:
         parser.add_argument('--shard', default='1/1', metavar='I/N', help='do part I of N only, 1/N to N/N')
 

@@ -15,6 +15,9 @@ from prepare.files import write_whole
 from prepare.parallel import FileError
 from sst.utils.errors import UserError
 from sst.utils.imresize import imresize
+from sst.utils.jpeg import CORNERS, JPEG_HEAD, lacks_pixels
+from sst.utils.pixels import MEGAPIXELS, claimed_size, opened, too_large
+from sst.utils.png import without_damaged_extras
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 # As BasicSR reads, but grey pictures stay grey and 16 bits stay: turned as the EXIF says, without alpha.
@@ -25,7 +28,15 @@ _QUICK = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 # The filter that suits each line: naming the level before the strategy asks for it.
 _SMALL = (cv2.IMWRITE_PNG_COMPRESSION, 1, *_QUICK)
 
+_limit = MEGAPIXELS  # of this process and of those it starts
+
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it says of broken files names none of them
+
+
+def limit_to(megapixels: float) -> None:
+    """Refuse pictures of more million pixels from now on."""
+    global _limit
+    _limit = megapixels
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -102,11 +113,12 @@ def read_bytes(path: Path) -> bytes:
 
 def decode_picture(content: bytes, name: str) -> np.ndarray:
     """The picture as `read_picture` gives it, from the bytes of a file called `name`. Raises FileError."""
+    _require_fits(name, *(claimed_size(content) or (0, 0)))
     try:
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), _AS_STORED) if content else None
     except cv2.error:  # too large for OpenCV
         picture = None
-    if picture is None:
+    if picture is None or (content.startswith(JPEG_HEAD) and lacks_pixels(content, picture[CORNERS])):
         raise FileError(f'{name}: {describe_broken(content)}')
     if picture.dtype not in (np.uint8, np.uint16):
         raise FileError(f'{name}: pixels of type {picture.dtype}; allowed are pictures of 8 or 16 bits a channel')
@@ -126,23 +138,32 @@ def read_shape(path: Path) -> tuple[int, int, int]:
     """(height, width, channels) as a reader sees them, from the header alone. Raises FileError."""
     try:
         with open(path, 'rb') as file:
-            return _header_shape(file)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:  # Pillow raises all of these
-        raise FileError(f'{path}: {describe_broken(read_bytes(path))}') from fault
+            return _header_shape(file, str(path))
+    except (OSError, ValueError, SyntaxError):  # Pillow raises all of these
+        return decode_shape(read_bytes(path), str(path))
 
 
 def decode_shape(content: bytes, name: str) -> tuple[int, int, int]:
     """(height, width, channels) from the header in the bytes of a file called `name`. Raises FileError."""
     try:
-        return _header_shape(io.BytesIO(content))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as fault:
+        return _header_shape(io.BytesIO(content), name)
+    except (OSError, ValueError, SyntaxError) as fault:
+        sound, damaged = without_damaged_extras(content)
+        if damaged:
+            return decode_shape(sound, name)
         raise FileError(f'{name}: {describe_broken(content)}') from fault
 
 
-def _header_shape(file: IO[bytes]) -> tuple[int, int, int]:
+def _require_fits(name: str, width: int, height: int) -> None:
+    if why := too_large(width, height, _limit):
+        raise FileError(f'{name}: {why}')
+
+
+def _header_shape(file: IO[bytes], name: str) -> tuple[int, int, int]:
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # of large pictures and odd EXIF: neither is a fault here
-        with Image.open(file) as picture:
+        warnings.simplefilter('ignore')  # of odd EXIF, which is no fault here
+        with opened(file) as picture:
+            _require_fits(name, *picture.size)
             # Pillow would decode a whole PNG to find out that it has no EXIF.
             exif = picture.getexif() if picture.format != 'PNG' or 'exif' in picture.info else {}
             turned = exif.get(_ORIENTATION, 1) >= 5  # lies on its side

@@ -11,6 +11,7 @@ from sst.data.samples import random_place, to_tensor
 from sst.data.storage import Pictures, pictures_below
 from sst.options.data import roots_of
 from sst.utils.errors import UserError
+from sst.utils.pixels import MEGAPIXELS
 
 
 class HRDataset(Dataset, ABC):
@@ -21,12 +22,13 @@ class HRDataset(Dataset, ABC):
 
     Args:
         opt: a section `datasets` with `dataroot_gt`, `scale`, `phase` and, in training, `gt_size`, `use_hflip` and
-            `use_rot`.
+            `use_rot`; `max_megapixels` if wanted.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
         self.opt = opt
-        self.gt = Pictures((root, pictures_below(root)) for root in roots_of(opt['dataroot_gt']))
+        roots = roots_of(opt['dataroot_gt'])
+        self.gt = Pictures([(root, pictures_below(root)) for root in roots], opt.get('max_megapixels', MEGAPIXELS))
 
     def __len__(self) -> int:
         return len(self.gt)

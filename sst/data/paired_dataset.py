@@ -11,6 +11,7 @@ from sst.data.samples import random_place, to_tensor
 from sst.data.storage import Pictures, file_names, is_lmdb, listed_names, lmdb_keys
 from sst.options.data import roots_of
 from sst.utils.errors import UserError
+from sst.utils.pixels import MEGAPIXELS
 
 
 class PairedDataset(Dataset):
@@ -20,8 +21,8 @@ class PairedDataset(Dataset):
     converted than the crop needs, and pairing compares sets of names.
 
     Args:
-        opt: a section `datasets` with `dataroot_gt`, `dataroot_lq`, `scale`, `phase`, if wanted `filename_tmpl` and
-            `meta_info_file`, and in training `gt_size`, `use_hflip` and `use_rot`.
+        opt: a section `datasets` with `dataroot_gt`, `dataroot_lq`, `scale`, `phase`, if wanted `filename_tmpl`,
+            `meta_info_file` and `max_megapixels`, and in training `gt_size`, `use_hflip` and `use_rot`.
 
     Raises:
         UserError: pictures without partner.
@@ -31,8 +32,11 @@ class PairedDataset(Dataset):
         self.opt = opt
         gt_roots, lq_roots = roots_of(opt['dataroot_gt']), roots_of(opt['dataroot_lq'])
         pairs = [_pairs(gt, lq, opt) for gt, lq in zip(gt_roots, lq_roots, strict=True)]
-        self.gt = Pictures(zip(gt_roots, (gt_names for gt_names, _ in pairs), strict=True))
-        self.lq = Pictures(zip(lq_roots, (lq_names for _, lq_names in pairs), strict=True))
+        gt_names, lq_names = zip(*pairs, strict=True)
+        self.gt, self.lq = (
+            Pictures(zip(roots, names, strict=True), opt.get('max_megapixels', MEGAPIXELS))
+            for roots, names in ((gt_roots, gt_names), (lq_roots, lq_names))
+        )
 
     def __len__(self) -> int:
         return len(self.gt)

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 
 from sst.utils.errors import UserError
+from sst.utils.jpeg import CORNERS, JPEG_HEAD, lacks_pixels
+from sst.utils.pixels import MEGAPIXELS, claimed_size, too_large
 from sst.utils.png import PNG_HEAD, chunk, chunks
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it cannot read is told by our errors
@@ -23,18 +25,19 @@ class Picture:
     Args:
         content: the bytes of its file.
         name: how errors call it.
+        megapixels: million pixels that it may have.
     """
 
-    def __init__(self, content: bytes, name: str) -> None:
-        self.content, self.name = content, name
+    def __init__(self, content: bytes, name: str, megapixels: float = MEGAPIXELS) -> None:
+        self.content, self.name, self.megapixels = content, name, megapixels
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        """Height and width in pixels. Raises `UserError` where it is no readable picture."""
-        if self._is_plain_png:
-            width, height = struct.unpack_from('>II', self.content, 16)
-            return height, width
-        return self._whole.shape[:2]
+        """Height and width in pixels. Raises `UserError` where it is no readable picture, or a too large one."""
+        width, height = claimed_size(self.content) or (0, 0)
+        if why := too_large(width, height, self.megapixels):
+            raise UserError(f'picture {self.name} cannot be read: {why}')
+        return (height, width) if self._is_plain_png else self._whole.shape[:2]
 
     def crop(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """The part of (height, width) at (top, left) that lies in the picture, as (H, W, 3) uint8, RGB, a copy.
@@ -62,7 +65,10 @@ class Picture:
 
     @cached_property
     def _whole(self) -> np.ndarray:
-        return self._decoded(self.content)
+        array = self._decoded(self.content)
+        if self.content.startswith(JPEG_HEAD) and lacks_pixels(self.content, array[CORNERS]):
+            raise self._unreadable()
+        return array
 
     def _corner(self, height: int, width: int) -> np.ndarray:
         try:
@@ -72,7 +78,10 @@ class Picture:
 
     def _decoded(self, content: bytes) -> np.ndarray:
         """(H, W, 3) uint8, BGR."""
-        array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        try:
+            array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR) if content else None
+        except cv2.error as fault:  # sides or sums that OpenCV does not take
+            raise self._unreadable() from fault
         if array is None:
             raise self._unreadable()
         return array

@@ -11,6 +11,7 @@ import numpy as np
 
 from sst.data.picture import Picture
 from sst.utils.errors import UserError
+from sst.utils.pixels import MEGAPIXELS
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.jp2')
 
@@ -23,13 +24,14 @@ class Pictures:
     Args:
         parts: (root, names) of each; a root that ends in `.lmdb` is a database and the names its keys, any other is
             a folder and the names are paths in it.
+        megapixels: million pixels that a picture may have.
 
     Raises:
         UserError: a root without pictures.
     """
 
-    def __init__(self, parts: Iterable[tuple[str, list[str]]]) -> None:
-        parts = list(parts)
+    def __init__(self, parts: Iterable[tuple[str, list[str]]], megapixels: float = MEGAPIXELS) -> None:
+        parts, self.megapixels = list(parts), megapixels
         self.roots = [root for root, _ in parts]
         if empty := [root for root, names in parts if not names]:
             raise UserError(f'no pictures in {", ".join(empty)}; put some there, or name another place')
@@ -62,7 +64,7 @@ class Pictures:
             raise UserError(f'picture {shown} cannot be read: {fault.strerror}') from fault
         if content is None:
             raise UserError(f'picture {shown} cannot be read: its key is in meta_info.txt, not in the database')
-        return Picture(content, shown)
+        return Picture(content, shown, self.megapixels)
 
 
 def is_lmdb(root: str) -> bool:

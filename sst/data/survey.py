@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from sst.data.careful import Named
 from sst.data.picture import Picture
 from sst.data.stream import seeded
 from sst.utils.errors import UserError
+from sst.utils.pixels import MEGAPIXELS, opened
+from sst.utils.png import without_damaged_extras
 
 SHOWN = 3  # faults told of one set
 PARTS = ('lq', 'gt')  # where our datasets keep their pictures, and what BasicSR's dictionaries call them
@@ -80,7 +82,8 @@ def _pictures(dataset: Any, index: int) -> Iterator[tuple[str, Picture]]:
         entry = dataset.paths[index]
         for key, path in (entry if isinstance(entry, dict) else {'lq_path': entry}).items():
             try:
-                yield key.removesuffix('_path'), Picture(Path(path).read_bytes(), path)
+                limit = dataset.opt.get('max_megapixels', MEGAPIXELS)
+                yield key.removesuffix('_path'), Picture(Path(path).read_bytes(), path, limit)
             except OSError as fault:
                 raise UserError(f'picture {path} cannot be read: {fault.strerror}') from fault
 
@@ -88,10 +91,11 @@ def _pictures(dataset: Any, index: int) -> Iterator[tuple[str, Picture]]:
 def _size(picture: Picture) -> tuple[int, int]:
     """Height and width. Raises `UserError` for a picture that is not whole, which OpenCV would pass over."""
     height, width = picture.shape
+    content, _ = without_damaged_extras(picture.content)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # large pictures are no attack here
+        warnings.simplefilter('ignore')  # of texts that are damaged
         try:
-            with Image.open(io.BytesIO(picture.content)) as image:
+            with opened(io.BytesIO(content)) as image:
                 image.load()
         except UnidentifiedImageError:  # of a kind that Pillow does not know
             pass

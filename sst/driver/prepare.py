@@ -18,6 +18,7 @@ from sst.driver.lock import free, locked
 from sst.driver.resume import load_resume_state
 from sst.options import load_options
 from sst.utils.errors import UserError
+from sst.utils.pixels import MEGAPIXELS
 
 
 @dataclass
@@ -148,6 +149,7 @@ def complete(opt: dict[str, Any], root: Path, is_train: bool, place: launch.Plac
     for key, dataset in opt['datasets'].items():
         dataset['phase'] = key.split('_')[0]
         dataset['scale'] = opt['scale']
+        dataset['max_megapixels'] = opt.get('max_megapixels', MEGAPIXELS)
     folder = root / ('experiments' if is_train else 'results') / opt['name']
     path = opt.setdefault('path', {})
     if is_train:

@@ -10,6 +10,7 @@ from sst.options.network import SSTNetwork
 from sst.options.registered import call_faults, drivable_model, network_scale, registered
 from sst.options.section import OpenSection, Section, by_type, only
 from sst.options.training import Train
+from sst.utils.pixels import MEGAPIXELS, MOST_MEGAPIXELS
 
 # What BasicSR's metrics take where a picture is an array (H, W, 3).
 PICTURES = {'input_order': ('HWC',), 'convert_to': ('y', 'gray')}
@@ -141,6 +142,12 @@ class Options(Section):
         default='auto', description='auto takes a GPU where there is one; 0 computes on the CPU'
     )
     manual_seed: int | None = Field(default=0, ge=0, lt=2**32, description='seed of everything random; null draws one')
+    max_megapixels: float = Field(
+        default=MEGAPIXELS,
+        gt=0,
+        le=MOST_MEGAPIXELS,
+        description='million pixels of the largest picture that is read; one that claims more is refused',
+    )
     find_unused_parameters: bool = Field(default=False, description='for networks that do not use all their weights')
     dist_params: Dist = Field(default=Dist(), description='how several processes find each other')
     datasets: Datasets = Field(description='data to train with, to validate and to test on')

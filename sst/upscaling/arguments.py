@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from sst.interop.sources import shipped
+from sst.utils import pixels
 
 EXTENSIONS = ('auto', 'png', 'jpg', 'jpeg', 'webp', 'tif', 'tiff')
 DTYPES = ('float32', 'float16', 'bfloat16')
@@ -41,6 +42,7 @@ class Settings:
     suffix: str | None
     quality: int
     crf: int
+    max_megapixels: float
     skip_existing: bool
     dry_run: bool
 
@@ -49,7 +51,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     """The settings of a command line; where it makes no sense argparse says so and exits with code 2."""
     parser = argparse.ArgumentParser(
         prog='sst-upscale',
-        description='Enlarges pictures (PNG, JPEG, WebP, TIFF, BMP, GIF) and videos.',
+        description='Enlarges pictures (PNG, JPEG, WebP, TIFF, AVIF and more) and videos.',
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -95,6 +97,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         '--quality', type=_within(1, 100), default=95, metavar='1-100', help='of JPEG and WebP, 100: lossless WebP (95)'
     )
     add('--crf', type=_within(0, 51), default=17, metavar='0-51', help='of videos, less is better and larger (17)')
+    pixels.add_argument(parser)
     add('--skip-existing', action='store_true', help='leave out what has a result already')
     add('--dry-run', action='store_true', help='say what would be done, and do nothing')
 

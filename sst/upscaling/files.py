@@ -45,7 +45,7 @@ def enlarge_file(job: Job, settings: Settings, models: Models, progress: Progres
 
 
 def _enlarge_picture(job: Job, settings: Settings, models: Models, progress: Progress) -> tuple[str, list[str]]:
-    picture = read_picture(job.source)
+    picture = read_picture(job.source, settings.max_megapixels)
     height, width, _ = picture.shape
     model = models.for_ratio(_ratio(settings, width))
     size = _size(job, settings, model.scale, height, width)

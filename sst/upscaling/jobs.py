@@ -2,16 +2,17 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sst.inference.pictures import WRITTEN
+from sst.inference.pictures import READ, UNREADABLE, WRITTEN
 from sst.inference.videos import VIDEO_ENDINGS, WRITTEN_VIDEOS, is_video
 from sst.upscaling.arguments import Settings
 from sst.utils.errors import UserError
 
-PICTURE_ENDINGS = {*WRITTEN, '.jpe', '.jfif', '.bmp', '.gif'}
+PICTURE_ENDINGS = frozenset(READ)
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Source:
 
     path: Path
     folder: Path = Path()
+    named: bool = False  # by itself, not by its folder or a pattern
+
+    @property
+    def ending(self) -> str:
+        return self.path.suffix.lower()
 
     @property
     def video(self) -> bool:
@@ -35,10 +41,13 @@ class Job:
     video: bool
 
 
-def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
+def find_sources(inputs: Sequence[str], output: Path) -> tuple[list[Source], str]:
     """The files that inputs mean: files as they are, pictures and videos in folders, what patterns match.
 
     What lies in OUT, where that is a folder inside of an input folder, is no input.
+
+    Returns:
+        The files, and what to say of the pictures in folders that cannot be read, '' where there are none.
 
     Raises:
         UserError: an input that is not there or means nothing.
@@ -47,7 +56,10 @@ def find_sources(inputs: Sequence[str], output: Path) -> list[Source]:
     for text in inputs:
         for source in _meant_by(text, output):
             found.setdefault(Path(os.path.abspath(source.path)), source)
-    return list(found.values())
+    endings = Counter(source.ending for source in found.values() if not source.named and source.ending in UNREADABLE)
+    counts = ', '.join(f'{count} {ending}' for ending, count in sorted(endings.items()))
+    left_out = f'{counts} cannot be read: convert them to JPEG, PNG or TIFF' if counts else ''
+    return [source for source in found.values() if source.named or source.ending not in UNREADABLE], left_out
 
 
 def _meant_by(text: str, output: Path) -> list[Source]:
@@ -60,7 +72,7 @@ def _meant_by(text: str, output: Path) -> list[Source]:
             raise UserError(f'{text}: a folder without pictures and videos; their names end in {_endings()}')
         return sources
     if os.path.lexists(path):
-        return [Source(path)]
+        return [Source(path, named=True)]
     if not glob.has_magic(text):
         raise UserError(f'{text}: no such file or folder, or no right to look for it')
     matches = sorted(glob.glob(str(path), recursive=True))
@@ -90,7 +102,8 @@ def _in_folder(folder: Path, output: Path) -> Iterator[Source]:
 
 
 def _known(path: Path) -> bool:
-    return path.suffix.lower() in PICTURE_ENDINGS or is_video(path)
+    """Whether a file is a picture, readable or not, or a video."""
+    return path.suffix.lower() in PICTURE_ENDINGS | UNREADABLE or is_video(path)
 
 
 def _endings() -> str:
@@ -133,7 +146,7 @@ def _names_a_file(output: Path, source: Source) -> bool:
     ending = output.suffix.lower()
     if ending in (WRITTEN_VIDEOS if source.video else WRITTEN):
         return True
-    if ending in PICTURE_ENDINGS or ending in VIDEO_ENDINGS or os.path.isfile(output):
+    if _known(output) or os.path.isfile(output):
         kinds = ' '.join(WRITTEN_VIDEOS if source.video else WRITTEN)
         raise UserError(f'-o {output}: {source.path} can be written as {kinds}')
     return False
@@ -142,7 +155,7 @@ def _names_a_file(output: Path, source: Source) -> bool:
 def _require_folder(output: Path, count: int) -> None:
     if os.path.exists(output) and not os.path.isdir(output):
         raise UserError(f'-o {output}: a file, but a folder is needed for {_results(count)}')
-    if (output.suffix.lower() in PICTURE_ENDINGS or is_video(output)) and not os.path.isdir(output):
+    if _known(output) and not os.path.isdir(output):
         raise UserError(f'-o {output}: the name of a file, but a folder is needed for {_results(count)}')
 
 
@@ -151,7 +164,7 @@ def _results(count: int) -> str:
 
 
 def _target(source: Source, settings: Settings, suffix: str) -> Path:
-    ending = source.path.suffix.lower()
+    ending = source.ending
     if source.video:
         ending = ending if ending in WRITTEN_VIDEOS else '.mp4'
     elif settings.extension != 'auto':

@@ -20,14 +20,14 @@ from sst.utils.errors import UserError
 
 
 def run(settings: Settings) -> int:
-    """Enlarge what is asked for. Returns the exit code: 0, or 1 where files failed.
+    """Enlarge what is asked for. Returns the exit code: 0, or 1 where files failed or cannot be read.
 
     Raises:
         UserError: where nothing of it makes sense, before any work.
     """
     signal.signal(signal.SIGTERM, _leave)
     share = sharing()
-    sources = find_sources(settings.inputs, settings.output)
+    sources, left_out = find_sources(settings.inputs, settings.output)
     models = Models(settings)
     first = models.first()
     jobs = plan(sources, settings, _suffix(settings, first.scale))
@@ -35,16 +35,18 @@ def run(settings: Settings) -> int:
     jobs = [job for job in jobs if job not in kept]
     if share.rank == 0:
         _announce(settings, first, len(jobs), len(kept))
+        if left_out:
+            _say(f'error: {left_out}', sys.stderr)
     if settings.dry_run:
         for job in jobs if share.rank == 0 else []:
             _say(f'{job.source} -> {job.target}', sys.stdout)
-        return 0
+        return 1 if left_out else 0
     jobs = share.agree(jobs)
     begin = time.perf_counter()
     done, failed = share.total(*_work(jobs, settings, models, share))
     if share.rank == 0:
         _conclude(done, failed, time.perf_counter() - begin)
-    return 1 if failed else 0
+    return 1 if failed or left_out else 0
 
 
 def _leave(*_: object) -> None:

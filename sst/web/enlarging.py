@@ -2,20 +2,18 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from PIL import Image
 
 from sst.api import Upscaler
 from sst.inference.pictures import Picture, read_picture, write_picture
-from sst.inference.pictures.decoding import opened
-from sst.inference.pictures.tiff import HEADS as TIFF_HEADS
 from sst.utils.errors import UserError
+from sst.utils.pixels import claimed_size
 
 SCALES = (1, 8)  # what may be asked for
 GROWTH = 16  # times the limit of a picture's pixels, which its result may have: x4 of the largest
@@ -23,7 +21,6 @@ _ENDINGS = {'PNG': '.png', 'JPEG': '.jpg', 'WEBP': '.webp', 'TIFF': '.tif'}
 _WEBP_SIDE = 16383
 _SHOWN_SIDE = 2400  # pixels of what the browser shows of a result
 _PREVIEW_SIDE = 800
-_FORMATS = ('PNG', 'JPEG', 'WEBP', 'BMP', 'GIF')
 
 
 @dataclass(frozen=True)
@@ -109,24 +106,11 @@ def _checked_scale(scale: float) -> Fraction:
 
 
 def _read(path: Path, max_pixels: float) -> Picture:
-    _require_fits(path, *_size_in(path), max_pixels)
-    picture = read_picture(path)
+    with suppress(OSError):  # read_picture says what is wrong
+        _require_fits(path, *(claimed_size(path.read_bytes()) or (0, 0)), max_pixels)
+    picture = read_picture(path, max_pixels / 1e6)
     _require_fits(path, *_size(picture), max_pixels)
     return picture
-
-
-def _size_in(path: Path) -> tuple[int, int]:
-    """(width, height) as the head of the file tells, before anything is decoded; (0, 0) where it tells nothing."""
-    try:
-        content = path.read_bytes()
-        if content.startswith(TIFF_HEADS):
-            with tifffile.TiffFile(path) as tiff:
-                page = tiff.pages.first
-                return page.imagewidth, page.imagelength
-        with opened(content, _FORMATS) as image:
-            return image.size
-    except Exception:  # damaged bytes make the decoders raise anything; read_picture says what is wrong
-        return 0, 0
 
 
 def _require_fits(path: Path, width: int, height: int, max_pixels: float) -> None:

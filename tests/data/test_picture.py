@@ -93,9 +93,37 @@ FLIPPED = PNG[:100] + bytes([PNG[100] ^ 1]) + PNG[101:]
 
 @pytest.mark.parametrize(
     'content',
-    [b'', b'hello', PNG[:20], PNG[:-30], PNG[:200], FLIPPED],
-    ids=['empty', 'text', 'header', 'without end', 'half', 'one bit flipped'],
+    [b'', b'hello', PNG[:20], PNG[:-30], PNG[:200], FLIPPED, PICTURES['JPEG'][:-40], PICTURES['grey JPEG'][:-40]],
+    ids=['empty', 'text', 'header', 'without end', 'half', 'one bit flipped', 'half a JPEG', 'half a grey JPEG'],
 )
 def test_no_picture_is_one_line(content):
     with pytest.raises(UserError, match=r'^picture a/b\.png cannot be read: damaged, or no picture; [^\n]+$'):
         Picture(content, 'a/b.png').whole()
+
+
+def claiming(content: bytes, width: int, height: int) -> bytes:
+    """A PNG whose header, and nothing else, is of that size."""
+    header = b'IHDR' + struct.pack('>II', width, height) + content[24:29]
+    return content[:12] + header + struct.pack('>I', zlib.crc32(header)) + content[33:]
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'grey PNG', 'palette PNG', '16 bit PNG'])
+@pytest.mark.parametrize(('width', 'height'), [(60_000, 60_000), (30_000, 30_000), (2_000_000, 300)])
+def test_a_bomb_is_refused_before_it_is_decoded(kind, width, height):
+    for read in (Picture.whole, lambda picture: picture.shape, lambda picture: picture.crop(0, 0, 9, 9)):
+        with pytest.raises(UserError, match=rf'^picture a\.png cannot be read: [^\n]*{width}x{height}[^\n]*$'):
+            read(Picture(claiming(PICTURES[kind], width, height), 'a.png'))
+
+
+@pytest.mark.parametrize('content', PICTURES.values(), ids=PICTURES)
+def test_the_limit_of_pixels_is_an_option(content):
+    height, width = Picture(content, 'x').shape
+    assert Picture(content, 'x', width * height / 1e6).whole().shape == (height, width, 3)
+    with pytest.raises(UserError, match='max_megapixels'):
+        Picture(content, 'x', (width * height - 1) / 1e6).whole()
+
+
+def test_a_damaged_text_harms_no_pixel():
+    text = b'tEXtTitle\0Lake'
+    damaged = PNG[:33] + struct.pack('>I', len(text) - 4) + text + bytes(4) + PNG[33:]
+    assert np.array_equal(Picture(damaged, 'x').whole(), NOISE[..., :3])

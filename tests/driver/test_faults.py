@@ -1,11 +1,13 @@
 """What cannot run is told in one line, before any folder is made or an older run is touched."""
 
 import re
+import struct
 import subprocess
 import sys
 
 import pytest
 from driver_runs import evaluation, training
+from picture_files import RGB, chunk
 
 from sst.driver import prepare, run
 
@@ -45,6 +47,33 @@ def test_pictures_smaller_than_the_crop_are_told_by_name(start, capsys):
     *lines, last = capsys.readouterr().err.splitlines()
     assert last == 'error: dataset Train: and 2 more pictures that cannot be used'
     assert all('has 16x16 pixels, needed are 32 a side' in line for line in lines)
+
+
+@pytest.mark.parametrize('size', [(60_000, 60_000), (30_000, 30_000)], ids=str)
+@pytest.mark.parametrize('folder', ['Train/HR', 'Val/LR', 'Val/HR'])
+def test_a_picture_bomb_is_refused_in_one_line(start, root, capsys, folder, size):
+    picture = root / f'datasets/{folder}/1.png'
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', *size, 8, RGB, 0, 0, 0))
+    picture.write_bytes(picture.read_bytes()[:8] + header + picture.read_bytes()[33:])
+    assert start(training()) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'{picture} ' in line
+    assert f'{size[0]}x{size[1]}' in line
+    assert not (root / 'experiments').exists()
+
+
+@pytest.mark.parametrize('folder', ['Train/HR', 'Val/LR'])
+def test_a_picture_with_a_damaged_text_is_taken(start, root, folder):
+    picture = root / f'datasets/{folder}/1.png'
+    content, damaged = picture.read_bytes(), chunk(b'tEXt', b'Title\0Lake')[:-1] + b'x'
+    picture.write_bytes(content[:33] + damaged + content[33:])
+    assert start(training()) == 0
+
+
+def test_the_limit_of_pixels_is_an_option(start, capsys):
+    assert start(training() | {'max_megapixels': 200e-6}) == 2  # the LR pictures fit, HR have 256
+    assert 'max_megapixels' in capsys.readouterr().err
+    assert start(training() | {'max_megapixels': 256e-6}) == 0
 
 
 @pytest.mark.parametrize('kind', ['train', 'test'])

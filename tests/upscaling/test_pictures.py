@@ -52,6 +52,45 @@ def test_a_folder_with_folders(upscale):
     ]
 
 
+def test_a_folder_from_phones_and_cameras(upscale):
+    for name in ('one.avif', 'two.JP2', 'three.tga', 'in/four.ppm', 'five.jfif'):
+        kinds = {'.tga': 'TGA', '.ppm': 'PPM', '.JP2': 'JPEG2000', '.jfif': 'JPEG', '.avif': 'AVIF'}
+        saved(f'photos/{name}', 9, 8, 3, format=kinds[Path(name).suffix])
+    for name in ('a.HEIC', 'in/b.heic', 'in/c.heif', 'd.CR2', 'notes.txt', 'list.json', '.e.heic', 'Thumbs.db'):
+        Path('photos', name).write_bytes(b'\0\0\0\x18ftypheic')
+    code, out, err = upscale('photos')
+    assert code == 1
+    assert len(out) == 5
+    assert files('results') == ['five_x2.png', 'in/four_x2.png', 'one_x2.png', 'three_x2.png', 'two_x2.png']
+    (line,) = errors(err)
+    for part in ('2 .heic', '1 .heif', '1 .cr2'):
+        assert part in line
+    assert not any(word in line for word in ('txt', 'json', '.db'))
+
+
+@pytest.mark.parametrize('inputs', ['photos', 'photos/*'])
+def test_a_folder_of_pictures_that_cannot_be_read(upscale, inputs):
+    Path('photos').mkdir()
+    Path('photos/a.heic').write_bytes(b'\0\0\0\x18ftypheic')
+    code, out, err = upscale(inputs)
+    assert (code, out, files('results')) == (1, [], [])
+    assert '1 .heic' in errors(err)[0]
+
+
+def test_the_limit_of_pixels(upscale):
+    saved('large.png', 110, 100, 3)
+    saved('small.png', 100, 100, 3)
+    code, _, err = upscale('large.png', 'small.png', '--max-megapixels', '0.01')
+    assert (code, files('results')) == (1, ['small_x2.png'])
+    (line,) = errors(err)
+    assert 'large.png' in line
+    assert '100x110' in line
+    assert '--max-megapixels' in line
+    assert upscale('large.png', '--max-megapixels', '0.02')[0] == 0
+    for value in ('0', '-1', 'nan', 'many', '1e9'):
+        assert upscale('small.png', '--max-megapixels', value)[0] == 2
+
+
 def test_results_inside_of_the_input_folder_are_no_inputs_of_the_next_run(upscale):
     saved('photos/a.png', 9, 8, 3)
     for _ in range(2):
@@ -190,7 +229,7 @@ def test_going_on(upscale):
         ([''], 'an INPUT is empty'),
         (['~nobody-of-that-name/a.png'], 'no such file or folder'),
         (['*.jpg'], r'\*.jpg: matches no picture or video'),
-        (['empty'], 'empty: a folder without pictures and videos; their names end in .3gp .avi .bmp'),
+        (['empty'], 'empty: a folder without pictures and videos; their names end in .3gp'),
         (['a.png', '-s', '0'], "-s/--scale/--outscale: '0'; allowed is a number above 0, up to 64"),
         (['a.png', '-s', 'two'], "'two'; allowed is a number"),
         (['a.png', '-s', '2', '--width', '9'], 'not allowed with argument'),

@@ -1,14 +1,15 @@
-"""Decoding by Pillow, to samples of 8 bits."""
+"""Decoding by Pillow, and by OpenCV what Pillow decodes wrongly."""
 
 import contextlib
 import io
-import threading
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 from PIL import Image, ImageCms
 
-from sst.inference.pictures.picture import UnreadableError, check_size
+from sst.inference.pictures.picture import DamagedError, UnreadableError, check_size
+from sst.utils import pixels
 
 # Modes that Pillow turns into samples of 8 bits, and what they become.
 _BECOMES = {
@@ -24,47 +25,27 @@ _BECOMES = {
 }
 
 
-class _LiftedLimit:
-    """Pillow's limit of pixels, in whose place ours stands, lifted while any thread is inside: it is the process's."""
-
-    def __init__(self) -> None:
-        self.lock, self.inside, self.limit = threading.Lock(), 0, Image.MAX_IMAGE_PIXELS
-
-    def __enter__(self) -> None:
-        with self.lock:
-            if not self.inside:
-                self.limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-            self.inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self.lock:
-            self.inside -= 1
-            if not self.inside:
-                Image.MAX_IMAGE_PIXELS = self.limit
-
-
-_LIFTED = _LiftedLimit()
-
-
 @contextlib.contextmanager
-def opened(content: bytes, formats: tuple[str, ...]) -> Iterator[Image.Image]:
-    """A picture of one of the formats, opened but not decoded, no larger than `MAX_PIXELS`.
+def opened(content: bytes, formats: tuple[str, ...], megapixels: float) -> Iterator[Image.Image]:
+    """A picture of one of the formats, opened but not decoded.
 
     Raises:
-        UnreadableError: too large.
+        UnreadableError: more million pixels than `megapixels`.
         PIL.UnidentifiedImageError: none of the formats.
     """
-    with _LIFTED, Image.open(io.BytesIO(content), formats=formats) as image:
-        check_size(*image.size)
+    with pixels.opened(io.BytesIO(content), formats) as image:
+        check_size(*image.size, megapixels)
         yield image
 
 
 def samples_of(image: Image.Image) -> np.ndarray:
-    """(H, W, C) uint8 of the first frame, C = 1 to 4: grey, grey and alpha, RGB, RGBA.
+    """(H, W, C) uint8 of the first frame, C = 1 to 4: grey, grey and alpha, RGB, RGBA; uint16 of 16-bit grey.
 
     Raises:
-        UnreadableError: samples that are no 8 bits.
+        UnreadableError: samples of other kinds.
     """
+    if image.mode.startswith('I;16') or (image.mode == 'I' and image.format == 'PPM'):
+        return np.asarray(image).astype(np.uint16)[..., None]
     if image.mode in ('P', 'PA'):
         becomes = 'RGBA' if image.has_transparency_data else 'RGB'
     elif image.mode == 'L' and image.format == 'GIF' and 'transparency' in image.info:
@@ -75,6 +56,20 @@ def samples_of(image: Image.Image) -> np.ndarray:
         raise UnreadableError(f'its pixels are of the kind {image.mode!r}: convert it to RGB')
     array = np.asarray(image if image.mode == becomes else image.convert(becomes))
     return array.reshape(*array.shape[:2], -1)
+
+
+def jpeg_2000_of(content: bytes, bits: int) -> np.ndarray:
+    """(H, W, C) uint16 of a JPEG 2000 of 9 to 16 bits, of which Pillow makes 8 that are wrong where it is white.
+
+    Raises:
+        DamagedError: the pixels cannot be decoded.
+    """
+    array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if array is None or array.dtype != np.uint16:
+        raise DamagedError('its pixels cannot be decoded')
+    array = array.reshape(*array.shape[:2], -1)
+    channels = [2, 1, 0, 3][: array.shape[2]] if array.shape[2] > 2 else [0]
+    return np.rint(np.arange(1 << bits) * (65535 / ((1 << bits) - 1))).astype(np.uint16)[array[..., channels]]
 
 
 def from_cmyk(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, str]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-MAX_PIXELS = 400_000_000  # 20000 x 20000: 1.2 GB of 8-bit colours
+from sst.utils.pixels import too_large
+
 _BAND = 1 << 22  # pixels that are converted at a time
 
 
@@ -49,7 +50,7 @@ class Picture:
         samples: (H, W, C) uint8, uint16 or float32 in [0, 1], or `Bands`, as the file encodes them (gamma left on);
             C = 1 to 4: grey, grey and alpha, RGB, RGBA. 1 is opaque; colours are not multiplied by alpha.
         bits: of a sample in the file, 8 or 16; fewer count as 8.
-        format: of the file: PNG, JPEG, WEBP, TIFF, BMP or GIF.
+        format: of the file: PNG, JPEG, WEBP, TIFF, BMP, GIF or another one that Pillow names.
         metadata: what else the file says.
         notes: what was lost or changed in reading, a line each, for the user to see.
     """
@@ -119,10 +120,7 @@ def rgb_of(samples: np.ndarray) -> np.ndarray:
     return samples[..., :3]
 
 
-def check_size(width: int, height: int) -> None:
-    """Refuse what would not fit into memory, before it is decoded. Raises `UnreadableError`."""
-    if width * height > MAX_PIXELS:
-        raise UnreadableError(
-            f'it has {width}x{height} pixels, which are {width * height / 1e6:.0f} million, and '
-            f'{MAX_PIXELS / 1e6:.0f} million are the limit: cut it into parts'
-        )
+def check_size(width: int, height: int, megapixels: float) -> None:
+    """Refuse what claims more million pixels, before it is decoded. Raises `UnreadableError`."""
+    if why := too_large(width, height, megapixels):
+        raise UnreadableError(why)

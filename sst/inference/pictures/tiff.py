@@ -3,6 +3,7 @@
 import io
 import logging
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,7 +16,6 @@ from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from sst.inference.pictures.decoding import from_cmyk, opened, samples_of
-from sst.inference.pictures.exif import orientation, turned_upright
 from sst.inference.pictures.picture import DamagedError, Metadata, UnreadableError, check_size
 
 HEADS = (b'II*\0', b'MM\0*', b'II+\0', b'MM\0+')
@@ -36,39 +36,71 @@ for _library in ('tifffile', 'PIL.TiffImagePlugin'):
     logging.getLogger(_library).setLevel(logging.CRITICAL)  # what they cannot read is told by our errors
 
 
-def read(content: bytes) -> tuple[np.ndarray, Metadata, list[str]]:
+def read(content: bytes, megapixels: float) -> tuple[np.ndarray, Metadata, list[str]]:
     """(H, W, C) uint8 or uint16, C = 1 to 4: grey, grey and alpha, RGB, RGBA; what the file says; notes.
 
-    The samples are turned the right way up; the metadata, whose EXIF data is of TIFF's tags, still says how they lay.
+    The samples lie as they are stored; the metadata, whose EXIF data is of TIFF's tags, says how to turn them.
+
+    Args:
+        content: of the file. Of several pages the first is read that is no reduced copy of another one.
+        megapixels: the limit.
 
     Raises:
         UnreadableError: samples of other kinds; other errors of tifffile and Pillow for damaged files.
     """
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        page = file.pages[0]
-        assert isinstance(page, tifffile.TiffPage)  # the first one always is
-        check_size(page.imagewidth, page.imagelength)
+        page, notes = _first_whole_page(file)
+        check_size(page.imagewidth, page.imagelength, megapixels)
         if page.samplesperpixel > _MOST_SAMPLES or page.imagedepth != 1:
             raise UnreadableError(
                 f'it has {page.samplesperpixel * page.imagedepth} channels: convert it to RGB or grey'
             )
         if len(page.dataoffsets) < math.prod(page.chunked) or 0 in page.databytecounts:
             raise DamagedError('pixels are missing')  # they would be filled with black
-        notes = [f'only the first of {len(file.pages)} pages is enlarged'] if len(file.pages) > 1 else []
         metadata = _metadata(content, page, notes)
         bits = page.bitspersample
         if page.sampleformat not in (1, 4) or bits not in (1, 2, 4, 8, 16):
             kind = {2: 'signed', 3: 'floating-point'}.get(page.sampleformat, 'whole')
             raise UnreadableError(f'its samples are {bits}-bit {kind} numbers: convert to 8 or 16 bits without sign')
+        content = _as_stored(content, page)
         if bits == 16:
-            turn = orientation(metadata.exif, metadata.xmp)
-            return turned_upright(_samples_of_16_bits(content, page), turn), metadata, notes
-    with opened(content, ('TIFF',)) as image:  # Pillow turns TIFF itself
+            return _samples_of_16_bits(content, page), metadata, notes
+    with opened(content, ('TIFF',), megapixels) as image:
+        image.getexif()[_ORIENTATION] = 1  # Pillow would turn it by its XMP data
         image.load()
         if image.mode == 'CMYK':
             image, note = from_cmyk(image, metadata.icc)
             return samples_of(image), replace(metadata, icc=None), [*notes, note]
         return samples_of(image), metadata, notes
+
+
+def _first_whole_page(file: tifffile.TiffFile) -> tuple[tifffile.TiffPage, list[str]]:
+    """The first page that is no reduced copy of another one, and what to say of the others.
+
+    Cameras put a thumbnail first, and the picture behind it or below it.
+    """
+    first, count = file.pages.first, len(file.pages)
+    if first.is_reduced:
+        others = [*file.pages[1:], *(first.pages or ())]
+        for number, page in enumerate(others, start=2):
+            if isinstance(page, tifffile.TiffPage) and not page.is_reduced:
+                return page, [f'only page {number} of {1 + len(others)} is enlarged: a small copy stands in front']
+    return first, [f'only the first of {count} pages is enlarged'] if count > 1 else []
+
+
+def _as_stored(content: bytes, page: tifffile.TiffPage) -> bytes:
+    """The file with this page as its first, not to be turned: decoders know the first only, and turn it unasked."""
+    place, code = (8, 'Q') if page.parent.is_bigtiff else (4, 'I')
+    start = struct.pack(page.parent.byteorder + code, page.offset)
+    turned = page.tags.valueof(_ORIENTATION, 1) != 1
+    if content.startswith(start, place) and not turned:
+        return content
+    changed = io.BytesIO(content)
+    changed.getbuffer()[place : place + len(start)] = start
+    if turned:
+        with tifffile.TiffFile(changed) as file:
+            file.pages.first.tags[_ORIENTATION].overwrite(1)
+    return changed.getvalue()
 
 
 def _samples_of_16_bits(content: bytes, page: tifffile.TiffPage) -> np.ndarray:
@@ -121,26 +153,39 @@ def _metadata(content: bytes, page: tifffile.TiffPage, notes: list[str]) -> Meta
         if per_inch and x and xs and y and ys:
             dpi = (per_inch * x / xs, per_inch * y / ys)
     try:
-        exif = _exif(content)
+        exif = _exif(content, page)
     except Exception:  # foreign bytes make Pillow raise anything
-        exif = None
+        exif = _as_bytes(_turned(page))
         notes.append('its EXIF data is damaged and left out')
     icc, xmp = tags.valueof(_ICC), tags.valueof(_XMP)
     return Metadata(icc=bytes(icc) if icc else None, exif=exif, xmp=bytes(xmp) if xmp else None, dpi=dpi)
 
 
-def _exif(content: bytes) -> bytes | None:
+def _turned(page: tifffile.TiffPage) -> Image.Exif:
+    """EXIF data that says how the page is to be turned, if the page does."""
+    exif, value = Image.Exif(), page.tags.valueof(_ORIENTATION)
+    if value in range(1, 9):
+        exif[_ORIENTATION] = int(value)
+    return exif
+
+
+def _exif(content: bytes, page: tifffile.TiffPage) -> bytes | None:
     """The tags that tell of the picture, and its orientation, as EXIF data: a TIFF file is a large piece of it."""
-    source, target = Image.Exif(), Image.Exif()
-    source.load(content)
-    for tag in (*_TELLING, _ORIENTATION):
+    source, target = Image.Exif(), _turned(page)
+    source.bigtiff, source.endian = page.parent.is_bigtiff, page.parent.byteorder
+    source.load_from_fp(io.BytesIO(content), page.offset)
+    for tag in _TELLING:
         if tag in source:
             target[tag] = source[tag]
     for tag in (_EXIF_FOLDER, _GPS_FOLDER):
         folder = {key: value for key, value in source.get_ifd(tag).items() if key != _MAKER_NOTE}
         if folder:
             target[tag] = folder
-    return target.tobytes()[6:] if len(target) else None
+    return _as_bytes(target)
+
+
+def _as_bytes(exif: Image.Exif) -> bytes | None:
+    return exif.tobytes()[6:] if len(exif) else None
 
 
 def encode(

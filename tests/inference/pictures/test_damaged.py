@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from picture_files import GREY, RGB, chunk, encoded, noise, png_of, read, tiff_of
+from picture_files import GREY, RGB, chunk, encoded, exif_of, noise, png_of, read, tiff_of
 from PIL import Image
 
-from sst.inference.pictures import MAX_PIXELS, read_picture
+from sst.data.picture import Picture as TrainingPicture
+from sst.inference.pictures import read_picture
 from sst.utils.errors import UserError
 
 
@@ -70,6 +71,67 @@ def test_png_with_a_flipped_bit_is_refused(tmp_path):
         read(tmp_path, bytes(content))
 
 
+@pytest.mark.parametrize('bits', [8, 16])
+@pytest.mark.parametrize('kind', [b'tEXt', b'pHYs', b'eXIf'])
+def test_png_with_a_damaged_part_that_no_pixel_needs_is_read(tmp_path, kind, bits):
+    samples = noise(7, 9, 3, dtype=np.uint16) >> (16 - bits)
+    content = png_of(samples, bits, RGB, chunk(kind, b'Title\0Lake'), chunk(b'tEXt', b'Author\0Me'))
+    picture = read(tmp_path, content.replace(b'Lake', b'Lime'))
+    np.testing.assert_allclose(picture.rgb, samples / np.float32((1 << bits) - 1), atol=1e-7)
+    assert [kind.decode() in note for note in picture.notes] == [True]
+    assert picture.metadata.texts == {'Author': 'Me'}
+
+
+@pytest.mark.parametrize('kind', [b'IHDR', b'PLTE', b'tRNS', b'IDAT'])
+def test_png_with_a_damaged_part_that_pixels_need_is_refused(tmp_path, kind):
+    content = bytearray(encoded(Image.fromarray(noise(9, 8, 3)).quantize(8), 'PNG', transparency=2))
+    assert read(tmp_path, bytes(content)).has_alpha
+    place = content.index(kind)
+    length = int.from_bytes(content[place - 4 : place], 'big')
+    content[place + 4 + length] ^= 1
+    with pytest.raises(UserError, match='cannot be read as a picture; it is damaged'):
+        read(tmp_path, bytes(content))
+
+
+def taller(jpeg: bytes, times: int) -> bytes:
+    """A JPEG whose header claims so many times its height."""
+    content = bytearray(jpeg)
+    place = next(content.find(mark) for mark in (b'\xff\xc0', b'\xff\xc2') if mark in content) + 5
+    height = int.from_bytes(content[place : place + 2], 'big')
+    content[place : place + 2] = (times * height).to_bytes(2, 'big')
+    return bytes(content)
+
+
+JPEGS = {
+    'usual': {},
+    'progressive': {'progressive': True},
+    'restarts': {'restart_marker_blocks': 2},
+    'progressive with restarts': {'progressive': True, 'restart_marker_rows': 1},
+    'turned': {'exif': exif_of(6)},
+}
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'CMYK'])
+@pytest.mark.parametrize('options', JPEGS.values(), ids=JPEGS)
+def test_jpeg_that_claims_more_than_its_data_holds_is_refused(tmp_path, options, mode):
+    array = cv2.GaussianBlur(noise(64, 96, 3), (5, 5), 1)
+    array[40:] = 128  # also the grey that decoders put where data lacks
+    content = encoded(Image.fromarray(array).convert(mode), 'JPEG', **options)
+    assert sorted(read(tmp_path, content).shape[:2]) == [64, 96]
+    for times in (2, 100):
+        with pytest.raises(UserError, match='cannot be read as a picture; it is damaged'):
+            read(tmp_path, taller(content, times))
+        with pytest.raises(UserError, match='cannot be read'):
+            TrainingPicture(taller(content, times), 'a.jpg').whole()
+    assert sorted(TrainingPicture(content, 'a.jpg').shape) == [64, 96]
+
+
+@pytest.mark.parametrize('name', ['a.jpg', 'a.heic'])
+def test_heic_is_called_by_its_name(tmp_path, name):
+    with pytest.raises(UserError, match='it is a HEIC picture: convert it'):
+        read(tmp_path, b'\0\0\0\x18ftypheic' + bytes(range(256)), name)
+
+
 @pytest.mark.parametrize(
     ('content', 'says'),
     [
@@ -96,10 +158,10 @@ def test_what_is_no_file_is_one_line(tmp_path):
 
 @pytest.mark.parametrize('bits', [1, 16])
 def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, bits):
-    side = int(MAX_PIXELS**0.5) + 1
+    side = 30_000
     header = chunk(b'IHDR', struct.pack('>IIBBBBB', side, side, bits, GREY, 0, 0, 0))
     content = b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(bytes(9))) + chunk(b'IEND', b'')
-    with pytest.raises(UserError, match=rf'it has {side}x{side} pixels, which are 400 million, and 400 million'):
+    with pytest.raises(UserError, match=r'30000x30000 .* 900 million, and 400 million .*--max-megapixels 900'):
         read(tmp_path, content)
 
 

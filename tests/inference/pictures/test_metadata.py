@@ -80,3 +80,17 @@ def test_what_a_png_says(tmp_path):
         assert metadata.texts == {'parameters': 'a photo, steps 20', 'Title': 'Größe \N{GREEK SMALL LETTER ALPHA}'}
         assert metadata.xmp == b'<x:xmpmeta/>'
         assert metadata.png_colour == chunks[0]
+
+
+@pytest.mark.parametrize('bits', [8, 16])
+def test_long_texts_and_profiles_of_png_are_kept(tmp_path, bits):
+    text = 'workflow ' * 300_000
+    profile = noise(3_000_000).tobytes()
+    chunks = [
+        chunk(b'zTXt', b'Comment\0\0' + zlib.compress(text.encode())),
+        chunk(b'iTXt', b'XML:com.adobe.xmp\0\1\0\0\0' + zlib.compress(text.encode())),
+        chunk(b'iCCP', b'name\0\0' + zlib.compress(profile)),
+    ]
+    metadata = read(tmp_path, png_of(noise(4, 5, 3, dtype=np.uint16) >> (16 - bits), bits, RGB, *chunks)).metadata
+    assert metadata.texts == {'Comment': text}
+    assert (metadata.xmp, metadata.icc) == (text.encode(), profile)

@@ -16,6 +16,7 @@ from picture_files import (
     chunk,
     cmyk_profile,
     encoded,
+    exif_of,
     interlaced_png_of,
     noise,
     png_of,
@@ -25,6 +26,7 @@ from picture_files import (
 from PIL import Image, ImageOps
 
 from sst.inference.pictures import Picture
+from sst.utils.errors import UserError
 
 
 def check(picture: Picture, samples: np.ndarray, bits: int) -> None:
@@ -164,6 +166,65 @@ def test_other_formats_are_read_as_pillow_reads_them(tmp_path, file_format, mode
     alpha = np.ones((16, 21)) if picture.alpha is None else picture.alpha
     assert (np.rint(np.dstack([picture.rgb, alpha]) * 255) == np.asarray(expected)).all()
     assert picture.grey == (Image.open(io.BytesIO(content)).mode in ('1', 'L', 'LA'))
+
+
+KINDS = {'.avif': 'AVIF', '.jp2': 'JPEG2000', '.tga': 'TGA', '.ppm': 'PPM', '.qoi': 'QOI', '.dds': 'DDS'}
+
+
+@pytest.mark.parametrize('mode', ['L', 'LA', 'RGB', 'RGBA'])
+@pytest.mark.parametrize('ending', KINDS)
+def test_what_phones_cameras_and_games_write(tmp_path, ending, mode):
+    image = Image.fromarray(noise(16, 21, 4)).convert(mode)
+    try:
+        content = encoded(image, KINDS[ending])
+    except (OSError, ValueError):
+        pytest.skip(f'no {mode} in {ending}')
+    with Image.open(io.BytesIO(content), formats=[KINDS[ending]]) as opened:
+        expected = np.asarray(opened.convert('RGBA'))
+    if ending != '.avif' and not (ending == '.ppm' and mode == 'RGBA'):
+        assert (expected == np.asarray(image.convert('RGBA'))).all()
+    picture = read(tmp_path, content, f'a{ending}')
+    alpha = np.ones((16, 21)) if picture.alpha is None else picture.alpha
+    assert (np.rint(np.dstack([picture.rgb, alpha]) * 255) == expected).all()
+    for share in (0.3, 0.7):
+        with pytest.raises(UserError, match=rf'a{ending}: cannot be read as a picture'):
+            read(tmp_path, content[: int(share * len(content))], f'a{ending}')
+
+
+def test_16_bits_of_pgm_stay(tmp_path):
+    samples = noise(16, 21, dtype=np.uint16)
+    check(read(tmp_path, encoded(Image.fromarray(samples), 'PPM'), 'a.pgm'), samples[..., None], 16)
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_16_bits_of_jpeg_2000_stay(tmp_path, channels):
+    samples = noise(32, 40, channels, dtype=np.uint16)
+    samples[0] = 65535
+    order = [2, 1, 0, 3][:channels] if channels > 1 else [0]
+    options = [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000]
+    check(read(tmp_path, cv2.imencode('.jp2', samples[..., order], options)[1].tobytes(), 'a.jp2'), samples, 16)
+
+
+def test_bits_that_are_lost_are_told(tmp_path):
+    samples = noise(5, 6, 3, dtype=np.uint16)
+    picture = read(tmp_path, b'P6 6 5 65535\n' + samples.astype('>u2').tobytes(), 'a.ppm')
+    assert (picture.bits, len(picture.notes)) == (8, 1)
+    np.testing.assert_allclose(picture.rgb, samples / np.float32(65535), atol=1 / 255)
+
+
+@pytest.mark.parametrize('orientation', [1, 3, 6, 8])
+def test_avif_is_turned_upright_once(tmp_path, orientation):
+    image = Image.new('RGB', (40, 20), 'red')
+    image.paste('blue', (0, 0, 20, 10))
+    picture = read(
+        tmp_path, encoded(image, 'AVIF', exif=exif_of(orientation), quality=100, subsampling='4:4:4'), 'a.avif'
+    )
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO(encoded(image, 'PNG', exif=exif))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(file)))
+    assert picture.shape == expected.shape
+    np.testing.assert_allclose(picture.rgb, expected / 255, atol=0.1)
 
 
 def test_an_animation_gives_its_first_frame_and_says_so(tmp_path):

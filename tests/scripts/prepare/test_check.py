@@ -1,6 +1,10 @@
+import struct
+
 import cv2
 import pytest
 from helpers import write_noise
+from picture_files import RGB, chunk, encoded, noise
+from PIL import Image
 
 import prepare_data
 
@@ -99,3 +103,35 @@ def test_grey_and_coloured_copies_are_the_same(tmp_path, faults):
 def test_refusals(tmp_path, refused):
     assert 'none: no such folder' in refused('check', '--input', tmp_path / 'none')
     assert f'{tmp_path}: no pictures in it' in refused('check', '--input', tmp_path)
+
+
+@pytest.mark.parametrize('command', ['lr', 'lmdb', 'meta'])
+def test_the_limit_of_pixels_is_for_all_commands(tmp_path, prepare, refused, command):
+    write_noise(tmp_path / 'HR/small.png', 48, 48)
+    write_noise(tmp_path / 'HR/large.png', 48, 60)
+    output = tmp_path / {'lr': 'LR', 'lmdb': 'HR.lmdb', 'meta': 'list.txt'}[command]
+    arguments = (command, '--input', tmp_path / 'HR', '--output', output)
+    for jobs in (1, 2):
+        said = refused(*arguments, '--jobs', jobs, '--max-megapixels', 0.0024)
+        assert '60x48' in said
+        assert 'large.png' in said
+        assert 'small.png' not in said
+        assert '--max-megapixels' in said
+    prepare(*arguments)
+
+
+@pytest.mark.parametrize('extra', [[], ['--headers']], ids=str)
+def test_bombs_and_false_claims_are_named(tmp_path, faults, extra):
+    folder = tmp_path / 'HR'
+    write_noise(folder / 'sound.png', 60, 84)
+    content = (folder / 'sound.png').read_bytes()
+    header = chunk(b'IHDR', struct.pack('>IIBBBBB', 30_000, 30_000, 8, RGB, 0, 0, 0))
+    (folder / 'bomb.png').write_bytes(content[:8] + header + content[33:])
+    text = b'tEXtTitle\0Lake'
+    (folder / 'text.png').write_bytes(content[:33] + struct.pack('>I', len(text) - 4) + text + bytes(4) + content[33:])
+    jpeg = bytearray(encoded(Image.fromarray(noise(64, 64, 3)), 'JPEG'))
+    place = jpeg.index(b'\xff\xc0') + 5
+    jpeg[place : place + 2] = (6400).to_bytes(2, 'big')
+    (folder / 'claim.jpg').write_bytes(jpeg)
+    found = [line.split(':')[0] for line in faults('--input', folder, *extra)]
+    assert found == [f'{folder}/{name}' for name in (['bomb.png'] if extra else ['bomb.png', 'claim.jpg'])]
