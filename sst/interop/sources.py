@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from sst.utils.errors import UserError
+from sst.utils.optional import require
 from sst.utils.suggest import did_you_mean
 
 FOLDER = Path(__file__).resolve().parents[1] / 'weights'
@@ -73,13 +74,11 @@ def download(address: str) -> Path:
 
 
 def _fetch(address: str, repository: str, name: str, revision: str | None) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as fault:
-        raise UserError(
-            f"{address}: the hub needs a package that is not installed; run: pip install 'sst-sr[hub]', or download "
-            'the file and name it'
-        ) from fault
+    require(
+        'huggingface_hub', 'hf_hub_download', 'hub', f'{address}: the hub', ', or download the file and name it instead'
+    )
+    from huggingface_hub import hf_hub_download
+
     try:
         return Path(hf_hub_download(repository, name, revision=revision))
     except Exception as fault:  # the network, a wrong name, rights: the hub's errors have no base of their own

@@ -1,6 +1,5 @@
 """Serving the page: nothing of the internet, and nothing that stays on the disk."""
 
-import importlib.util
 import logging
 import os
 import signal
@@ -8,19 +7,22 @@ import socket
 import sys
 import tempfile
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from sst.api import Upscaler
 from sst.utils.errors import UserError
 from sst.utils.files import one_line
+from sst.utils.optional import require
 
 _LOOPBACK = ('127.', '::1', 'localhost')
+_GRADIO = ('gradio', 'Blocks', 'demo', 'the web demo')
 
 
 def require_gradio() -> None:
-    """Raises `UserError` that says what to install, where gradio is missing."""
-    if importlib.util.find_spec('gradio') is None:
-        raise UserError("the web demo needs gradio, which is not installed; run: pip install 'sst-sr[demo]'")
+    """Raises `UserError` where gradio is missing. Importing it must wait for `_set_environment`."""
+    if find_spec('gradio') is None:
+        require(*_GRADIO)
 
 
 def serve(models: Mapping[str, Upscaler], host: str, port: int, max_megapixels: float) -> None:
@@ -41,6 +43,7 @@ def serve(models: Mapping[str, Upscaler], host: str, port: int, max_megapixels: 
     with listening, tempfile.TemporaryDirectory(prefix='sst-demo-', ignore_cleanup_errors=True) as folder:
         try:
             _set_environment(Path(folder))
+            require(*_GRADIO)
             _run(models, Path(folder), listening, host, max_megapixels)
         except KeyboardInterrupt:
             print('stopped')

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from basicsr.metrics import calculate_metric
 
-from sst.metrics import missing_packages, perceptual
+from sst.metrics import perceptual, require_packages
 from sst.utils.errors import UserError
 
 
@@ -49,6 +49,7 @@ def test_without_connection(pyiqa):
 
 
 def test_what_is_missing(monkeypatch):
-    monkeypatch.setattr(perceptual.importlib.util, 'find_spec', lambda name: None)
-    assert missing_packages(['calculate_psnr', 'calculate_ssim']) is None
-    assert "pip install 'sst-sr[perceptual]'" in missing_packages(['calculate_psnr', 'calculate_lpips'])
+    monkeypatch.setitem(sys.modules, 'pyiqa', None)
+    require_packages(['calculate_psnr', 'calculate_ssim'])
+    with pytest.raises(UserError, match=r"pip install 'sst-sr\[perceptual\]'"):
+        require_packages(['calculate_psnr', 'calculate_lpips'])
