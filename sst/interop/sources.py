@@ -59,11 +59,16 @@ def download(address: str) -> Path:
     """The local file of `hf://owner/repo[@revision][/file]`; without a file `model.safetensors`, its config beside it.
 
     Raises:
-        UserError: an address of another form, huggingface_hub not installed, or a download that failed, in one line.
+        UserError: an address of another form or with parts that could lead out of the hub's cache, huggingface_hub not
+            installed, or a download that failed; in one line.
     """
     match = re.fullmatch(r'hf://([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?', address)
-    if not match:
-        raise UserError(f'{address}: no address of weights; allowed is hf://owner/repo/file, or hf://owner/repo')
+    parts = re.split('[/@]', address.removeprefix(HUB))
+    if not match or not address.isprintable() or '\\' in address or {'', '.', '..'} & set(parts):
+        raise UserError(
+            f'{address if address.isprintable() else repr(address)}: no address of weights; allowed is '
+            'hf://owner/repo/file, or hf://owner/repo, without empty parts, "." and ".."'
+        )
     repository, revision, name = match.groups()
     if name:
         return _fetch(address, repository, name, revision)
