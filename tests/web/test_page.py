@@ -7,13 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from helpers import tiny_options
 from picture_files import exif_of, noise
 from PIL import Image
 
-import sst
 from screenshot_demo import SWITCHES, find_browser, running_demo
-from sst.archs import SST
 
 GUARD = """
 import os, socket
@@ -37,14 +34,6 @@ def checked_connect(self, address):
 
 socket.getaddrinfo, socket.socket.connect = checked_resolve, checked_connect
 """
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('weights')
-    first = sst.save_pretrained(SST(**tiny_options()), folder / 'Tiny-x2.safetensors')
-    second = sst.save_pretrained(SST(**tiny_options(scale=3)), folder / 'Tiny-x3.safetensors')
-    return ('--model', str(first), '--model', str(second), '--device', 'cpu')
 
 
 @pytest.fixture(scope='module')
