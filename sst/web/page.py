@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio import processing_utils
 from starlette.types import ASGIApp
 
 from sst.api import Upscaler
@@ -198,6 +199,8 @@ def application(
     # As its own `launch` would: only then it checks that a request's file is one that was uploaded. Else whoever passes
     # the page by could have any picture of this computer.
     page.blocks.has_launched = True
+    # Any value of a request may be an address, which gradio would fetch.
+    processing_utils.async_ssrf_protected_download = _fetch_nothing
     app = gr.mount_gradio_app(
         FastAPI(openapi_url=None),
         page.blocks.queue(),
@@ -212,6 +215,10 @@ def application(
         max_file_size=page.largest_file,
     )
     return Gate(app, host, names, page.storage, page.largest_file + 4096)  # and what surrounds it in a request
+
+
+async def _fetch_nothing(url: str, cache_dir: str) -> str:
+    raise gr.Error('no address is fetched', print_exception=False)
 
 
 def _theme() -> gr.themes.Base:
