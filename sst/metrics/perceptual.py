@@ -59,6 +59,10 @@ def _load(name: str) -> tuple[Any, torch.device]:
 
     try:
         return pyiqa.create_metric(name, device=device), device
+    except ImportError as fault:
+        raise UserError(
+            f"the metric {name}: pyiqa lacks a package ({fault}); run: pip install --upgrade 'sst-sr[perceptual]'"
+        ) from fault
     except OSError as fault:  # no network
         raise UserError(
             f'the metric {name}: pyiqa cannot fetch its weights ({fault}); go on with a connection'

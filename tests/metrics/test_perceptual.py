@@ -39,12 +39,20 @@ def test_pictures_go_in_as_rgb_without_border(pyiqa, name):
     assert pyiqa.asked == [name]
 
 
-def test_without_connection(pyiqa):
-    def offline(name, device):
-        raise OSError('no route')
+@pytest.mark.parametrize(
+    ('fault', 'said'),
+    [
+        (OSError('no route'), 'cannot fetch its weights'),
+        (ImportError('No module named x'), r"pip install --upgrade 'sst-sr\[perceptual\]'"),
+    ],
+    ids=['without connection', 'without a package'],
+)
+def test_networks_that_cannot_be_made(pyiqa, fault, said):
+    def failing(name, device):
+        raise fault
 
-    pyiqa.create_metric = offline
-    with pytest.raises(UserError, match='cannot fetch its weights'):
+    pyiqa.create_metric = failing
+    with pytest.raises(UserError, match=said):
         perceptual.calculate_lpips(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8))
 
 
