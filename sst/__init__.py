@@ -10,7 +10,10 @@ from sst.utils.starting import starting
 
 with starting():
     from sst import basicsr_compat
+    from sst.utils.optional import hide_unusable
 
+    hide_unusable('triton', 'language')  # before torch looks for it
+    hide_unusable('imagecodecs', 'version')  # before tifffile does
     basicsr_compat.install()
 
     from sst import archs, data, metrics, models  # noqa: F401  # BasicSR must be importable first; imported to register

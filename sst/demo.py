@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parse(argv)
         require_gradio()
         models = load_models(args.models, args.device, args.dtype)
-        serve(models, args.host, args.port, args.max_megapixels)
+        serve(models, args.host, args.port, args.max_megapixels, args.max_disk, args.allow_host)
     return 0
 
 

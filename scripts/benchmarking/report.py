@@ -13,6 +13,7 @@ from rich.table import Table
 from benchmarking.paper import OUTPUT_WIDTH, PUBLISHED
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
+from sst.utils.optional import require
 
 LISTS = ('times', 'floor_parts', 'network')  # what a line of CSV does not hold
 LEGEND = (
@@ -111,10 +112,9 @@ def write_chart(outcome: dict[str, Any], path: Path) -> None:
     rows = [row for row in rows if (row['model'], row['scale']) in PUBLISHED]
     if not rows:
         raise UserError(f'{path} is not drawn: no model of the paper was measured in inference')
-    try:
-        from matplotlib.figure import Figure  # an extra
-    except ImportError as fault:
-        raise UserError(f"{path} is not drawn: matplotlib is missing; pip install 'sst-sr[plots]'") from fault
+    require('matplotlib.figure', 'Figure', 'plots', f'{path} is not drawn: it')
+    from matplotlib.figure import Figure
+
     scales = sorted({row['scale'] for row in rows})
     figure = Figure(figsize=(1.5 + 4.5 * len(scales), 4.5), layout='constrained')
     for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):

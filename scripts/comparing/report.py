@@ -9,6 +9,7 @@ from rich.table import Table
 
 from comparing.curves import EARLY, SMOOTH, relative_differences, smoothed
 from sst.utils.errors import UserError
+from sst.utils.optional import require
 
 LEGEND = (
     f'Relative differences of the loss from the reference. early: the largest in the first {EARLY} iterations; '
@@ -61,10 +62,9 @@ def write_chart(outcome: dict[str, Any], path: Path) -> None:
     Raises:
         UserError: matplotlib is not installed, or cannot write this kind of file.
     """
-    try:
-        from matplotlib.figure import Figure  # an extra
-    except ImportError as fault:
-        raise UserError(f"{path} is not drawn: matplotlib is missing; pip install 'sst-sr[plots]'") from fault
+    require('matplotlib.figure', 'Figure', 'plots', f'{path} is not drawn: it')
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(12, 4.5), layout='constrained')
     left, right = figure.subplots(1, 2)
     curves = outcome['curves']

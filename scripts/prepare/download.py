@@ -12,7 +12,7 @@ from urllib.parse import quote
 from prepare.archives import ARCHIVES, BY_HAND, HUGGING_FACE, REPOSITORIES, Archive
 from prepare.fetch import fetch, get_json, recorded_sum
 from prepare.files import write_whole
-from prepare.unpack import unpack
+from prepare.unpack import GROWTH, LEAST, unpack
 from sst.utils.errors import UserError
 from sst.utils.suggest import did_you_mean
 
@@ -22,6 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('names', nargs='+', metavar='NAME', help=f'{names}; what to do about {", ".join(BY_HAND)}')
     parser.add_argument('--output', type=Path, default=Path('datasets'), help='folder of the datasets (%(default)s)')
     parser.add_argument('--from', type=Path, nargs='+', default=[], dest='files', metavar='FILE', help='archives here')
+    parser.add_argument(
+        '--max-unpacked',
+        type=float,
+        metavar='GB',
+        help=f'what an archive may unpack to ({GROWTH} times its size, at least {LEAST / 1e9:g} GB)',
+    )
     parser.add_argument('--base-url', help='another server that has the archives under their names')
 
 
@@ -40,15 +46,18 @@ def run(args: argparse.Namespace) -> None:
             raise UserError(f'{name}: allowed are {", ".join(allowed)}{did_you_mean(name, allowed)}')
     if args.base_url and not args.base_url.startswith(('http://', 'https://')):
         raise UserError(f'--base-url {args.base_url}: allowed is an address that begins with http:// or https://')
+    most = None if args.max_unpacked is None else args.max_unpacked * 1e9
+    if most is not None and not most > 0:
+        raise UserError(f'--max-unpacked {args.max_unpacked}: allowed are numbers above 0')
     by_hand = assign_files(args.files, [archive for name in args.names for archive in ARCHIVES.get(name, ())])
     for name in args.names:
         if name in REPOSITORIES:
             _download_repository(REPOSITORIES[name], args.output / name, args.base_url or HUGGING_FACE)
         for archive in ARCHIVES.get(name, ()):
             if archive.name in by_hand:
-                _report(name, archive, unpack(by_hand[archive.name], archive, args.output))
+                _report(name, archive, unpack(by_hand[archive.name], archive, args.output, most))
             elif not by_hand:  # else the others may follow in another call
-                _download_archive(name, archive, args.output, args.base_url)
+                _download_archive(name, archive, args.output, args.base_url, most)
 
 
 def assign_files(files: Sequence[Path], archives: Sequence[Archive]) -> dict[str, Path]:
@@ -66,14 +75,14 @@ def assign_files(files: Sequence[Path], archives: Sequence[Archive]) -> dict[str
     return {file.name: file for file in files}
 
 
-def _download_archive(name: str, archive: Archive, output: Path, base_url: str | None) -> None:
+def _download_archive(name: str, archive: Archive, output: Path, base_url: str | None, most: float | None) -> None:
     file = output / 'archives' / archive.name
     done = file.with_name(f'{file.name}.unpacked')
     if done.is_file() and not file.is_file():
         print(f'{name}, {archive.name}: unpacked before; remove {done} to fetch it again')
         return
     fetch(f'{base_url.rstrip("/")}/{archive.name}' if base_url else archive.url, file)
-    _report(name, archive, unpack(file, archive, output))
+    _report(name, archive, unpack(file, archive, output, most))
     write_whole(done, b'')
 
 

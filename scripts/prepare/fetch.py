@@ -3,7 +3,6 @@
 import hashlib
 import os
 import re
-import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -12,13 +11,12 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from prepare.files import cannot_write, write_whole
+from prepare.files import cannot_write, require_room, write_whole
 from sst.utils.errors import UserError
 
 TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
 PAUSES = (1, 5, 15)  # seconds before another try; they start again whenever bytes came
 CHUNK = 2**16  # bytes; of a connection that breaks off, up to so many are lost
-SPARE = 2**28  # bytes that stay free on the disk
 
 
 class TransferError(Exception):
@@ -125,7 +123,7 @@ def _transfer(url: str, path: Path, *, unpacked: bool) -> None:
             total = there + int(answer.headers['Content-Length']) if 'Content-Length' in answer.headers else None
             version = answer.headers.get('ETag') or answer.headers.get('Last-Modified') or ''
             write_whole(state, b'' if version.startswith('W/') else version.encode())  # weak ones prove nothing
-            _check_room(path, (total or 0) * (2 if unpacked else 1) - there)
+            require_room(path.parent, path.name, (total or 0) * (2 if unpacked else 1) - there)
             _append(answer, part, there, total)
     os.replace(part, path)
     state.unlink(missing_ok=True)
@@ -155,15 +153,6 @@ def _append(answer: requests.Response, part: Path, there: int, total: int | None
             bar.update(len(content))
     if total is not None and _size(part) != total:
         raise TransferError(f'broke off after {_size(part)} of {total} bytes')
-
-
-def _check_room(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free - SPARE
-    if needed > free:
-        raise UserError(
-            f'{path.parent}: {path.name} needs {needed / 1e9:.1f} GB, unpacked files included, and {free / 1e9:.1f} GB '
-            'are free; make room or name another --output'
-        )
 
 
 def _record_sum(path: Path) -> None:

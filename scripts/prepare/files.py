@@ -2,17 +2,25 @@
 
 import contextlib
 import os
+import shutil
 import socket
+from collections.abc import Iterable
 from pathlib import Path
 
 from sst.utils.errors import UserError
 
 _HOST = socket.gethostname()
 _UNFINISHED = '.part'
+SPARE = 2**28  # bytes that stay free on the disk
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that `path` never holds half of it; makes the folder.
+    """Write a file so that `path` never holds half of it; see `write_pieces`."""
+    write_pieces(path, (content,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a file, a piece after the other, so that `path` never holds half of it; makes the folder.
 
     It is not forced onto the disk, which would cost more than all the rest: after a power failure a file may be empty,
     and whoever looks for finished files takes an empty one for missing.
@@ -23,7 +31,8 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
     unfinished = path.with_name(f'.{path.name}.{_HOST}-{os.getpid()}{_UNFINISHED}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(content)
+        with open(unfinished, 'wb') as file:
+            file.writelines(pieces)
         unfinished.replace(path)
     except OSError as fault:
         raise cannot_write(path, fault) from fault
@@ -51,6 +60,17 @@ def cannot_write(path: Path, fault: OSError) -> UserError:
         f'cannot write {path}: {fault.strerror or fault}; make room, correct the rights or name another place, then '
         'run the same command again: it goes on'
     )
+
+
+def require_room(folder: Path, name: str, needed: int) -> None:
+    """Raise UserError where a folder's disk has no room for `needed` bytes of what is called `name`."""
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(there).free - SPARE
+    if needed > free:
+        raise UserError(
+            f'{folder}: {name} needs {needed / 1e9:.1f} GB, unpacked files included, and {free / 1e9:.1f} GB are free; '
+            'make room or name another --output'
+        )
 
 
 def refuse_inside(output: Path, source: Path) -> None:

@@ -1,74 +1,133 @@
 """Zip and tar files, put where our layout wants their files."""
 
-import lzma
+import math
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 from tqdm import tqdm
 
 from prepare.archives import Archive
-from prepare.files import make_folder, write_whole
+from prepare.files import make_folder, require_room, write_pieces
 from sst.utils.errors import UserError
 
-# Name, number of bytes, and what reads them.
-Member = tuple[str, int, Callable[[], bytes]]
+PIECE = 2**20  # bytes
+LARGEST_RECORD = 2**20  # bytes; tarfile reads these records of long names and the like whole
+_RECORDS = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+# What an archive may unpack to unless more is asked for. Pictures are compressed already.
+GROWTH, LEAST = 10, 10**9
 
 
-def unpack(file: Path, archive: Archive, output: Path) -> tuple[int, int]:
+class Member(NamedTuple):
+    """A regular file in an archive."""
+
+    name: str
+    size: int  # bytes, as the archive claims
+    open: Callable[[], IO[bytes] | None]
+
+
+def unpack(file: Path, archive: Archive, output: Path, most: float | None = None) -> tuple[int, int]:
     """Write the wanted files of `file` below `output`; those that are there in full length are kept.
 
     Links and other special members are never wanted, and names decide nothing but the last part of a target.
+
+    Args:
+        file: The zip or tar file.
+        archive: What it should be.
+        output: The folder of the datasets.
+        most: Bytes that may be written; None for `GROWTH` times the size of the file.
 
     Returns:
         How many files were written and how many were there.
 
     Raises:
-        UserError: if it is no sound zip or tar file, or holds nothing that is wanted.
+        UserError: if it is no sound zip or tar file, holds nothing that is wanted, or would write too much; then
+            nothing is written, unless the damage lies in a file's content.
     """
-    made = kept = 0
-    folders = set()
     try:
-        for name, size, read in tqdm(_members(file), desc=f'{file.name} unpacked', unit='file', disable=None):
-            target = archive.target(name)
-            if target is None:
-                continue
-            path = output / target
-            if path.is_file() and path.stat().st_size == size:
-                kept += 1
-                continue
-            if path.parent not in folders:
-                make_folder(path.parent)
-                folders.add(path.parent)
-            write_whole(path, read())
-            made += 1
-    except (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as fault:
+        with _opened(file) as opened:
+            wanted = {output / target: each for each in _members(opened) if (target := archive.target(each.name))}
+            missing = {path: each for path, each in wanted.items() if not _is_there(path, each.size)}
+            _require_sensible(file, sum(each.size for each in missing.values()), most)
+            require_room(output, file.name, sum(each.size for each in missing.values()))
+            for folder in {path.parent for path in missing}:
+                make_folder(folder)
+            for path, each in tqdm(missing.items(), desc=f'{file.name} unpacked', unit='file', disable=None):
+                write_pieces(path, _pieces(each))
+    except UserError:
+        raise
+    except Exception as fault:  # damaged archives make zipfile and tarfile raise anything at all
+        said = ' '.join(str(fault).split()) or type(fault).__name__
         raise UserError(
-            f'{file}: damaged or no archive ({fault}); remove it and its .sha256 and run the same command again'
+            f'{file}: damaged or no archive ({said}); remove it and its .sha256 and run the same command again'
         ) from fault
-    if not made + kept:
+    if not wanted:
         raise UserError(f'{file}: holds none of the files expected, as {archive.rules[0][0]}; is it another archive?')
-    return made, kept
+    return len(missing), len(wanted) - len(missing)
 
 
-def _members(file: Path) -> Iterator[Member]:
+def _opened(file: Path) -> zipfile.ZipFile | tarfile.TarFile:
+    return zipfile.ZipFile(file) if zipfile.is_zipfile(file) else tarfile.open(file, tarinfo=_Entry)
+
+
+def _members(archive: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
     """The regular files in an archive, in its order."""
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as zipped:
-            for member in zipped.infolist():
-                if not member.is_dir():
-                    yield member.filename, member.file_size, partial(zipped.read, member)
-    else:
-        with tarfile.open(file) as tar:
-            for entry in tar:
-                if entry.isreg():
-                    yield entry.name, entry.size, partial(_read_entry, tar, entry)
+    if isinstance(archive, zipfile.ZipFile):
+        for member in archive.infolist():
+            if not member.is_dir():
+                yield Member(member.filename, member.file_size, partial(archive.open, member))
+        return
+    for entry in archive:
+        if entry.size < 0:
+            raise tarfile.ReadError(f'a file of {entry.size} bytes')  # some versions of tarfile would never end
+        if entry.isreg():
+            yield Member(entry.name, entry.size, partial(archive.extractfile, entry))
 
 
-def _read_entry(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
-    content = tar.extractfile(entry)
-    assert content is not None  # a regular file
-    return content.read()
+class _Entry(tarfile.TarInfo):
+    """A record of a tar file that does not ask for more memory than names need."""
+
+    @classmethod
+    def frombuf(cls, buf: Any, encoding: str, errors: str) -> '_Entry':
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _RECORDS and not 0 <= entry.size <= LARGEST_RECORD:
+            raise tarfile.ReadError(f'a record of {entry.size} bytes')
+        return entry
+
+
+def _is_there(path: Path, size: int) -> bool:
+    return path.is_file() and path.stat().st_size == size
+
+
+def _require_sensible(file: Path, needed: int, most: float | None) -> None:
+    allowed = max(LEAST, GROWTH * file.stat().st_size) if most is None else most
+    if needed > allowed:
+        raise UserError(
+            f'{file}: would unpack to {needed / 1e9:.3g} GB, and {allowed / 1e9:.3g} GB are allowed; if it is the '
+            f'right file, allow more: --max-unpacked {math.ceil(needed / 1e9)}'
+        )
+
+
+def _pieces(member: Member) -> Iterator[bytes]:
+    """The content of a member, never more than the archive claims. Raises tarfile.ReadError where it is less."""
+    left = member.size
+    try:
+        content = member.open()
+        assert content is not None  # a regular file
+        with content:
+            while left and (piece := content.read(min(PIECE, left))):
+                left -= len(piece)
+                yield piece
+    except OSError as fault:  # from the file that is read: one of the file that is written means something else
+        raise tarfile.ReadError(str(fault)) from fault
+    if left:
+        raise tarfile.ReadError(f'{member.name} ends after {member.size - left} of {member.size} bytes')

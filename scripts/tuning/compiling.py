@@ -4,7 +4,6 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from sst.ops.kernels.geometry import Geometry
 from sst.ops.kernels.layout import Layout
 from sst.ops.kernels.pointwise_op import DepthwiseBlocks, LinearBlocks, channel_tiles
 from sst.options import load_options
-from sst.utils.errors import UserError
+from sst.utils.optional import require
 
 DTYPES = {'float16': 'fp16', 'bfloat16': 'bf16', 'float32': 'fp32'}  # torch's and Triton's names
 INTEGERS = ('height', 'width', 'rows', 'columns', 'windows', 'share')
@@ -90,9 +89,8 @@ class Usage:
 
 
 def require_triton() -> None:
-    """Raises UserError where Triton is not installed."""
-    if not find_spec('triton'):
-        raise UserError("Triton is not installed (pip install 'sst-sr[fused]')")
+    """Raises UserError where Triton cannot be used."""
+    require('triton', 'language', 'fused', 'this')
 
 
 def parts_of(path: Path, kernel: str) -> list[Layer] | list[Widths]:

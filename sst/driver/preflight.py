@@ -1,6 +1,5 @@
 """Checks of a run's options against this machine, and of its files, before anything is built or written."""
 
-import importlib.util
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -17,11 +16,12 @@ from sst.data.survey import survey
 from sst.inference import preparation
 from sst.interop.checkpoint import fitting_weights
 from sst.interop.sources import HUB, download, shipped
-from sst.metrics import missing_packages
+from sst.metrics import require_packages
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES, loading
 from sst.options.data import roots_of
 from sst.utils.errors import UserError
+from sst.utils.optional import require
 
 MOST_TRAINING_PICTURES = 500  # are read beforehand, seconds of work; prepare_data.py check reads all
 
@@ -29,8 +29,7 @@ MOST_TRAINING_PICTURES = 500  # are read beforehand, seconds of work; prepare_da
 def check_options(opt: dict[str, Any], device: torch.device, world: int) -> None:
     """Raise `UserError` for a batch that does not divide, a GPU prefetcher without GPU, or missing packages."""
     types = [metric['type'] for metric in ((opt.get('val') or {}).get('metrics') or {}).values()]
-    if install := missing_packages(types):
-        raise UserError(f'val.metrics: one of {", ".join(types)} needs a package that is not installed; run: {install}')
+    require_packages(types)
     if 'train' not in opt:
         return
     data = opt['datasets']['train']
@@ -50,11 +49,9 @@ def check_options(opt: dict[str, Any], device: torch.device, world: int) -> None
         raise UserError(
             'logger.wandb: copies what TensorBoard gets, so it needs: --force_yml logger:use_tb_logger=true'
         )
-    if wandb_project(opt) and importlib.util.find_spec('wandb') is None:
-        raise UserError(
-            f'logger.wandb.project: {wandb_project(opt)}, but wandb is not installed; run: pip install '
-            "'sst-sr[wandb]', or leave it out: --force_yml logger:wandb:project=null"
-        )
+    if project := wandb_project(opt):
+        instead = ', or leave it out: --force_yml logger:wandb:project=null'
+        require('wandb', 'init', 'wandb', f'logger.wandb.project: {project}', instead)
 
 
 def wandb_project(opt: dict[str, Any]) -> str | None:

@@ -14,8 +14,8 @@ from sst.archs.sst_arch import Layer, WindowAttention
 from sst.interop.pretrained import architecture, with_state
 from sst.ops import Factored
 from sst.ops.windows import merge, partition
-from sst.utils.errors import UserError
 from sst.utils.files import write_whole
+from sst.utils.optional import require
 
 OPSET = 18
 EXAMPLE = (2, 3, 19, 23)  # of no special size: no side is a multiple of a window
@@ -39,11 +39,10 @@ def export_onnx(net: SST, path: str | Path, opset: int = OPSET) -> None:
     """
     if opset < OPSET:
         raise ValueError(f'opset {opset}: at least {OPSET} is needed')
-    try:
-        import onnx
-        import onnxscript  # noqa: F401  # torch's exporter needs it
-    except ImportError as fault:
-        raise UserError(f"{path}: ONNX export needs {fault.name}; run: pip install 'sst-sr[onnx]'") from fault
+    for package, part in (('onnx', 'save'), ('onnxscript', 'opset18')):  # torch's exporter needs the second
+        require(package, part, 'onnx', f'{path}: ONNX export')
+    import onnx
+
     plain = exportable(net)
     dim = torch.export.Dim
     sizes = {0: dim('batch', min=1), 2: dim('height', min=1), 3: dim('width', min=1)}

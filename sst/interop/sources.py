@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from sst.utils.errors import UserError
+from sst.utils.optional import require
 from sst.utils.suggest import did_you_mean
 
 FOLDER = Path(__file__).resolve().parents[1] / 'weights'
@@ -58,11 +59,16 @@ def download(address: str) -> Path:
     """The local file of `hf://owner/repo[@revision][/file]`; without a file `model.safetensors`, its config beside it.
 
     Raises:
-        UserError: an address of another form, huggingface_hub not installed, or a download that failed, in one line.
+        UserError: an address of another form or with parts that could lead out of the hub's cache, huggingface_hub not
+            installed, or a download that failed; in one line.
     """
     match = re.fullmatch(r'hf://([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?', address)
-    if not match:
-        raise UserError(f'{address}: no address of weights; allowed is hf://owner/repo/file, or hf://owner/repo')
+    parts = re.split('[/@]', address.removeprefix(HUB))
+    if not match or not address.isprintable() or '\\' in address or {'', '.', '..'} & set(parts):
+        raise UserError(
+            f'{address if address.isprintable() else repr(address)}: no address of weights; allowed is '
+            'hf://owner/repo/file, or hf://owner/repo, without empty parts, "." and ".."'
+        )
     repository, revision, name = match.groups()
     if name:
         return _fetch(address, repository, name, revision)
@@ -73,13 +79,11 @@ def download(address: str) -> Path:
 
 
 def _fetch(address: str, repository: str, name: str, revision: str | None) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError as fault:
-        raise UserError(
-            f"{address}: the hub needs a package that is not installed; run: pip install 'sst-sr[hub]', or download "
-            'the file and name it'
-        ) from fault
+    require(
+        'huggingface_hub', 'hf_hub_download', 'hub', f'{address}: the hub', ', or download the file and name it instead'
+    )
+    from huggingface_hub import hf_hub_download
+
     try:
         return Path(hf_hub_download(repository, name, revision=revision))
     except Exception as fault:  # the network, a wrong name, rights: the hub's errors have no base of their own

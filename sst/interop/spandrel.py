@@ -18,11 +18,14 @@ from sst.interop.official import is_released
 from sst.interop.pretrained import UntoldError, build, network_in
 from sst.interop.published import published_names
 from sst.interop.weights import weights_in
+from sst.utils.errors import UserError
+from sst.utils.optional import require
 
 try:
-    import spandrel
-except ImportError as fault:
-    raise ImportError("sst.interop.spandrel needs spandrel: pip install 'sst-sr[spandrel]'") from fault
+    require('spandrel', 'MAIN_REGISTRY', 'spandrel', 'sst.interop.spandrel')
+except UserError as error:
+    raise ImportError(str(error)) from error
+import spandrel
 
 THE_STATE_DICT = 'the weights'
 

@@ -1,5 +1,5 @@
 """Metrics beside BasicSR's PSNR and SSIM, registered in its METRIC_REGISTRY."""
 
-from sst.metrics.perceptual import calculate_dists, calculate_lpips, missing_packages
+from sst.metrics.perceptual import calculate_dists, calculate_lpips, require_packages
 
-__all__ = ['calculate_dists', 'calculate_lpips', 'missing_packages']
+__all__ = ['calculate_dists', 'calculate_lpips', 'require_packages']

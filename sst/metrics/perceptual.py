@@ -3,8 +3,6 @@
 pyiqa is the extra `perceptual`. It fetches the networks' weights when a metric is used for the first time.
 """
 
-import importlib
-import importlib.util
 import threading
 from collections.abc import Iterable
 from functools import lru_cache
@@ -15,8 +13,8 @@ import torch
 from basicsr.utils.registry import METRIC_REGISTRY
 
 from sst.utils.errors import UserError
+from sst.utils.optional import require
 
-INSTALL = "pip install 'sst-sr[perceptual]' (pyiqa, for non-commercial use only)"
 _one_at_a_time = threading.Lock()
 
 
@@ -40,10 +38,11 @@ def calculate_dists(img: np.ndarray, img2: np.ndarray, crop_border: int = 0, **_
     return _score('dists', img, img2, crop_border)
 
 
-def missing_packages(metrics: Iterable[str]) -> str | None:
-    """What to install for metrics of these types, or None."""
+def require_packages(metrics: Iterable[str]) -> None:
+    """Raise `UserError` where pyiqa cannot be used and one of the metrics, named by their types, needs it."""
     ours = {calculate_lpips.__name__, calculate_dists.__name__}
-    return INSTALL if ours & set(metrics) and importlib.util.find_spec('pyiqa') is None else None
+    for name in sorted(ours & set(metrics)):
+        require('pyiqa', 'create_metric', 'perceptual', f'the metric {name}', ' (for non-commercial use only)')
 
 
 def _score(name: str, img: np.ndarray, img2: np.ndarray, crop_border: int) -> float:
@@ -55,10 +54,15 @@ def _score(name: str, img: np.ndarray, img2: np.ndarray, crop_border: int) -> fl
 @lru_cache
 def _load(name: str) -> tuple[Any, torch.device]:
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    require_packages([f'calculate_{name}'])
+    import pyiqa
+
     try:
-        return importlib.import_module('pyiqa').create_metric(name, device=device), device
+        return pyiqa.create_metric(name, device=device), device
     except ImportError as fault:
-        raise UserError(f'the metric {name} needs pyiqa ({fault}); run: {INSTALL}') from fault
+        raise UserError(
+            f"the metric {name}: pyiqa lacks a package ({fault}); run: pip install --upgrade 'sst-sr[perceptual]'"
+        ) from fault
     except OSError as fault:  # no network
         raise UserError(
             f'the metric {name}: pyiqa cannot fetch its weights ({fault}); go on with a connection'

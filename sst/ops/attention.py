@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sst.ops.backends import BACKENDS
 from sst.ops.backends.base import Backend, Inputs
+from sst.ops.backends.flash import UNUSABLE
 from sst.ops.terms import Factored, Rotation, Term
 from sst.utils.autocast import autocast_off
 from sst.utils.errors import UserError
@@ -118,5 +119,12 @@ def select_backend(name: str, inputs: Inputs) -> Backend:
 
 
 @cache
+def _log_unusable() -> None:
+    if UNUSABLE:
+        logger.info(f'Window attention: FlashAttention is not used: {UNUSABLE}.')
+
+
+@cache
 def _log_once(name: str, device: str, dtype: torch.dtype) -> None:
+    _log_unusable()
     logger.info(f'Window attention: backend {name} on {device} in {str(dtype).removeprefix("torch.")}.')

@@ -2,22 +2,27 @@
 
 import html
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio import processing_utils
+from starlette.types import ASGIApp
 
 from sst.api import Upscaler
 from sst.utils.errors import UserError
 from sst.web.enlarging import SCALES, Result, enlarge_upload, preview_upload
 from sst.web.examples import write_examples
+from sst.web.gate import Gate
 from sst.web.models import device_name
+from sst.web.storage import Storage
 
 _STYLE = Path(__file__).with_name('page.css')
 _OTHER = 'other'
 _KEPT = 3600  # seconds that uploads and results are kept
+_MOST = 2 * 10**9  # bytes that uploads and results take together, where pictures are not very large
 _FONTS = ('system-ui', '-apple-system', 'Segoe UI', 'Roboto', 'Helvetica', 'Arial', 'sans-serif')
 _INTRODUCTION = """
 <h1>Enlarge a picture</h1>
@@ -38,14 +43,21 @@ class Page:
         models (Mapping[str, Upscaler]): what it offers, by name.
         folder (Path): where everything that is uploaded or made lies.
         max_megapixels (float): of a dropped picture.
+        max_disk (float | None): GB of all that is uploaded or made; None for what suits the pictures.
     """
 
-    def __init__(self, models: Mapping[str, Upscaler], folder: Path, max_megapixels: float) -> None:
+    def __init__(
+        self, models: Mapping[str, Upscaler], folder: Path, max_megapixels: float, max_disk: float | None
+    ) -> None:
         self.models = dict(models)
         self.folder = folder
         self.max_pixels = max_megapixels * 1e6
-        self.examples = write_examples(self._new_folder())
+        needed = int(64e6 + 16 * self.max_pixels)  # bytes of a file; 16 a pixel are more than any picture takes
+        most = max(_MOST, 4 * needed) if max_disk is None else int(max_disk * 1e9)
+        self.largest_file = min(needed, most // 4)
+        self.examples = write_examples(Path(tempfile.mkdtemp(dir=folder)))
         self.blocks = self._build()
+        self.storage = Storage(folder, most)
 
     def look(self, upload: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
         """What is shown of a file that was dropped: a small picture and its size, or what is wrong with it."""
@@ -78,7 +90,8 @@ class Page:
         return enlarge_upload(Path(upload), upscaler, scale, self._new_folder(), self.max_pixels)
 
     def _new_folder(self) -> Path:
-        return Path(tempfile.mkdtemp(dir=self.folder))
+        with self.storage.room_for(0):
+            return Path(tempfile.mkdtemp(dir=self.folder))
 
     def _build(self) -> gr.Blocks:
         with gr.Blocks(title='SST', fill_width=True, analytics_enabled=False, delete_cache=(300, _KEPT)) as blocks:
@@ -173,13 +186,22 @@ class Page:
         return model, choice, other
 
 
-def application(models: Mapping[str, Upscaler], folder: Path, max_megapixels: float) -> FastAPI:
-    """The page as a web application."""
-    page = Page(models, folder, max_megapixels)
+def application(
+    models: Mapping[str, Upscaler],
+    folder: Path,
+    host: str,
+    names: Iterable[str],
+    max_megapixels: float,
+    max_disk: float | None,
+) -> ASGIApp:
+    """The page as a web application; `host` and `names` as for `Gate`, the others as for `Page`."""
+    page = Page(models, folder, max_megapixels, max_disk)
     # As its own `launch` would: only then it checks that a request's file is one that was uploaded. Else whoever passes
     # the page by could have any picture of this computer.
     page.blocks.has_launched = True
-    return gr.mount_gradio_app(
+    # Any value of a request may be an address, which gradio would fetch.
+    processing_utils.async_ssrf_protected_download = _fetch_nothing
+    app = gr.mount_gradio_app(
         FastAPI(openapi_url=None),
         page.blocks.queue(),
         path='/',
@@ -190,8 +212,13 @@ def application(models: Mapping[str, Upscaler], folder: Path, max_megapixels: fl
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        max_file_size=int(64e6 + 16 * page.max_pixels),  # 16 bytes a pixel are more than any picture takes
+        max_file_size=page.largest_file,
     )
+    return Gate(app, host, names, page.storage, page.largest_file + 4096)  # and what surrounds it in a request
+
+
+async def _fetch_nothing(url: str, cache_dir: str) -> str:
+    raise gr.Error('no address is fetched', print_exception=False)
 
 
 def _theme() -> gr.themes.Base:

@@ -1,29 +1,42 @@
 """Serving the page: nothing of the internet, and nothing that stays on the disk."""
 
-import importlib.util
+import contextlib
 import logging
 import os
 import signal
 import socket
-import sys
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sst.api import Upscaler
 from sst.utils.errors import UserError
 from sst.utils.files import one_line
+from sst.utils.optional import require
+from sst.web.storage import own_folder
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
 
 _LOOPBACK = ('127.', '::1', 'localhost')
+_GRADIO = ('gradio', 'Blocks', 'demo', 'the web demo')
 
 
 def require_gradio() -> None:
-    """Raises `UserError` that says what to install, where gradio is missing."""
-    if importlib.util.find_spec('gradio') is None:
-        raise UserError("the web demo needs gradio, which is not installed; run: pip install 'sst-sr[demo]'")
+    """Raises `UserError` where gradio is missing. Importing it must wait for `_set_environment`."""
+    if find_spec('gradio') is None:
+        require(*_GRADIO)
 
 
-def serve(models: Mapping[str, Upscaler], host: str, port: int, max_megapixels: float) -> None:
+def serve(
+    models: Mapping[str, Upscaler],
+    host: str,
+    port: int,
+    max_megapixels: float,
+    max_disk: float | None = None,
+    names: Sequence[str] = (),
+) -> None:
     """Show the page until the program is told to end; then everything that was uploaded or made is deleted.
 
     Args:
@@ -31,20 +44,28 @@ def serve(models: Mapping[str, Upscaler], host: str, port: int, max_megapixels: 
         host (str): address to listen on.
         port (int): to listen on; 0 for any free one.
         max_megapixels (float): of a dropped picture.
+        max_disk (float | None): GB of all uploads and results together; None for what suits the pictures.
+        names (Sequence[str]): names by which others reach this computer.
 
     Raises:
         UserError: the address or port cannot be listened on.
     """
     listening = _listen(host, port)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    # What is being written while the program ends is deleted with the rest or cannot be finished.
-    with listening, tempfile.TemporaryDirectory(prefix='sst-demo-', ignore_cleanup_errors=True) as folder:
+    ending = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
+        ending.append(signal.SIGHUP)  # the terminal is closed
+    for number in ending:
+        signal.signal(number, signal.default_int_handler)
+    with listening, own_folder() as folder:
         try:
-            _set_environment(Path(folder))
-            _run(models, Path(folder), listening, host, max_megapixels)
+            _set_environment(folder)
+            require(*_GRADIO)
+            from sst.web.page import application
+
+            app = application(models, folder, host, names, max_megapixels, max_disk)
+            _run(app, listening, host, ending)
         except KeyboardInterrupt:
-            print('stopped')
-    sys.stdout.flush()
+            _say('stopped')
     os._exit(0)  # a picture that is being enlarged is given up: its thread would keep the program alive
 
 
@@ -85,22 +106,25 @@ def _set_environment(folder: Path) -> None:
     }
 
 
-def _run(
-    models: Mapping[str, Upscaler], folder: Path, listening: socket.socket, host: str, max_megapixels: float
-) -> None:
+def _run(app: 'ASGIApp', listening: socket.socket, host: str, ending: Sequence[signal.Signals]) -> None:
     import uvicorn
-
-    from sst.web.page import application
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             logging.getLogger('uvicorn.error').disabled = True  # pages that are still open are no faults
             await super().shutdown(sockets)
 
-    app = application(models, folder, max_megapixels)
     config = uvicorn.Config(app, log_level='error', timeout_graceful_shutdown=1)
     address = f'[{host}]' if ':' in host else host
-    print(f'http://{address}:{listening.getsockname()[1]}  (Ctrl-C to end)', flush=True)
+    _say(f'http://{address}:{listening.getsockname()[1]}  (Ctrl-C to end)')
     if not host.startswith(_LOOPBACK):
-        print(f'Whoever can reach this computer at {host} can use the page.', flush=True)
-    Server(config).run(sockets=[listening])
+        _say(f'Whoever can reach this computer at {host} can use the page.')
+    server = Server(config)
+    for number in ending:
+        signal.signal(number, server.handle_exit)
+    server.run(sockets=[listening])
+
+
+def _say(line: str) -> None:
+    with contextlib.suppress(OSError):  # the terminal may be gone
+        print(line, flush=True)

@@ -1,5 +1,6 @@
 """Every missing path is named at once, with what to do."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,7 +175,7 @@ def test_refused_options(opt, world, says):
 
 
 def test_missing_wandb_names_the_extra(monkeypatch):
-    monkeypatch.setattr(preflight.importlib.util, 'find_spec', lambda name: None)
+    monkeypatch.setitem(sys.modules, 'wandb', None)
     opt = train_options() | {'logger': {'use_tb_logger': True, 'wandb': {'project': 'x'}}}
     with pytest.raises(UserError, match=r"pip install 'sst-sr\[wandb\]'"):
         preflight.check_options(opt, torch.device('cpu'), 1)

@@ -80,10 +80,39 @@ def test_an_address_is_downloaded(monkeypatch, address, expected):
     assert calls == expected
 
 
-@pytest.mark.parametrize('address', ['hf://', 'hf://a', 'hf://a/', 'hf://a/b c/d', 'hf://a/b@/c'])
-def test_an_address_of_another_form_is_refused(address):
-    with pytest.raises(UserError, match='no address of weights; allowed is hf://owner/repo/file'):
+ELSEWHERE = [
+    'hf://a/b/../c.pth',
+    'hf://a/b/x/../../c.pth',
+    'hf://a/b/..',
+    'hf://a/b/./c.pth',
+    'hf://../b/c.pth',
+    'hf://a/../c.pth',
+    'hf://a/b@../c.pth',
+    'hf://a/b@v1/../c.pth',
+    'hf://a/b//etc/passwd',
+    'hf://a/b/x//c.pth',
+    'hf://a/b/x/',
+    'hf:///a/b/c.pth',
+    'hf://a/b/..\\c.pth',
+    'hf://a/b/C:\\c.pth',
+    'hf://a/b@v\\1/c.pth',
+    'hf://a/b/c\n.pth',
+    'hf://a/b/c\0.pth',
+    'hf://a/b@v\x1b[2J/c.pth',
+]
+
+
+@pytest.mark.parametrize(
+    'address', ['hf://', 'hf://a', 'hf://a/', 'hf://a/b c/d', 'hf://a/b@/c', *ELSEWHERE], ids=ascii
+)
+def test_an_address_of_another_form_never_reaches_the_hub(monkeypatch, address):
+    hub = pytest.importorskip('huggingface_hub')
+    calls = []
+    monkeypatch.setattr(hub, 'hf_hub_download', lambda *arguments, **_: calls.append(arguments))
+    with pytest.raises(UserError, match='no address of weights; allowed is hf://owner/repo/file') as fault:
         find_weights(address)
+    assert str(fault.value).isprintable()
+    assert calls == []
 
 
 def test_a_failed_download_is_one_line(monkeypatch):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from basicsr.metrics import calculate_metric
 
-from sst.metrics import missing_packages, perceptual
+from sst.metrics import perceptual, require_packages
 from sst.utils.errors import UserError
 
 
@@ -39,16 +39,25 @@ def test_pictures_go_in_as_rgb_without_border(pyiqa, name):
     assert pyiqa.asked == [name]
 
 
-def test_without_connection(pyiqa):
-    def offline(name, device):
-        raise OSError('no route')
+@pytest.mark.parametrize(
+    ('fault', 'said'),
+    [
+        (OSError('no route'), 'cannot fetch its weights'),
+        (ImportError('No module named x'), r"pip install --upgrade 'sst-sr\[perceptual\]'"),
+    ],
+    ids=['without connection', 'without a package'],
+)
+def test_networks_that_cannot_be_made(pyiqa, fault, said):
+    def failing(name, device):
+        raise fault
 
-    pyiqa.create_metric = offline
-    with pytest.raises(UserError, match='cannot fetch its weights'):
+    pyiqa.create_metric = failing
+    with pytest.raises(UserError, match=said):
         perceptual.calculate_lpips(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4, 3), np.uint8))
 
 
 def test_what_is_missing(monkeypatch):
-    monkeypatch.setattr(perceptual.importlib.util, 'find_spec', lambda name: None)
-    assert missing_packages(['calculate_psnr', 'calculate_ssim']) is None
-    assert "pip install 'sst-sr[perceptual]'" in missing_packages(['calculate_psnr', 'calculate_lpips'])
+    monkeypatch.setitem(sys.modules, 'pyiqa', None)
+    require_packages(['calculate_psnr', 'calculate_ssim'])
+    with pytest.raises(UserError, match=r"pip install 'sst-sr\[perceptual\]'"):
+        require_packages(['calculate_psnr', 'calculate_lpips'])

@@ -194,7 +194,7 @@ def test_refuses_rotations_before_anything_runs():
 
 
 def test_without_triton_it_says_what_to_install_and_auto_goes_on(monkeypatch):
-    monkeypatch.setattr(fused, 'INSTALLED', False)
+    monkeypatch.setattr(fused, 'NO_TRITON', 'is not installed')
     qkv = torch.rand(1, 4, 4, 48)
     with pytest.raises(
         ValueError, match=r"Triton is not installed \(pip install 'sst-sr\[fused\]'\).*auto, (native, )?sdpa"

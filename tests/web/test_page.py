@@ -7,13 +7,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from helpers import tiny_options
 from picture_files import exif_of, noise
 from PIL import Image
 
-import sst
 from screenshot_demo import SWITCHES, find_browser, running_demo
-from sst.archs import SST
 
 GUARD = """
 import os, socket
@@ -37,14 +34,6 @@ def checked_connect(self, address):
 
 socket.getaddrinfo, socket.socket.connect = checked_resolve, checked_connect
 """
-
-
-@pytest.fixture(scope='module')
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('weights')
-    first = sst.save_pretrained(SST(**tiny_options()), folder / 'Tiny-x2.safetensors')
-    second = sst.save_pretrained(SST(**tiny_options(scale=3)), folder / 'Tiny-x3.safetensors')
-    return ('--model', str(first), '--model', str(second), '--device', 'cpu')
 
 
 @pytest.fixture(scope='module')
@@ -118,12 +107,15 @@ def asked(address, fn_index, data):
     raise AssertionError('no answer')
 
 
-def test_no_other_file_of_the_computer_is_shown(address, tmp_path):
+@pytest.mark.parametrize('place', ['FOLDER/private.png', 'http://192.0.2.1/private.png', 'http://127.0.0.1:1/a.png'])
+def test_no_other_file_is_shown_or_fetched(address, tmp_path, place):
+    """What would be fetched, the server is asked for: a fixture sees that it connects to nothing."""
     Image.fromarray(noise(8, 8, 3)).save(tmp_path / 'private.png')
     functions = requests.get(f'{address}/config', timeout=60).json()['dependencies']
-    upload = {'path': str(tmp_path / 'private.png'), 'meta': {'_type': 'gradio.FileData'}}
+    upload = {'path': place.replace('FOLDER', str(tmp_path)), 'meta': {'_type': 'gradio.FileData'}}
     answers = [
-        asked(address, function['id'], [upload, 'Tiny-x2', '2', None][: len(function['inputs'])])
+        asked(address, function['id'], values[: len(function['inputs'])])
+        for values in ([upload, 'Tiny-x2', '2', None], [upload] * 4)
         for function in functions
         if len(function['inputs']) in (1, 4)
     ]

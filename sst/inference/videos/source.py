@@ -12,6 +12,7 @@ from sst.inference.videos.orientation import turn_of
 from sst.inference.videos.wholeness import missing_bytes
 from sst.utils.errors import UserError
 from sst.utils.files import is_text, one_line
+from sst.utils.optional import require
 
 if TYPE_CHECKING:
     from av import CodecContext, Packet, VideoFrame
@@ -70,16 +71,14 @@ def no_frames(path: Path) -> UserError:
 @contextmanager
 def opened(path: Path) -> Iterator['InputContainer']:
     """A video file, looked at from outside first. Raises `UserError`."""
-    try:
-        import av
+    require('av', 'open', 'video', f'{path}: a video')
+    import av
 
-        old = int(av.__version__.split('.')[0]) < _OLDEST_PYAV
-    except ModuleNotFoundError:
-        old = True
-    if old:
+    version = av.__version__.partition('.')[0]
+    if not version.isdecimal() or int(version) < _OLDEST_PYAV:
         raise UserError(
-            f'{path}: videos need PyAV {_OLDEST_PYAV} or later, which is not installed; '
-            "run: pip install 'sst-sr[video]'"
+            f'{path}: videos need PyAV {_OLDEST_PYAV} or later, not {av.__version__}; '
+            "run: pip install --upgrade 'sst-sr[video]'"
         )
     _check(path)
     try:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -9,18 +10,18 @@ from torch import Tensor
 
 from sst.ops.backends.base import Inputs, WindowedBackend, concatenated, older_than_ampere
 from sst.ops.terms import Factored, RelativeTable
+from sst.utils.optional import MISSING, why_not
 
+_FUNCTION = 'flash_attn_func'
+_REASONS = {name: why_not(name, _FUNCTION) for name in ('flash_attn_interface', 'flash_attn')}  # FlashAttention 3, 2
 
-def _import_flash_attn_func() -> Callable | None:
-    for package in ('flash_attn_interface', 'flash_attn'):  # FlashAttention 3, 2
-        try:
-            return import_module(package).flash_attn_func
-        except ImportError:
-            continue
-    return None
-
-
-flash_attn_func = _import_flash_attn_func()
+flash_attn_func: Callable[..., Any] | None = next(
+    (getattr(import_module(name), _FUNCTION) for name, reason in _REASONS.items() if not reason), None
+)
+# Why what is installed cannot be used; '' where nothing is, or one can.
+UNUSABLE = '; '.join(
+    f'{name} {reason}' for name, reason in _REASONS.items() if flash_attn_func is None and reason != MISSING
+)
 
 MAX_HEAD_DIM = 256
 
@@ -34,7 +35,9 @@ class Flash(WindowedBackend):
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = []
         if flash_attn_func is None:
-            reasons.append('neither FlashAttention 2 nor 3 is installed (pip install flash-attn --no-build-isolation)')
+            reasons.append(
+                UNUSABLE or 'neither FlashAttention 2 nor 3 is installed (pip install flash-attn --no-build-isolation)'
+            )
         if inputs.qkv.device.type != 'cuda':
             reasons.append(f'the input is on {inputs.qkv.device.type}, it needs a CUDA device')
         elif older_than_ampere(inputs.qkv.device):

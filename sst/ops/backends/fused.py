@@ -3,7 +3,6 @@
 import os
 import shutil
 import sysconfig
-from importlib.util import find_spec
 from pathlib import Path
 
 import torch
@@ -12,9 +11,11 @@ from torch import Tensor
 from sst.ops.backends.base import Backend, Inputs, older_than_ampere
 from sst.ops.kernels.op import fused_attention
 from sst.ops.terms import Factored, RelativeTable
+from sst.utils.optional import why_not
 
 # Asked once: none of this changes while a program runs, and torch.compile could not trace the questions.
-INSTALLED = find_spec('triton') is not None
+NO_TRITON = why_not('triton', 'language')  # '' where it is there and works
+INSTALLED = not NO_TRITON
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'  # Triton's switch to run kernels on the CPU, for tests
 HEADERS = Path(sysconfig.get_config_var('INCLUDEPY') or '', 'Python.h')
 CAN_BUILD = HEADERS.exists() and bool(os.environ.get('CC') or shutil.which('gcc') or shutil.which('clang'))
@@ -25,8 +26,8 @@ MAX_SIZE = 64  # beyond, the kernels' tiles outgrow registers and the shared mem
 
 def device_reasons(device: torch.device) -> list[str]:
     """The reasons why Triton's kernels cannot run on `device`; empty where they can."""
-    if not INSTALLED:
-        return ["Triton is not installed (pip install 'sst-sr[fused]')"]
+    if NO_TRITON:
+        return [f"Triton {NO_TRITON} (pip install 'sst-sr[fused]')"]
     if INTERPRETED:
         return [] if device.type in ('cpu', 'cuda') else [f'the input is on {device.type}']
     if device.type != 'cuda':

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import pytest
 
-from prepare import fetch
+from prepare import fetch, files
 
 PNG = cv2.imencode('.png', np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8))[1].tobytes()
 
@@ -203,7 +203,7 @@ def test_what_servers_lack(server, tmp_path, refused, monkeypatch):
     assert 'benchmark.tar' in download(refused, server, tmp_path, 'benchmark')
     server.claims, server.kind = 0, 'text/html; charset=utf-8'
     assert 'gives a web page, not the file' in download(refused, server, tmp_path, 'benchmark')
-    monkeypatch.setattr(fetch, 'SPARE', 10**18)
+    monkeypatch.setattr(files, 'SPARE', 10**18)
     server.kind = 'application/x-tar'
     assert 'are free; make room' in download(refused, server, tmp_path, 'benchmark')
     assert pictures(tmp_path) == []
