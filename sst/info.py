@@ -11,11 +11,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with starting():
         import argparse
-        import json
 
         from sst.interop.description import describe
         from sst.interop.sources import find_weights, shipped
         from sst.utils.errors import UserError
+        from sst.utils.json_text import json_text
 
     parser = argparse.ArgumentParser(description='Says what weights files hold: model, scale, windows, training data.')
     names = ', '.join(shipped()) or 'none'
@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             for line in str(error).splitlines():
                 print(f'error: {line}', file=sys.stderr)
     if args.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False, default=str))
+        print(json_text(found, indent=2, ensure_ascii=False, default=str))
     else:
         print('\n\n'.join(text(about) for about in found), end='\n' if found else '')
     return code

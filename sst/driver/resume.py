@@ -10,6 +10,7 @@ from typing import Any
 from sst.driver import launch
 from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_write_text, load_torch
+from sst.utils.json_text import json_text
 
 
 class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an error
@@ -110,7 +111,7 @@ def weights_beside(state: Path, iteration: int) -> Path:
 
 def mark_finished(opt: dict[str, Any]) -> None:
     """Note that the run has come to its end, saved and validated."""
-    atomic_write_text(_mark(opt), json.dumps({'iter': int(opt['train']['total_iter'])}) + '\n')
+    atomic_write_text(_mark(opt), json_text({'iter': int(opt['train']['total_iter'])}) + '\n')
 
 
 def warn_of_changed_stream(opt: dict[str, Any], logger: logging.Logger) -> None:

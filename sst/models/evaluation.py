@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from tqdm import tqdm
 from sst.data.careful import Careful, Named, collate, usable
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
+from sst.utils.json_text import json_text
 
 WINDOWS = {'ssim': 11, 'niqe': 96}  # pixels a side that metrics work on
 THREADS = min(4, os.cpu_count() or 1)
@@ -160,9 +160,12 @@ def average(rows: list[Row]) -> dict[str, float]:
 
 
 def write_results(folder: str, results: Mapping[str, list[Row]]) -> None:
-    """Write `metrics.json` ({set: {metric: mean, 'images': n}}) and `metrics.csv` (a row per picture) into `folder`."""
+    """Write `metrics.json` ({set: {metric: mean, 'images': n}}) and `metrics.csv` (a row per picture) into `folder`.
+
+    A mean that is not finite is a text in `metrics.json`, as "inf" is PSNR's where a picture is exact.
+    """
     means = {name: {**average(rows), 'images': len(rows)} for name, rows in results.items()}
-    atomic_write_text(str(Path(folder) / 'metrics.json'), json.dumps(means, indent=2) + '\n')
+    atomic_write_text(str(Path(folder) / 'metrics.json'), json_text(means, indent=2) + '\n')
     table = io.StringIO()
     metrics = list(dict.fromkeys(name for rows in results.values() for row in rows for name in row.values))
     writer = csv.writer(table, lineterminator='\n')
