@@ -22,11 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     help_text = f'.pth or .safetensors file of any origin, hf://owner/repo/file, or shipped weights ({names})'
     parser.add_argument('files', nargs='+', metavar='FILE', help=help_text)
     parser.add_argument('--json', action='store_true', help='a JSON list, with all options of the networks')
+    parser.add_argument('--param-key', metavar='KEY', help='the entry of the files to describe, as params_ema')
     args = parser.parse_args(argv)
     found, code = [], 0
     for file in args.files:
         try:
-            found.append(describe(find_weights(file)))
+            found.append(describe(find_weights(file), args.param_key))
         except UserError as error:
             code = 2
             for line in str(error).splitlines():

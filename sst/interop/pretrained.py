@@ -74,6 +74,7 @@ def from_pretrained(
     window_sizes: Sequence[int] | None = None,
     num_heads: Sequence[int] | int | None = None,
     scale: int | None = None,
+    param_key: str | None = None,
     backend: str = 'auto',
 ) -> SST:
     """The network in a weights file of any origin, in float32 on the CPU and in evaluation mode.
@@ -82,6 +83,7 @@ def from_pretrained(
         source (str | Path): as for `find_weights`: a file, a folder, a shipped name, `hf://owner/repo/file`.
         window_sizes, num_heads, scale: options that the file does not tell. Released files never tell their windows;
             those of the other options that the weights' shapes leave open are asked for by name.
+        param_key (str | None): the entry of the file to take; None as for `read_weights`.
         backend (str): who computes the attention.
 
     Raises:
@@ -89,7 +91,7 @@ def from_pretrained(
         UserError: a file that is missing, broken, or none of an SST; or that tells otherwise than the arguments.
     """
     path = find_weights(source)
-    weights = read_weights(str(path))
+    weights = read_weights(str(path), param_key)
     asked = {'window_sizes': window_sizes, 'num_heads': num_heads, 'scale': scale}
     network = network_in(weights, str(path), {key: value for key, value in asked.items() if value is not None})
     return build(network | {'backend': backend}, weights, str(path))
