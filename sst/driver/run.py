@@ -91,8 +91,8 @@ def _train(run: Run, log: EarlyLog) -> None:
             mkdir_and_rename=lambda path: None,
             copy_opt_file=lambda *_: None,
             make_exp_dirs=_make_folders,
-            get_env_info=lambda: record.summary(run.device, run.place.world),
-            dict2str=lambda _: _save_record(run, log),
+            get_env_info=lambda: _first_line(run, log),
+            dict2str=lambda _: _save_record(run),
             init_tb_loggers=init_writers,
             create_train_val_dataloader=lambda _, logger: create_loaders(run, logger, progress.on_request),
             build_model=lambda _: model,
@@ -111,8 +111,8 @@ def _test(run: Run, log: EarlyLog) -> None:
         basicsr.test,
         make_exp_dirs=_make_folders,
         parse_options=lambda *_, **__: (run.opt, run.args),
-        get_env_info=lambda: record.summary(run.device, run.place.world),
-        dict2str=lambda _: _save_record(run, log),
+        get_env_info=lambda: _first_line(run, log),
+        dict2str=lambda _: _save_record(run),
         build_dataset=lambda options: run.datasets[options['name']],
         build_model=lambda _: run.model,
     ):
@@ -143,8 +143,13 @@ def _writing(work: Callable[[], None]) -> None:
         raise UserError(f'cannot write {fault.filename}: {fault.strerror}; make room or correct the rights') from fault
 
 
-def _save_record(run: Run, log: EarlyLog) -> str:
+def _first_line(run: Run, log: EarlyLog) -> str:
+    """What BasicSR logs first; what was said before comes before it, so that the log is in the order of time."""
     log.tell()
+    return record.summary(run.device, run.place.world)
+
+
+def _save_record(run: Run) -> str:
     if not run.first:
         return ''
     return f'Options: {record.write_record(run.folder, run.written, run.opt.get("start_iter", 0))}'

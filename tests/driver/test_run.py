@@ -1,6 +1,7 @@
 """BasicSR's pipelines under our driver, from the first iteration to the last, and testing."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from driver_runs import DriverTestNet, evaluation, latest, training
+from driver_runs import DriverTestNet, dataset, evaluation, latest, training
 from torch import nn
 
 from sst.driver.resume import newest_state
@@ -38,6 +39,26 @@ def test_training_leaves_a_whole_run(start, root, capsys):
     for part in ('iter:      10/10', 'l_pix: ', 'Options: ', '5 pictures of Train', 'End of training'):
         assert part in text
     assert '[run][iter:       2/10' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('kind', ['train', 'test'])
+def test_a_log_is_in_the_order_of_time(start, root, kind):
+    folder = root / ('experiments' if kind == 'train' else 'results') / 'run'
+    options = training() if kind == 'train' else evaluation()
+    phase = 'val' if kind == 'train' else 'test'
+    options['datasets'][f'{phase}_2'] = dataset('Val') | {'name': 'Val2'}
+    options['model_type'] = 'SSTModel'
+    options['val']['metrics']['psnr']['crop_border'] = 2
+    if kind == 'train':
+        options['train'] |= {'pixel_opt': {'type': 'L1Loss'}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [5]}}
+    assert start(options) == 0
+    (log,) = folder.glob('*.log')
+    lines = [line for line in log.read_text().splitlines() if re.match(r'\d{4}-', line)]
+    times = [line[:23] for line in lines]
+    assert len(times) > 5
+    assert times == sorted(times)
+    assert any('Network [' in line for line in lines)
+    assert not any('WARNING' in line for line in lines if kind == 'train')
 
 
 def test_killed_and_resumed_is_the_same_run(start, root, capsys):
