@@ -1,3 +1,5 @@
+import os
+
 import cv2
 import pytest
 from helpers import write_noise
@@ -72,6 +74,8 @@ def test_databases_are_checked(dataset, faults):
     lines = faults('--input', dataset)
     assert f'{meta.parent}: other: not in the database, but in its meta_info.txt' in lines
     assert f'{dataset}/HR_sub.lmdb: {first.split(".")[0]}: has no picture in {meta.parent}' in lines
+    os.truncate(dataset / 'HR_sub.lmdb/data.mdb', 8192)
+    assert any(line.startswith(f'{dataset}/HR_sub.lmdb: no sound database') for line in faults('--input', dataset))
     meta.unlink()
     assert any(line.startswith(f'{meta.parent}: no sound database') for line in faults('--input', dataset))
 
