@@ -103,6 +103,18 @@ def test_a_database_that_is_cut_off_is_found_before_any_folder(start, root, caps
     assert [path.name for path in (root / 'experiments').iterdir()] == ['whole']
 
 
+@pytest.mark.parametrize('flags', [[], ['--dry-run']])
+def test_a_link_in_the_locks_place_is_not_followed(start, root, capsys, flags):
+    (root / 'experiments').mkdir()
+    (root / 'precious.txt').write_text('precious')
+    (root / 'experiments/.run.lock').symlink_to(root / 'precious.txt')
+    assert start(training(), *flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert '.run.lock' in line
+    assert (root / 'precious.txt').read_text() == 'precious'
+    assert [path.name for path in (root / 'experiments').iterdir()] == ['.run.lock']
+
+
 @pytest.mark.parametrize('kind', ['train', 'test'])
 def test_a_file_in_the_folders_place_is_one_line(start, root, capsys, kind):
     options, folder = (training(), 'experiments') if kind == 'train' else (evaluation(), 'results')
