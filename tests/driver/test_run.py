@@ -85,6 +85,16 @@ def test_another_runs_state_does_not_mix_with_what_is_there(start, root):
     assert torch.equal(latest(root, 'second'), latest(root))
 
 
+def test_a_runs_folder_is_a_state_to_go_on_from(start, root, capsys):
+    assert start(training()) == 0
+    opt = training('second')
+    opt['path']['resume_state'] = 'experiments/run'
+    assert start(opt) == 0
+    assert torch.equal(latest(root, 'second'), latest(root))
+    assert start(training('third'), '--auto_resume') == 0
+    assert 'anew' in capsys.readouterr().err
+
+
 def test_a_short_run_logs_its_last_iteration(start, root):
     opt = training()
     opt['train']['total_iter'], opt['logger']['print_freq'] = 1, 100
