@@ -178,7 +178,8 @@ def _newest_whole(folder: Path) -> Path | None:
         return state
     if faults:
         raise UserError(
-            f'{faults[0]}; no other state in {folder} is whole; to start anew leave --auto_resume and path.resume_state out'
+            f'{faults[0]}; no other state in {folder} is whole; to start anew leave out --auto_resume and '
+            'path.resume_state'
         )
     return None
 

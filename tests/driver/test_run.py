@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from driver_runs import DriverTestNet, dataset, evaluation, latest, training
+from driver_runs import DriverTestNet, evaluation, latest, training, whole_training
 from torch import nn
 
 from sst.driver.resume import newest_state
@@ -44,13 +44,9 @@ def test_training_leaves_a_whole_run(start, root, capsys):
 @pytest.mark.parametrize('kind', ['train', 'test'])
 def test_a_log_is_in_the_order_of_time(start, root, kind):
     folder = root / ('experiments' if kind == 'train' else 'results') / 'run'
-    options = training() if kind == 'train' else evaluation()
-    phase = 'val' if kind == 'train' else 'test'
-    options['datasets'][f'{phase}_2'] = dataset('Val') | {'name': 'Val2'}
-    options['model_type'] = 'SSTModel'
+    options = whole_training('run') if kind == 'train' else evaluation()
     options['val']['metrics']['psnr']['crop_border'] = 2
-    if kind == 'train':
-        options['train'] |= {'pixel_opt': {'type': 'L1Loss'}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [5]}}
+    options['model_type'] = 'SSTModel'
     assert start(options) == 0
     (log,) = folder.glob('*.log')
     lines = [line for line in log.read_text().splitlines() if re.match(r'\d{4}-', line)]
