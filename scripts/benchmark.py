@@ -25,6 +25,7 @@ from benchmarking.run import run, work
 from sst.ops import available_backends
 from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
+from sst.utils.json_text import json_text
 
 # What is taken where nothing is said, by kind of device.
 DEFAULTS: dict[str, dict[str, Any]] = {
@@ -112,7 +113,7 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
 
 def write(args: argparse.Namespace, outcome: dict[str, Any]) -> None:
     """Write the files that were asked for. A chart that cannot be drawn is said and left out."""
-    atomic_write_text(args.json, json.dumps(outcome, indent=1) + '\n')
+    atomic_write_text(args.json, json_text(outcome, indent=1) + '\n')
     written = [args.json]
     if args.csv:
         report.write_csv(outcome['rows'], args.csv)

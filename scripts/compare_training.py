@@ -28,6 +28,7 @@ from comparing.train import read_run, train, write_start
 from comparing.ways import NAMES, NUDGED, REFERENCE, choose
 from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
+from sst.utils.json_text import json_text
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -90,6 +91,8 @@ def read(path: Path) -> dict[str, Any]:
         outcome = json.loads(path.read_text(encoding='utf-8'))
         if not all(curve['name'] and curve['losses'] for curve in outcome['curves']):
             raise ValueError('a curve is empty')
+        for curve in outcome['curves']:
+            curve['losses'] = [float(loss) for loss in curve['losses']]  # json_text writes "nan"
     except (OSError, ValueError, KeyError, TypeError) as fault:
         raise UserError(f'--read {path}: no results of this script ({fault}); give a file that --json named') from fault
     return outcome
@@ -97,7 +100,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def write(outcome: dict[str, Any], path: Path, chart: Path | None) -> None:
     """Write the files that were asked for. A chart that cannot be drawn is said and left out."""
-    atomic_write_text(path, json.dumps(outcome, indent=1) + '\n')
+    atomic_write_text(path, json_text(outcome, indent=1) + '\n')
     written = [path]
     if chart:
         try:

@@ -55,7 +55,7 @@ def read_results(folder: Path) -> Results:
             rows = list(csv.DictReader(file))
         ((set_name, average),) = averages.items()
         scores = {row['image']: Score(float(row['psnr']), float(row['ssim'])) for row in rows if row['set'] == set_name}
-        return Results(folder, set_name, Score(average['psnr'], average['ssim']), scores)
+        return Results(folder, set_name, Score(float(average['psnr']), float(average['ssim'])), scores)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f'{folder}: no complete results of one set ({error}); run: bash scripts/demo.sh') from error
 
@@ -97,7 +97,8 @@ def _title(image: str, scale: int) -> str:
 
 
 def _gain(base: Score, score: Score) -> str:
-    return f'{score.psnr - base.psnr:+.2f} / {score.ssim - base.ssim:+.4f}'
+    psnr = 0.0 if score.psnr == base.psnr else score.psnr - base.psnr  # both are infinite where both are exact
+    return f'{psnr:+.2f} / {score.ssim - base.ssim:+.4f}'
 
 
 def _caption(score: Score) -> str:

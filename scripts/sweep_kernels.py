@@ -6,7 +6,6 @@ are only compiled: what spills registers or needs too much shared memory is know
 """
 
 import argparse
-import json
 import os
 import sys
 import time
@@ -25,6 +24,7 @@ from sst.ops.kernels.configurations import KERNELS
 from sst.ops.kernels.launch import capability
 from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
+from sst.utils.json_text import json_text
 from tuning import report
 from tuning.candidates import Choices, candidates, plan
 from tuning.compiling import DTYPES, Build, layers_of, require_triton
@@ -110,7 +110,7 @@ def run(args: argparse.Namespace) -> bool:
         'not_reached': len(builds) - len(results),
         'builds': [report.as_json(result) for result in results],
     }
-    atomic_write_text(args.json, json.dumps(outcome, indent=1) + '\n')
+    atomic_write_text(args.json, json_text(outcome, indent=1) + '\n')
     show(results, args, len(builds))
     if end:
         raise end

@@ -153,6 +153,7 @@ def load_model(
     window_sizes: Sequence[int] | None = None,
     num_heads: Sequence[int] | int | None = None,
     scale: int | None = None,
+    param_key: str | None = None,
     backend: str = 'auto',
     **how: Any,
 ) -> Upscaler:
@@ -162,13 +163,21 @@ def load_model(
         source (str | Path): the name of weights that ship (`SST-tiny-x2`), a weights file of any origin, a folder
             written by `save_pretrained`, or `hf://owner/repo/file`.
         device, dtype: as for `Upscaler`.
-        window_sizes, num_heads, scale, backend: as for `from_pretrained`: what the file does not tell.
+        window_sizes, num_heads, scale: as for `from_pretrained`: what the file does not tell.
+        param_key, backend: as for `from_pretrained`: which entry of the file to take, and who computes the attention.
         **how: `tile`, `overlap` and `ensemble`, as for `Upscaler`.
 
     Raises:
         UserError: weights that are missing, broken or leave options open, in one line that says what to do.
     """
-    net = from_pretrained(source, window_sizes=window_sizes, num_heads=num_heads, scale=scale, backend=backend)
+    net = from_pretrained(
+        source,
+        window_sizes=window_sizes,
+        num_heads=num_heads,
+        scale=scale,
+        param_key=param_key,
+        backend=backend,
+    )
     return Upscaler(net, device, dtype, **how)
 
 

@@ -11,28 +11,29 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     with starting():
         import argparse
-        import json
 
         from sst.interop.description import describe
         from sst.interop.sources import find_weights, shipped
         from sst.utils.errors import UserError
+        from sst.utils.json_text import json_text
 
     parser = argparse.ArgumentParser(description='Says what weights files hold: model, scale, windows, training data.')
     names = ', '.join(shipped()) or 'none'
     help_text = f'.pth or .safetensors file of any origin, hf://owner/repo/file, or shipped weights ({names})'
     parser.add_argument('files', nargs='+', metavar='FILE', help=help_text)
     parser.add_argument('--json', action='store_true', help='a JSON list, with all options of the networks')
+    parser.add_argument('--param-key', metavar='KEY', help='the entry of the files to describe, as params_ema')
     args = parser.parse_args(argv)
     found, code = [], 0
     for file in args.files:
         try:
-            found.append(describe(find_weights(file)))
+            found.append(describe(find_weights(file), args.param_key))
         except UserError as error:
             code = 2
             for line in str(error).splitlines():
                 print(f'error: {line}', file=sys.stderr)
     if args.json:
-        print(json.dumps(found, indent=2, ensure_ascii=False, default=str))
+        print(json_text(found, indent=2, ensure_ascii=False, default=str))
     else:
         print('\n\n'.join(text(about) for about in found), end='\n' if found else '')
     return code

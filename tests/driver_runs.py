@@ -1,6 +1,9 @@
 """Runs of BasicSR's pipelines for tests, with a model of one number and pictures of noise."""
 
 import json
+import os
+import signal
+import time
 from pathlib import Path
 
 import cv2
@@ -10,6 +13,7 @@ from basicsr.archs import ARCH_REGISTRY
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
+from sst.models import SSTModel
 from sst.utils.files import atomic_save, load_torch
 
 
@@ -38,7 +42,14 @@ class DriverTestModel:
         assert state['stream']['seed'] == self.opt['manual_seed']
 
     def rehearse(self):
-        pass
+        self.receive('preparing')
+
+    def receive(self, moment):
+        """Get the signals that the run's name tells, as `training 2 2`, a second apart; not where it goes on."""
+        when, *signals = self.opt['name'].split()
+        for index, number in enumerate(signals if when == moment and not self.opt['start_iter'] else []):
+            time.sleep(1.1 * bool(index))
+            os.kill(os.getpid(), int(number))
 
     def update_learning_rate(self, current_iter, warmup_iter):
         self.iteration = current_iter
@@ -50,6 +61,8 @@ class DriverTestModel:
         self.value = self.value * 0.9 + self.batch['lq'].double().mean() * current_iter
         if self.opt['name'] == 'killed' and current_iter == 7:
             raise KeyboardInterrupt
+        if current_iter == 7:
+            self.receive('training')
 
     def get_current_log(self):
         return {'l_pix': float(self.value)}
@@ -58,12 +71,17 @@ class DriverTestModel:
         return [0.1]
 
     def save(self, epoch, current_iter):
+        if current_iter == 6:
+            self.receive('saving')
         label = 'latest' if current_iter == -1 else current_iter
         content = {'params': DriverTestNet(2).state_dict(), 'value': self.value}
         atomic_save(content, f'{self.opt["path"]["models"]}/net_g_{label}.pth')
         if current_iter != -1:
             state = {'epoch': epoch, 'iter': current_iter, 'optimizers': [], 'stream': self.opt['stream']}
             atomic_save(state, f'{self.opt["path"]["training_states"]}/{current_iter}.state')
+
+    def save_now(self, current_iter):
+        self.save(0, current_iter)
 
     def validation(self, loader, current_iter, tb_logger, save_img):
         name = loader.dataset.opt['name']
@@ -140,3 +158,23 @@ def evaluation():
 
 def latest(root, name='run'):
     return load_torch(root / f'experiments/{name}/models/net_g_latest.pth')['value']
+
+
+@MODEL_REGISTRY.register()
+class StoppedInValidation(SSTModel):
+    """Gets SIGTERM in the validation of iteration 5 while its run is called `stopped`."""
+
+    def _evaluate(self, dataset, current_iter, *others):
+        if self.opt['name'] == 'stopped' and current_iter == 5 and dataset.opt['name'] == 'Second':
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super()._evaluate(dataset, current_iter, *others)
+
+
+def whole_training(name):
+    """Training with our own model and two sets to validate on."""
+    options = training(name)
+    options['model_type'] = 'StoppedInValidation'
+    options['datasets']['val_2'] = dataset('Val') | {'name': 'Second'}
+    options['val']['metrics']['psnr'] |= {'crop_border': 2, 'better': 'higher'}
+    options['train'] |= {'pixel_opt': {'type': 'L1Loss'}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [8]}}
+    return options

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+REPOSITORY = Path(__file__).parents[1]
 SCRIPTS = Path(sysconfig.get_path('scripts'))
 
 
@@ -46,9 +47,14 @@ def weights(folder, name='tiny'):
     return {f'{key}.{name}': value for key in ('params', 'params_ema') for name, value in content[key].items()}
 
 
+def scalars(run_folder, tag):
+    """Iterations to values, as TensorBoard shows them."""
+    events = EventAccumulator(str(run_folder / 'tb_logger')).Reload()
+    return {event.step: event.value for event in events.Scalars(tag)}
+
+
 def losses(folder, name='tiny'):
-    events = EventAccumulator(str(folder / 'experiments' / name / 'tb_logger')).Reload()
-    return [event.value for event in events.Scalars('losses/l_pix')]
+    return list(scalars(folder / 'experiments' / name, 'losses/l_pix').values())
 
 
 def assert_equal_to_the_bit(first, second):

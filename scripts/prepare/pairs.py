@@ -7,6 +7,7 @@ import lmdb
 
 from prepare.parallel import FileError
 from prepare.pictures import SUFFIXES, read_bytes
+from sst.data.storage import open_lmdb
 from sst.utils.errors import UserError
 
 SCALES = (2, 3, 4)
@@ -28,7 +29,7 @@ class Entry:
         if self.key is None:
             return read_bytes(self.place)
         # Opened for each picture, which costs little: an open database does not survive the fork of a worker.
-        with _open(self.place) as database, database.begin() as transaction:
+        with open_lmdb(str(self.place)) as database, database.begin() as transaction:
             content = transaction.get(self.key.encode())
         if content is None:
             raise FileError(f'{self}: not in the database, but in its meta_info.txt')
@@ -102,7 +103,7 @@ def _database_keys(part: Part) -> list[str]:
     meta = part.place / 'meta_info.txt'
     try:
         listed = [line.split('.')[0] for line in meta.read_text().splitlines()]
-        with _open(part.place) as database:
+        with open_lmdb(str(part.place)) as database:
             stored = database.stat()['entries']
     except (OSError, UnicodeDecodeError, lmdb.Error) as fault:
         part.faults.append(f'{part.place}: no sound database: {fault}')
@@ -110,7 +111,3 @@ def _database_keys(part: Part) -> list[str]:
     if len(set(listed)) != stored:
         part.faults.append(f'{meta}: lists {len(set(listed))} pictures, the database holds {stored}')
     return listed
-
-
-def _open(place: Path) -> lmdb.Environment:
-    return lmdb.open(str(place), readonly=True, lock=False, readahead=False)

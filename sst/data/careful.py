@@ -77,3 +77,12 @@ def usable(batch: Any) -> Any:
     if isinstance(batch, _Unusable):
         raise UserError(batch.text)
     return batch
+
+
+def lost_loader(fault: BaseException) -> str:
+    """What is said of a loading process that was killed, where that is what a fault comes from; '' for other faults."""
+    cause = fault.__cause__ if isinstance(fault, UserError) else fault
+    if isinstance(cause, RuntimeError) and str(cause).startswith('DataLoader worker'):
+        return str(cause).splitlines()[0].strip(' .')
+    cut_off = isinstance(fault, ConnectionError | EOFError)  # in the middle of a batch
+    return 'its connection was lost' if cut_off else ''

@@ -1,5 +1,7 @@
 """The loader that reads the stream: this process's batches, from any iteration to the last."""
 
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,6 +12,8 @@ from torch.utils.data import DataLoader
 from sst.data.careful import Careful, Named, collate, usable
 from sst.data.prefetch import background
 from sst.data.stream import StreamDataset, StreamSampler, check_batch
+
+SECONDS_AFTER_SIGTERM = 30  # as long as torchrun waits
 
 
 class TrainLoader:
@@ -31,7 +35,7 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[Any]:
         taken = 0
-        batches = background(self.loader, self.queue) if self.queue else iter(self.loader)
+        batches = background(self.loader, self.queue) if self.queue else begin(self.loader)
         while True:
             if self.on_request is not None:
                 self.on_request(taken)
@@ -79,13 +83,33 @@ def build_train_loader(
         num_workers=num_workers,
         pin_memory=pin_memory and torch.cuda.is_available(),
         collate_fn=collate,
-        worker_init_fn=_start_worker,
+        worker_init_fn=start_worker,
         multiprocessing_context=context,
         generator=torch.Generator(),
     )  # its own: the process's random state stays as it is
     return TrainLoader(loader, queue, on_request)
 
 
-def _start_worker(_: int) -> None:
+def begin(loader: DataLoader) -> Iterator[Any]:
+    """The batches of a loader.
+
+    PyTorch installs a handler that raises an error wherever this process happens to be when a loading process dies.
+    Without it the error comes to whoever waits for the next batch.
+    """
+    former = signal.getsignal(signal.SIGCHLD)
+    batches = iter(loader)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGCHLD, former)
+    return batches
+
+
+def start_worker(_: int) -> None:
+    """Begin a loading process: one thread, and no end of its own by a signal that the whole group of processes gets.
+
+    The process that trains may still need batches, and ends this one with itself.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

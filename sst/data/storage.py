@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +15,12 @@ from sst.data.picture import Picture
 from sst.utils.errors import UserError
 from sst.utils.pixels import MEGAPIXELS
 
+TOUCH_ALL = """\
+import lmdb, sys
+with lmdb.open(sys.argv[1], readonly=True, lock=False).begin(buffers=True) as transaction:
+    for key, value in transaction.cursor():
+        bytes(value[-1:])
+"""
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.jp2')
 
 
@@ -109,18 +117,43 @@ def _files_below(folder: str) -> Iterator[str]:
                 yield os.path.relpath(os.path.join(place, name), folder)
 
 
+def lmdb_damage(root: str) -> str | None:
+    """Why a database cannot be read, as far as opening it tells."""
+    try:
+        _database(root)
+    except (lmdb.Error, OSError) as fault:
+        return f'cannot be read: {fault}'
+    return None
+
+
 def _entry(root: str, key: str) -> bytes | None:
     try:
         with _database(root).begin() as transaction:
             return transaction.get(key.encode())
     except lmdb.Error as fault:
-        raise UserError(f'{root} cannot be read: {fault}; make it again, or use the folder it was made from') from fault
+        remedy = 'copy or make it again, or use the folder it was made from'
+        raise UserError(f'{root} cannot be read: {fault}; {remedy}') from fault
 
 
-@cache
-def _database(root: str) -> lmdb.Environment:
+def open_lmdb(root: str) -> lmdb.Environment:
+    """Open a database to read it. Raises `lmdb.Error` where it is none, or a part of it is missing."""
     # Samples come in random order: no reading ahead. Nobody writes: no lock.
-    return lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
+    database = lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
+    page = database.stat()['psize']
+    needed, there = (database.info()['last_pgno'] + 1) * page, os.path.getsize(os.path.join(root, 'data.mdb'))
+    if there < needed and (there % page or not _is_readable(root)):
+        database.close()
+        raise lmdb.CorruptedError(f'data.mdb is cut off: of {needed:,} bytes {there:,} are there')
+    return database
 
 
+def _is_readable(root: str) -> bool:
+    """Try all pages of a database in another process, which SIGBUS ends where one is missing.
+
+    Where pictures were removed, the last pages may be free and were never written.
+    """
+    return subprocess.run([sys.executable, '-c', TOUCH_ALL, root], capture_output=True, check=False).returncode == 0
+
+
+_database = cache(open_lmdb)
 os.register_at_fork(after_in_child=_database.cache_clear)  # an open database must not cross a fork

@@ -17,6 +17,7 @@ class EarlyLog(logging.Handler):
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(self)
+        logger.addFilter(_is_true)
         basicsr.utils.logger.initialized_logger['basicsr'] = True  # else BasicSR opens its own at the first word
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -29,6 +30,11 @@ class EarlyLog(logging.Handler):
             if logger.isEnabledFor(record.levelno):
                 logger.handle(record)
         self.records.clear()
+
+
+def _is_true(record: logging.LogRecord) -> bool:
+    """Keep out what BasicSR's training loop says of models: it knows none but its own."""
+    return record.msg != 'Multiple validation datasets are *only* supported by SRModel.'
 
 
 def forget() -> None:

@@ -58,7 +58,7 @@ def free(folder: Path) -> Iterator[None]:
 
 
 def _is_taken(path: Path) -> bool:
-    with open(path, 'r+', encoding='utf-8') as file:
+    with open(path, 'r+', encoding='utf-8', opener=_no_link) as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as fault:
@@ -75,7 +75,7 @@ def _in_use(folder: Path, path: Path) -> str:
 
 def _take(path: Path) -> IO[str]:
     while True:
-        file = open(path, 'a+', encoding='utf-8')  # noqa: SIM115 - the lock lasts as long as it is open
+        file = open(path, 'a+', encoding='utf-8', opener=_no_link)  # noqa: SIM115 - the lock lasts as long as it is open
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
@@ -92,6 +92,16 @@ def _take(path: Path) -> IO[str]:
     file.write(f'process {os.getpid()} on {platform.node()} since {time.strftime("%Y-%m-%d %H:%M:%S")}')
     file.flush()
     return file
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file, and never what a link of that name leads to: somebody else may have put it there."""
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    except OSError as fault:
+        if fault.errno == errno.ELOOP:
+            raise UserError(f'{path} must be a file, but it is a link; remove it') from fault
+        raise
 
 
 def _holder(path: Path) -> str:

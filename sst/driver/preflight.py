@@ -11,6 +11,7 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from tqdm import tqdm
 
 from sst.archs import SST
+from sst.data.storage import lmdb_damage
 from sst.data.stream import check_batch
 from sst.data.survey import survey
 from sst.inference import preparation
@@ -217,7 +218,7 @@ def lmdb_fault(folder: Path) -> str | None:
     if not folder.is_dir():
         return 'no such database'
     absent = [name for name in ('data.mdb', 'meta_info.txt') if not (folder / name).is_file()]
-    return f'{" and ".join(absent)} missing in it' if absent else None
+    return f'{" and ".join(absent)} missing in it' if absent else lmdb_damage(str(folder))
 
 
 def _weight_keys(path: dict[str, Any]) -> Iterator[str]:

@@ -36,7 +36,7 @@ class Progress:
         self.open = ExitStack()
         self.bar: tqdm | None = None
         self.writer: Any = None
-        self.start_iter = self.last_iter = self.counted_from = 0
+        self.start_iter = self.last_iter = self.counted_from = self.done = 0
         self.start_time = self.last_time = time.perf_counter()
         self.time_aside = 0.0
 
@@ -58,9 +58,10 @@ class Progress:
         self.counted_from, self.start_time = self.start_iter + 1, time.perf_counter()
 
     def on_request(self, taken: int) -> None:
-        """Advance the bar: `taken` batches were taken before this request, so their iterations are done."""
+        """Advance: `taken` batches were taken before this request, so their iterations are done."""
+        self.done = self.start_iter + max(taken - self.ahead, 0)
         if self.bar is not None:
-            self.bar.update(self.start_iter + max(taken - self.ahead, 0) - self.bar.n)
+            self.bar.update(self.done - self.bar.n)
 
     def aside(self, function: Function) -> Function:
         """`function`, its time not counted as training."""

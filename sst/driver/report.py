@@ -18,7 +18,7 @@ def print_results(opt: dict[str, Any]) -> None:
         console.print(f'{folder / name}', soft_wrap=True, highlight=False)
 
 
-def results_table(title: str, results: dict[str, dict[str, float]], metrics: list[str], missing: list[str]) -> Table:
+def results_table(title: str, results: dict[str, dict[str, Any]], metrics: list[str], missing: list[str]) -> Table:
     """A row per set: number of pictures and each metric; sets in `missing` are marked so."""
     table = Table(title=title)
     table.add_column('set')
@@ -32,7 +32,7 @@ def results_table(title: str, results: dict[str, dict[str, float]], metrics: lis
     return table
 
 
-def _shown(metric: str, value: float | None) -> str:
+def _shown(metric: str, value: float | str | None) -> str:
     if value is None:
         return '-'
-    return f'{value:.2f}' if 'psnr' in metric.lower() else f'{value:.4f}'
+    return f'{float(value):.2f}' if 'psnr' in metric.lower() else f'{float(value):.4f}'

@@ -10,6 +10,9 @@ from typing import Any
 from sst.driver import launch
 from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_write_text, load_torch
+from sst.utils.json_text import json_text
+
+logger = logging.getLogger('basicsr')
 
 
 class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an error
@@ -19,10 +22,10 @@ class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an err
 def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
     """The training state to go on from, tensors on the CPU, or None for a fresh run.
 
-    `--auto_resume` takes the newest state of the run; `path.resume_state` names one. With a state, `opt['path']`
-    is set so that the model loads its weights: `pretrain_network_g` with `param_key_g` `params`, and
-    `resume_models`, the same file, for the EMA weights in it. `opt['start_iter']` and `opt['resumed_stream']`
-    (the state's `stream`) are set too.
+    `--auto_resume` takes the newest whole state of the run; `path.resume_state` names one, or a folder with some. With
+    a state, `opt['path']` is set so that the model loads its weights: `pretrain_network_g` with `param_key_g` `params`,
+    and `resume_models`, the same file, for the EMA weights in it. `opt['start_iter']` and `opt['resumed_stream']` (the
+    state's `stream`) are set too.
 
     Raises:
         UserError: a state or weights file that is missing or cannot be read, in any process.
@@ -76,7 +79,7 @@ def open_folders(opt: dict[str, Any]) -> None:
 
 
 def newest_state(folder: Path) -> Path | None:
-    """The `<iteration>.state` of the greatest iteration."""
+    """The `<iteration>.state` of the greatest iteration, whole or not."""
     return max(_states(folder), key=lambda file: int(file.stem), default=None)
 
 
@@ -110,7 +113,7 @@ def weights_beside(state: Path, iteration: int) -> Path:
 
 def mark_finished(opt: dict[str, Any]) -> None:
     """Note that the run has come to its end, saved and validated."""
-    atomic_write_text(_mark(opt), json.dumps({'iter': int(opt['train']['total_iter'])}) + '\n')
+    atomic_write_text(_mark(opt), json_text({'iter': int(opt['train']['total_iter'])}) + '\n')
 
 
 def warn_of_changed_stream(opt: dict[str, Any], logger: logging.Logger) -> None:
@@ -128,15 +131,57 @@ def _choose(opt: dict[str, Any]) -> tuple[str | None, str | None]:
     """(state to go on from, what to say if nothing is left to train)."""
     named = opt['path'].get('resume_state')
     if not opt['auto_resume']:
-        return named, None
-    newest = newest_state(Path(opt['path']['training_states']))
+        return _in_folder(named), None
+    folder = Path(opt['path']['training_states'])
     total, done = int(opt['train']['total_iter']), _finished_iterations(opt)
-    if newest is not None and done is not None and done >= total:
+    if done is not None and done >= total and newest_state(folder) is not None:
         return None, (
             f'{opt["name"]} is finished ({done:,} of {total:,} iterations): nothing to train. '
             f'Its weights: {opt["path"]["models"]}. To train longer raise train.total_iter.'
         )
-    return (str(newest) if newest is not None else named), None
+    if newest := _newest_whole(folder):
+        return str(newest), None
+    if not named:
+        logger.info(f'There is no training state in {folder}: the run starts anew')
+    return _in_folder(named), None
+
+
+def _in_folder(named: str | None) -> str | None:
+    """The state to take where a folder is named: a run's, or its `training_states`."""
+    if not named or not Path(named).is_dir():
+        return named
+    inner = Path(named, 'training_states')
+    newest = _newest_whole(inner if inner.is_dir() else Path(named))
+    if newest is None:
+        raise UserError(
+            f'path.resume_state: {named} holds no training state; name the folder of a run, its training_states, or a '
+            'state: --force_yml path:resume_state=experiments/NAME/training_states/ITERATION.state'
+        )
+    return str(newest)
+
+
+def _newest_whole(folder: Path) -> Path | None:
+    """The newest state that can be read, its weights too; newer ones that cannot are told. None where there are none.
+
+    Raises:
+        UserError: there are states, but none can be read.
+    """
+    faults = []
+    for state in sorted(_states(folder), key=lambda file: int(file.stem), reverse=True):
+        try:
+            load_torch(weights_beside(state, read_state(state)['iter']))
+        except UserError as fault:
+            faults.append(str(fault))
+            continue
+        for fault_text in faults:
+            logger.warning(f'A newer state cannot be used: {fault_text}. The run goes on from {state}')
+        return state
+    if faults:
+        raise UserError(
+            f'{faults[0]}; no other state in {folder} is whole; to start anew leave out --auto_resume and '
+            'path.resume_state'
+        )
+    return None
 
 
 def _finished_iterations(opt: dict[str, Any]) -> int | None:

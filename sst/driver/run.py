@@ -1,8 +1,10 @@
 """Training and testing: our preparations, then BasicSR's pipelines with the names replaced that need it."""
 
 import errno
+import logging
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
@@ -15,20 +17,23 @@ import torch.distributed as dist
 from basicsr.utils import make_exp_dirs
 
 from sst.basicsr_compat import replaced
+from sst.data.careful import lost_loader
 from sst.data.prefetch import CUDAPrefetcher
 from sst.driver import launch, record, report
 from sst.driver.arguments import parse_arguments
 from sst.driver.early_log import EarlyLog, forget
-from sst.driver.loaders import create_loaders
 from sst.driver.plan import print_plan
 from sst.driver.prepare import Run, prepare
 from sst.driver.progress import Progress, init_writers, quiet_writers
 from sst.driver.resume import AlreadyFinished, mark_finished, of_this_run, open_folders
-from sst.utils.errors import SharedError, UserError
+from sst.driver.stopping import Interrupted, Signals, Stopping
+from sst.utils.errors import SharedError, Stopped, UserError
 
-GOOD, FAULTY, INTERRUPTED = 0, 2, 130
+GOOD, FAULTY, SIGNALLED = 0, 2, 128  # plus the signal's number
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 AGAIN = 'make room or correct the rights, then go on from the last saved state with --auto_resume'
+
+logger = logging.getLogger('basicsr')
 
 
 def run_training(root: Path, argv: Sequence[str] | None = None) -> int:
@@ -41,7 +46,9 @@ def run_testing(root: Path, argv: Sequence[str] | None = None) -> int:
     return _execute(root, argv, is_train=False, work=_test)
 
 
-def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Callable[[Run, EarlyLog], None]) -> int:
+def _execute(
+    root: Path, argv: Sequence[str] | None, is_train: bool, work: Callable[[Run, EarlyLog, Signals], None]
+) -> int:
     args = parse_arguments(is_train, argv)
     first = {os.environ.get('RANK'), os.environ.get('SLURM_PROCID')} <= {'0', '', None}
     try:
@@ -49,7 +56,9 @@ def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Calla
         first = place.rank == 0
         if args.dry_run and not first:
             return GOOD
+        signals = Signals(first)
         with ExitStack() as held:
+            held.enter_context(signals.caught())
             held.enter_context(quiet_writers())
             log = EarlyLog()
             run = prepare(root.resolve(), args, is_train, place, held)
@@ -57,32 +66,51 @@ def _execute(root: Path, argv: Sequence[str] | None, is_train: bool, work: Calla
                 print_plan(run)
             else:
                 forget()  # BasicSR's pipeline opens it anew, with the run's file
-                work(run, log)
-    except AlreadyFinished as fact:
-        _say(first, str(fact))
-    except UserError as fault:
-        alone = dist.is_initialized() and not isinstance(fault, SharedError)  # nobody else would tell
-        for line in str(fault).splitlines():
-            _say(first or alone, f'error: {line}')
-        return FAULTY
-    except OSError as fault:
-        if fault.errno not in DISK_FAULTS:
+                work(run, log, signals)
+    except (Exception, KeyboardInterrupt) as fault:
+        code = _tell(fault, first, _how_to_go_on(is_train, argv))
+        if code is None:
             raise
-        _say(True, f'error: cannot write {fault.filename or "the files of the run"}: {fault.strerror}; {AGAIN}')
-        return FAULTY
-    except KeyboardInterrupt:
-        _say(first, _interrupted(is_train, argv))
-        return INTERRUPTED
+        return code
     finally:
         forget()
     launch.leave()
     return GOOD
 
 
-def _train(run: Run, log: EarlyLog) -> None:
+def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
+    """Say in a line why a run ended, and give the exit code; None for a fault that needs its stack trace."""
+    if isinstance(fault, AlreadyFinished):
+        _say(first, str(fault))
+    elif isinstance(fault, Stopped):
+        _say(first, f'stopped by {signal.Signals(fault.number).name}; {how_to_go_on}')
+    elif isinstance(fault, KeyboardInterrupt):
+        _say(first, f'interrupted; {how_to_go_on}')
+        return SIGNALLED + (fault.number if isinstance(fault, Interrupted) else signal.SIGINT)
+    elif reason := lost_loader(fault):
+        advice = 'if memory is short lower num_workers of the dataset'
+        _say(True, f'error: a loading process has ended ({reason}); {advice}; {how_to_go_on}')
+        return FAULTY
+    elif isinstance(fault, UserError):
+        alone = dist.is_initialized() and not isinstance(fault, SharedError)  # nobody else would tell
+        for line in str(fault).splitlines():
+            _say(first or alone, f'error: {line}')
+        return FAULTY
+    elif isinstance(fault, OSError) and fault.errno in DISK_FAULTS:
+        _say(True, f'error: cannot write {fault.filename or "the files of the run"}: {fault.strerror}; {AGAIN}')
+        return FAULTY
+    else:
+        return None
+    launch.leave()
+    return SIGNALLED + fault.number if isinstance(fault, Stopped) else GOOD
+
+
+def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
     progress, model = Progress(run.opt), run.model
+    stopping = Stopping(run, signals, progress)
     model.validation, model.save = progress.aside(model.validation), progress.aside(model.save)
     model.resume_training = lambda state: None  # it has taken the state over already
+    signals.waiting = True
     try:
         with replaced(
             basicsr.train,
@@ -91,28 +119,34 @@ def _train(run: Run, log: EarlyLog) -> None:
             mkdir_and_rename=lambda path: None,
             copy_opt_file=lambda *_: None,
             make_exp_dirs=_make_folders,
-            get_env_info=lambda: record.summary(run.device, run.place.world),
-            dict2str=lambda _: _save_record(run, log),
+            get_env_info=lambda: _first_line(run, log),
+            dict2str=lambda _: _save_record(run),
             init_tb_loggers=init_writers,
-            create_train_val_dataloader=lambda _, logger: create_loaders(run, logger, progress.on_request),
+            create_train_val_dataloader=stopping.create_loaders,
             build_model=lambda _: model,
             MessageLogger=progress.begin,
             CUDAPrefetcher=CUDAPrefetcher,
         ):
             basicsr.train.train_pipeline(str(run.root))
+    except Exception as fault:
+        alone = run.place.world == 1  # processes that lose one among them cannot write together any more
+        if stopping.iteration and (isinstance(fault, Stopped) or (alone and lost_loader(fault))):
+            model.save_now(stopping.iteration)
+            logger.info(f'The run ends after iteration {stopping.iteration:,}; its state is saved')
+        raise
     finally:
         progress.close()
     if run.first:
         mark_finished(run.opt)
 
 
-def _test(run: Run, log: EarlyLog) -> None:
+def _test(run: Run, log: EarlyLog, _: Signals) -> None:
     with replaced(
         basicsr.test,
         make_exp_dirs=_make_folders,
         parse_options=lambda *_, **__: (run.opt, run.args),
-        get_env_info=lambda: record.summary(run.device, run.place.world),
-        dict2str=lambda _: _save_record(run, log),
+        get_env_info=lambda: _first_line(run, log),
+        dict2str=lambda _: _save_record(run),
         build_dataset=lambda options: run.datasets[options['name']],
         build_model=lambda _: run.model,
     ):
@@ -143,22 +177,25 @@ def _writing(work: Callable[[], None]) -> None:
         raise UserError(f'cannot write {fault.filename}: {fault.strerror}; make room or correct the rights') from fault
 
 
-def _save_record(run: Run, log: EarlyLog) -> str:
+def _first_line(run: Run, log: EarlyLog) -> str:
+    """What BasicSR logs first; what was said before comes before it, so that the log is in the order of time."""
     log.tell()
+    return record.summary(run.device, run.place.world)
+
+
+def _save_record(run: Run) -> str:
     if not run.first:
         return ''
     return f'Options: {record.write_record(run.folder, run.written, run.opt.get("start_iter", 0))}'
 
 
-def _interrupted(is_train: bool, argv: Sequence[str] | None) -> str:
+def _how_to_go_on(is_train: bool, argv: Sequence[str] | None) -> str:
     if not is_train:
-        return 'interrupted'
+        return 'start the same command again'
     arguments = [*sys.argv[:1], *(sys.argv[1:] if argv is None else argv)]
     if '--auto_resume' not in arguments:
         arguments.append('--auto_resume')
-    return (
-        f'interrupted; to go on from the last saved state: the same command with --auto_resume: {shlex.join(arguments)}'
-    )
+    return f'to go on from the last saved state: the same command with --auto_resume: {shlex.join(arguments)}'
 
 
 def _say(first: bool, text: str) -> None:

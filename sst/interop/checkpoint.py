@@ -42,7 +42,8 @@ def fitting_weights(
     Raises:
         UserError: where the weights do not fit: which facts differ, and what the file holds; or are no finite numbers.
     """
-    return fitting(net, read_weights(path, param_key, average=average), path, strict=strict, transfer=transfer)
+    weights = read_weights(path, param_key, average=average, own=net.state_dict().keys())
+    return fitting(net, weights, path, strict=strict, transfer=transfer)
 
 
 def fitting(

@@ -10,19 +10,20 @@ from sst.interop.weights import Weights, read_weights
 from sst.utils.safetensors_files import is_safetensors
 
 
-def describe(path: str | Path) -> dict[str, Any]:
+def describe(path: str | Path, param_key: str | None = None) -> dict[str, Any]:
     """What a weights file tells, as JSON can hold it; None where it does not tell.
 
     Returns:
-        dict: `file`, `bytes`, `format` (safetensors or PyTorch), `names` (ours, released or other), `entries` (params,
-            params_ema) and `entry`, the one described; `model`, `scale`, `windows`, `network_g`; `parameters`, `dtype`
-            with the number of weights of each; `metadata`, which may hold training_data.
+        dict: `file`, `bytes`, `format` (safetensors or PyTorch), `names` (ours, released or other), `entries` that may
+            hold a network and `entry`, the one described, which `param_key` chooses; `model`, `scale`, `windows`,
+            `network_g`; `parameters`, `dtype` with the number of weights of each; `metadata`, which may hold
+            training_data.
 
     Raises:
         UserError: a file that is missing, broken, no weights or contradicts itself.
     """
     path = Path(path)
-    weights = read_weights(str(path))
+    weights = read_weights(str(path), param_key)
     found = facts(weights.state)
     network = _network(weights, path, found)
     size: dict[str, int] = {}

@@ -1,6 +1,5 @@
 """SST as an ONNX model, for onnxruntime and what is built on it: pictures of any size, any number at once."""
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from sst.interop.pretrained import architecture, with_state
 from sst.ops import Factored
 from sst.ops.windows import merge, partition
 from sst.utils.files import write_whole
+from sst.utils.json_text import json_text
 from sst.utils.optional import require
 
 OPSET = 18
@@ -59,7 +59,7 @@ def export_onnx(net: SST, path: str | Path, opset: int = OPSET) -> None:
         )
     assert program is not None, 'dynamo=True gives a program'
     model = program.model_proto
-    texts = {'scale': str(net.scale), 'network_g': json.dumps(architecture(net))}
+    texts = {'scale': str(net.scale), 'network_g': json_text(architecture(net))}
     onnx.helper.set_model_props(model, texts)
     content = model.SerializeToString()
     write_whole(Path(path), lambda file: file.write(content), advice='make room or correct the rights')

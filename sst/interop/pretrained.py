@@ -17,6 +17,7 @@ from sst.interop.weights import STATED, Weights, read_weights
 from sst.options import SSTNetwork
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
+from sst.utils.json_text import json_text
 from sst.utils.safetensors_files import write_safetensors
 
 OF_THE_MACHINE = ('backend', 'attention_dtype')  # options that belong to no file
@@ -48,9 +49,9 @@ def save_pretrained(net: SST, path: str | Path, metadata: Mapping[str, Any] | No
     state = net.state_dict()
     if wrong := [name for name, value in state.items() if not value.isfinite().all()]:
         raise UserError(f'the weights are not finite (first: {wrong[0]}), so they were not saved to {path}')
-    texts = {'format': 'pt', 'network_g': json.dumps(network)}
+    texts = {'format': 'pt', 'network_g': json_text(network)}
     if metadata:
-        texts['metadata'] = json.dumps(dict(metadata), ensure_ascii=False)
+        texts['metadata'] = json_text(dict(metadata), ensure_ascii=False)
     stated = {key: torch.tensor(network[key], dtype=torch.int32) for key in STATED}
     path = Path(path).expanduser()
     file = path if path.suffix == '.safetensors' else path / IN_A_FOLDER
@@ -58,7 +59,7 @@ def save_pretrained(net: SST, path: str | Path, metadata: Mapping[str, Any] | No
     write_safetensors(file, state | stated, texts)
     if file != path:
         config = {'model_type': 'sst', 'network_g': network, 'metadata': dict(metadata or {})}
-        atomic_write_text(path / CONFIG, json.dumps(config, indent=2, ensure_ascii=False) + '\n')
+        atomic_write_text(path / CONFIG, json_text(config, indent=2, ensure_ascii=False) + '\n')
     return file
 
 
@@ -73,6 +74,7 @@ def from_pretrained(
     window_sizes: Sequence[int] | None = None,
     num_heads: Sequence[int] | int | None = None,
     scale: int | None = None,
+    param_key: str | None = None,
     backend: str = 'auto',
 ) -> SST:
     """The network in a weights file of any origin, in float32 on the CPU and in evaluation mode.
@@ -81,6 +83,7 @@ def from_pretrained(
         source (str | Path): as for `find_weights`: a file, a folder, a shipped name, `hf://owner/repo/file`.
         window_sizes, num_heads, scale: options that the file does not tell. Released files never tell their windows;
             those of the other options that the weights' shapes leave open are asked for by name.
+        param_key (str | None): the entry of the file to take; None as for `read_weights`.
         backend (str): who computes the attention.
 
     Raises:
@@ -88,7 +91,7 @@ def from_pretrained(
         UserError: a file that is missing, broken, or none of an SST; or that tells otherwise than the arguments.
     """
     path = find_weights(source)
-    weights = read_weights(str(path))
+    weights = read_weights(str(path), param_key)
     asked = {'window_sizes': window_sizes, 'num_heads': num_heads, 'scale': scale}
     network = network_in(weights, str(path), {key: value for key, value in asked.items() if value is not None})
     return build(network | {'backend': backend}, weights, str(path))

@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sst.interop.entries import entries, network_entry
 from sst.interop.official import convert_state_dict, is_released
 from sst.utils.errors import UserError
 from sst.utils.files import load_torch
@@ -24,11 +25,11 @@ class Weights:
 
     Attributes:
         state: names (ours) to tensors.
-        key: the entry of the file that they were under.
+        key: the entry of the file that they were under, as `params_ema` or `state_dict.generator`.
         network_g: the options of the network, where the file tells them all.
         stated: those of `STATED` that it tells, as numbers and tuples of numbers.
         metadata: what else it tells, as written by `save_pretrained`.
-        entries: which of `params` and `params_ema` are there.
+        entries: the entries that may hold a network.
         released: whether the weights bore the released names.
     """
 
@@ -48,36 +49,41 @@ class Weights:
         return tuple(windows) if windows and whole else ()
 
 
-def read_weights(path: str, param_key: str | None = None, *, average: bool = True) -> Weights:
+def read_weights(
+    path: str, param_key: str | None = None, *, average: bool = True, own: Collection[str] = ()
+) -> Weights:
     """The weights in a file, under our names.
 
     Args:
-        path (str): a `.pth` file (ours, BasicSR's or a released one) or a safetensors file.
-        param_key (str | None): which weights to take. None: `params_ema` where it exists, else `params`, else the file
-            itself as a plain state dict.
-        average (bool): whether None may mean `params_ema`.
+        path (str): a file of `torch.save` or a safetensors file, whatever its name, of any program.
+        param_key (str | None): which entry to take. None: the moving average (`params_ema`) where there is one, else
+            the weights (`params`, `state_dict`, ...), else the file itself as a plain state dict.
+        average (bool): whether None may mean the moving average.
+        own (Collection): the names of the network's weights, where it is known.
 
     Raises:
-        UserError: for a file that is missing, broken or not weights, lacks `param_key`, contradicts itself or holds
-            sparse, quantised or `meta` tensors.
+        UserError: for a file that is missing, broken or not weights, lacks `param_key`, leaves open which entry is
+            meant, contradicts itself or holds sparse, quantised or `meta` tensors.
     """
     if not is_safetensors(path):
-        return weights_in(load_torch(path), path, param_key, average=average)
+        return weights_in(load_torch(path), path, param_key, average=average, own=own)
     tensors, texts = read_safetensors(path)
     told = {key: _from_json(texts[key]) for key in ('network_g', 'metadata') if key in texts}
     others = {key: text for key, text in texts.items() if key not in ('network_g', 'metadata', 'format')}
     metadata = told.get('metadata')
     told['metadata'] = others | (metadata if isinstance(metadata, dict) else {})
-    return weights_in(tensors | told, path, param_key, average=average)
+    return weights_in(tensors | told, path, param_key, average=average, own=own)
 
 
-def weights_in(content: object, where: str, param_key: str | None = None, *, average: bool = True) -> Weights:
+def weights_in(
+    content: object, where: str, param_key: str | None = None, *, average: bool = True, own: Collection[str] = ()
+) -> Weights:
     """The weights in what a file holds; `where` is its name in errors, the rest as for `read_weights`."""
     if not isinstance(content, dict) or not content:
         raise UserError(
             f'{where}: holds no weights but a {type(content).__name__}; expected a dict with params or params_ema'
         )
-    key, state = _chosen(content, where, param_key, average)
+    key, state = network_entry(content, where, param_key, average, frozenset(own))
     for name, value in state.items():
         if form := _special_form(value):
             raise UserError(f'{where}: holds weights that are {form} (first: {name}); allowed are plain tensors')
@@ -89,36 +95,17 @@ def weights_in(content: object, where: str, param_key: str | None = None, *, ave
         except ValueError as error:
             raise UserError(f'{where}: {error}') from error
     options, metadata = content.get('network_g'), content.get('metadata')
-    entries = tuple(key for key in ('params', 'params_ema') if _tensors(content.get(key)))
     weights = Weights(
         state,
         key or 'the file itself',
         options if isinstance(options, dict) else None,
         stated,
         metadata if isinstance(metadata, dict) else {},
-        entries,
+        entries(content),
         released,
     )
     _require_one_truth(weights, where)
     return weights
-
-
-def _chosen(content: dict, where: str, param_key: str | None, average: bool) -> tuple[str | None, dict[str, Tensor]]:
-    """The entry to take, None for the content itself, and its tensors."""
-    if param_key is not None:
-        if not (state := _tensors(content.get(param_key))):
-            held = ', '.join(map(str, content))[:200]
-            raise UserError(f'{where}: has no weights under {param_key!r} (path.param_key_g); it holds {held}')
-        return param_key, state
-    keys = ('params_ema', 'params') if average else ('params',)
-    by_key = {key: _tensors(content[key]) for key in keys if key in content}
-    chosen = next((key for key, tensors in by_key.items() if tensors), None)
-    state = by_key[chosen] if chosen else _tensors(content)
-    if not state and not average and 'params_ema' in content:
-        raise UserError(f'{where}: holds averaged weights alone, which val.use_ema: false leaves out; take true')
-    if not state:
-        raise UserError(f'{where}: holds no weights; expected names with tensors, or params / params_ema with such')
-    return chosen, state
 
 
 def _take_stated(state: dict[str, Tensor]) -> dict[str, Any]:
@@ -149,14 +136,6 @@ def _from_json(text: str) -> object:
         return json.loads(text)
     except ValueError:
         return text
-
-
-def _tensors(content: object) -> dict[str, Tensor]:
-    """The named tensors in a part of a file, without the prefixes that DistributedDataParallel and compile() leave."""
-    if not isinstance(content, Mapping):
-        return {}
-    named = {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
-    return {re.sub(r'^((module|_orig_mod)\.)+', '', name): value for name, value in named.items()}
 
 
 def _special_form(value: Tensor) -> str:

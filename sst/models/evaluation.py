@@ -2,11 +2,11 @@
 
 import csv
 import io
-import json
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import path as osp
 from pathlib import Path
@@ -17,13 +17,15 @@ import torch
 import torch.distributed as dist
 from basicsr.metrics import calculate_metric
 from basicsr.utils import tensor2img
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from sst.data.careful import Careful, Named, collate, usable
-from sst.utils.errors import UserError
+from sst.data.loader import begin, start_worker
+from sst.utils.errors import Stopped, UserError
 from sst.utils.files import atomic_write_text
+from sst.utils.json_text import json_text
 
 WINDOWS = {'ssim': 11, 'niqe': 96}  # pixels a side that metrics work on
 THREADS = min(4, os.cpu_count() or 1)
@@ -59,6 +61,7 @@ def evaluate(
     num_workers: int = 1,
     progress: str | None = None,
     on_picture: Callable[[Picture], None] | None = None,
+    stop_asked: Callable[[], int] = lambda: 0,
 ) -> list[Row]:
     """Evaluate every picture of a set; process `rank` takes every `world`-th from there.
 
@@ -69,12 +72,14 @@ def evaluate(
         num_workers (int): processes that decode ahead.
         progress (str | None): label of the progress bar, shown on terminals only; None for no bar.
         on_picture (Callable | None): called on each of this process's pictures, to save or show it; by those threads.
+        stop_asked (Callable): asked before each picture for the number of a signal that ends the evaluation; 0: none.
 
     Returns:
         list[Row]: a row per picture of the whole set, in its order, on all processes.
 
     Raises:
         UserError: a picture that cannot be read or measured.
+        Stopped: a stop was asked for, in any process.
     """
     share = range(rank, len(dataset), world)  # type: ignore[arg-type]  # BasicSR's datasets have a length
     loader = DataLoader(
@@ -82,6 +87,7 @@ def evaluate(
         batch_size=1,
         num_workers=min(num_workers, len(share)),
         collate_fn=collate,
+        worker_init_fn=start_worker,
     )
 
     def finish(index: int, batch: dict, output: Tensor) -> Row:
@@ -94,10 +100,15 @@ def evaluate(
         return Row(index, name, values)
 
     rows: list[Row] = []
-    bar = tqdm(loader, desc=progress, unit='image', disable=None if progress else True, leave=False)
+    told = 0
+    bar = tqdm(
+        begin(loader), total=len(share), desc=progress, unit='image', disable=None if progress else True, leave=False
+    )
     with ThreadPoolExecutor(THREADS) as threads:
         unfinished: deque[Future[Row]] = deque()
         for index, batch in zip(share, bar, strict=True):
+            if told := stop_asked():
+                break
             height, width = usable(batch)['lq'].shape[-2:]
             output = enlarged(predict, batch, f'{batch["lq_path"][0]} ({width}x{height})').detach().cpu()
             unfinished.append(threads.submit(finish, index, batch, output))
@@ -106,9 +117,23 @@ def evaluate(
         rows += [future.result() for future in unfinished]
     if world > 1:
         shares: list = [None] * world
-        dist.all_gather_object(shares, rows)
-        rows = [row for part in shares for row in part]
+        dist.all_gather_object(shares, (rows, told))
+        rows, told = [row for part, _ in shares for row in part], max(number for _, number in shares)
+    if told:
+        raise Stopped(told)
     return sorted(rows, key=lambda row: row.index)
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients, the former mode afterwards."""
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        net.train(training)
 
 
 def enlarged(predict: Callable[[Any], Tensor], what: Any, name: str) -> Tensor:
@@ -160,9 +185,12 @@ def average(rows: list[Row]) -> dict[str, float]:
 
 
 def write_results(folder: str, results: Mapping[str, list[Row]]) -> None:
-    """Write `metrics.json` ({set: {metric: mean, 'images': n}}) and `metrics.csv` (a row per picture) into `folder`."""
+    """Write `metrics.json` ({set: {metric: mean, 'images': n}}) and `metrics.csv` (a row per picture) into `folder`.
+
+    A mean that is not finite is a text in `metrics.json`, as "inf" is PSNR's where a picture is exact.
+    """
     means = {name: {**average(rows), 'images': len(rows)} for name, rows in results.items()}
-    atomic_write_text(str(Path(folder) / 'metrics.json'), json.dumps(means, indent=2) + '\n')
+    atomic_write_text(str(Path(folder) / 'metrics.json'), json_text(means, indent=2) + '\n')
     table = io.StringIO()
     metrics = list(dict.fromkeys(name for rows in results.values() for row in rows for name in row.values))
     writer = csv.writer(table, lineterminator='\n')

@@ -1,8 +1,8 @@
 """The model BasicSR's loops drive: training step, validation, checkpoints."""
 
 import logging
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
 from copy import deepcopy
 from os import path as osp
 from typing import Any
@@ -20,7 +20,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from sst.archs import SST
 from sst.inference import apply_as_asked, preparation
 from sst.interop.checkpoint import load_weights
-from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, write_results
+from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, evaluating, write_results
 from sst.models.optimiser import build_optimisers, restore
 from sst.models.pictures import side_by_side, write_picture
 from sst.models.schedule import learning_rate
@@ -59,6 +59,7 @@ class SSTModel(BaseModel):
         self.net_g = net
         self.net_g_ema: nn.Module | None = None
         self.results: dict[str, list[Row]] = {}
+        self.stop_asked: Callable[[], int] = lambda: 0  # the number of a signal that ends a validation
         if self.is_train:
             self._init_training()
 
@@ -112,7 +113,7 @@ class SSTModel(BaseModel):
         scale, net = self.opt['scale'], self.get_bare_model(self.net_g)
         size = self.opt['datasets']['train']['gt_size'] // scale if self.is_train else TEST_SIZE
         lr = torch.zeros(1, 3, size, size, device=self.device)
-        with _evaluating(net):  # forward: not what torch.compile makes of it
+        with evaluating(net):  # forward: not what torch.compile makes of it
             output = enlarged(
                 net.forward if self.is_train else apply_as_asked(net, self.opt), lr, f'a picture of {size}x{size}'
             )
@@ -248,7 +249,7 @@ class SSTModel(BaseModel):
         if keywords := preparation(options):
             net = deepcopy(net).optimize_for_inference(**keywords)  # type: ignore[operator]  # an SST
         predict = apply_as_asked(net, self.opt)
-        with _evaluating(net):
+        with evaluating(net):
             return evaluate(
                 dataset,
                 lambda batch: predict(batch['lq'].to(self.device)),
@@ -258,6 +259,7 @@ class SSTModel(BaseModel):
                 num_workers=options.get('num_workers', 0),
                 progress=name if options.get('pbar') and rank == 0 else None,
                 on_picture=on_picture,
+                stop_asked=self.stop_asked,
             )
 
     def _picture_path(self, dataset: str, picture: str, current_iter: int | str) -> str:
@@ -289,6 +291,11 @@ class SSTModel(BaseModel):
         validates = bool(self.opt.get('val')) and bool(self._validation_sets())
         if not validates or (current_iter != -1 and current_iter % self.opt['val']['val_freq']):
             self._write_due_checkpoint()
+
+    def save_now(self, current_iter: int) -> None:
+        """Write a checkpoint without waiting for any validation; `validation_due` in it names those to be done."""
+        self._checkpoint_due = current_iter
+        self._write_due_checkpoint()
 
     def _write_due_checkpoint(self, synchronise: bool = True) -> None:
         """Write what `save` announced; where it fails every process raises. No process goes on before it is written."""
@@ -327,8 +334,15 @@ class SSTModel(BaseModel):
                 'scaler': self.scaler.state_dict(),
                 'best_metric_results': self.best_metric_results,
                 'stream': self.opt.get('stream'),
+                'validation_due': self._validation_due(iteration),
             }
             atomic_save(state, state_path)
+
+    def _validation_due(self, iteration: int) -> list[str]:
+        """The sets that are to be validated at this iteration and are not yet."""
+        if not self.opt.get('val') or iteration % self.opt['val']['val_freq']:
+            return []
+        return [name for name in self._validation_sets() if self._validated.get(name) != iteration]
 
     def _metadata(self, iteration: int) -> dict[str, Any]:
         """What a checkpoint tells of its training; no paths, which are nobody else's business."""
@@ -372,18 +386,6 @@ def loading(opt: dict) -> dict[str, Any]:
         'strict': opt['path'].get('strict_load_g', True),
         'transfer': opt['is_train'],
     }
-
-
-@contextmanager
-def _evaluating(net: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients, the former mode afterwards."""
-    training = net.training
-    net.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        net.train(training)
 
 
 def _on_cpu(net: nn.Module) -> dict[str, Tensor]:

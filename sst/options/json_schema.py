@@ -1,12 +1,12 @@
 """The JSON schema of option files, by which editors complete and check keys."""
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from sst.options.data import OURS
 from sst.options.schema import Options
+from sst.utils.json_text import json_text
 
 REFERENCE = {'type': 'string', 'pattern': r'\$\{'}
 # Sections with keys that are not known, and the types that have sections of their own. Where a file leaves the type to
@@ -27,7 +27,7 @@ def write_schema(path: str | os.PathLike = 'options/schema.json') -> Path:
     schema['title'] = 'SST options'
     schema['properties'] = {'_base_': BASES, **schema['properties']}
     target = Path(path)
-    target.write_text(json.dumps(schema, indent=1) + '\n', encoding='utf-8')
+    target.write_text(json_text(schema, indent=1) + '\n', encoding='utf-8')
     return target
 
 

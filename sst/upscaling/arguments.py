@@ -38,6 +38,7 @@ class Settings:
     device: str | None
     window_sizes: list[int] | None
     num_heads: list[int] | None
+    param_key: str | None
     extension: str
     suffix: str | None
     quality: int
@@ -142,6 +143,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     told = 'that the network was trained with, for weights that do not tell: one number, or one for each layer'
     add('--window-sizes', type=_numbers, metavar='N,N,...', help=f'windows {told}')
     add('--num-heads', type=_numbers, metavar='N,N,...', help=f'heads {told}')
+    add('--param-key', metavar='KEY', help='entry of the file to take, as params_ema, where several may be meant')
 
 
 def _path(text: str) -> Path:

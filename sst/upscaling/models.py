@@ -57,6 +57,7 @@ class Models:
                 settings.dtype,
                 window_sizes=settings.window_sizes,
                 num_heads=heads[0] if heads and len(heads) == 1 else heads,
+                param_key=settings.param_key,
                 tile=settings.tile,
                 overlap=settings.overlap,
                 ensemble=settings.ensemble,

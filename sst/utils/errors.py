@@ -16,6 +16,14 @@ class SharedError(UserError):
     """A `UserError` that every process raises alike, so that one of them prints it for all."""
 
 
+class Stopped(Exception):  # noqa: N818 - asked for, not an error
+    """A run that a signal ended in good order. `number` is the signal's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
 @contextmanager
 def in_one_line(interrupted: str = 'interrupted') -> Iterator[None]:
     """End a program without a stack trace: exit code 2 for a `UserError`, 130 and `interrupted` on Ctrl-C."""

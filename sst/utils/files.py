@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -89,7 +90,8 @@ def load_torch(path: str | os.PathLike) -> Any:
     try:
         damage = _damage(path)
         if not damage:
-            return torch.load(path, map_location='cpu', weights_only=True)
+            with open(path, 'rb') as file:  # not by its name, whose ending torch.load would believe
+                return torch.load(file, map_location='cpu', weights_only=True)
     except PermissionError as fault:
         raise UserError(f'{path}: no right to read it') from fault
     except Exception as fault:  # foreign bytes make torch.load raise anything at all
@@ -119,6 +121,11 @@ def _describe(path: Path, fault: Exception) -> str:
         head = file.read(4096)
     if not head:
         return 'it is empty (an interrupted download or copy): fetch it again'
+    if refused := re.search(r'GLOBAL ([\w.]+)', str(fault)):
+        return (
+            f'it holds {refused[1]} beside weights, and such objects are refused, because loading them could run '
+            'anything; save the weights alone where it was written: torch.save(net.state_dict(), FILE)'
+        )
     if head.startswith(ZIP_HEAD):
         return _describe_zip(path)
     if head.startswith(b'version https://git-lfs'):

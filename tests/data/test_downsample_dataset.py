@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import cv2
+import lmdb
 import numpy as np
 import pytest
 import torch
@@ -179,6 +180,26 @@ def test_a_key_that_is_not_in_the_database(root):
         names.write('zz.png (40,40,3) 1\n')
     with pytest.raises(UserError, match=r'HR\.lmdb/zz cannot be read: its key'):
         dataset(str(database))[4]
+
+
+def test_a_database_that_is_cut_off(root):
+    database = Path(write_lmdb(Path(root)))
+    pictures = dataset(str(database))
+    os.truncate(database / 'data.mdb', (database / 'data.mdb').stat().st_size // 2)
+    with pytest.raises(UserError, match=r'HR\.lmdb cannot be read: '):
+        pictures[0]
+
+
+def test_a_database_whose_last_pages_are_free_is_whole(root):
+    database = Path(write_lmdb(Path(root)))
+    with lmdb.open(str(database), map_size=2**24) as stored:
+        for sizes in ([3000], [0], [50000, 0]):
+            with stored.begin(write=True) as transaction:
+                for size in sizes:
+                    transaction.put(b'more', bytes(size)) if size else transaction.delete(b'more')
+        pages = stored.info()['last_pgno'] + 1
+        assert (database / 'data.mdb').stat().st_size < pages * stored.stat()['psize']
+    assert len(list(dataset(str(database)))) == len(SIZES)
 
 
 def test_a_picture_smaller_than_the_scale(tmp_path):

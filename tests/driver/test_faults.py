@@ -1,6 +1,8 @@
 """What cannot run is told in one line, before any folder is made or an older run is touched."""
 
+import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import sys
 import pytest
 from driver_runs import evaluation, training
 from picture_files import RGB, chunk
+from stored import write_lmdb
 
 from sst.driver import prepare, run
 
@@ -110,6 +113,35 @@ def test_a_run_is_refused_while_another_of_its_name_goes_on(start, root, capsys)
     assert len(re.findall(rf'error: .*run is in use by process {other.pid} on .*name=NAME', error)) == 2
     assert start(training()) == 0  # the lock went with its process
     assert not list((root / 'experiments').glob('.*'))
+
+
+@pytest.mark.parametrize('rest', [0.5, 0.0])
+def test_a_database_that_is_cut_off_is_found_before_any_folder(start, root, capsys, rest):
+    options = training()
+    for key, folder in (('dataroot_gt', 'HR'), ('dataroot_lq', 'LR')):
+        options['datasets']['train'][key] = write_lmdb(root / 'datasets/Train' / folder)
+    options['datasets']['train']['io_backend'] = {'type': 'lmdb'}
+    assert start(options | {'name': 'whole'}) == 0
+    cut = shutil.copytree(root / 'datasets/Train/HR.lmdb', root / 'datasets/Train/cut.lmdb')
+    options['datasets']['train']['dataroot_gt'] = str(cut)
+    os.truncate(cut / 'data.mdb', int(rest * (cut / 'data.mdb').stat().st_size))
+    capsys.readouterr()
+    assert start(options) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'datasets/Train/cut.lmdb (datasets.train.dataroot_gt): cannot be read' in line
+    assert [path.name for path in (root / 'experiments').iterdir()] == ['whole']
+
+
+@pytest.mark.parametrize('flags', [[], ['--dry-run']])
+def test_a_link_in_the_locks_place_is_not_followed(start, root, capsys, flags):
+    (root / 'experiments').mkdir()
+    (root / 'precious.txt').write_text('precious')
+    (root / 'experiments/.run.lock').symlink_to(root / 'precious.txt')
+    assert start(training(), *flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert '.run.lock' in line
+    assert (root / 'precious.txt').read_text() == 'precious'
+    assert [path.name for path in (root / 'experiments').iterdir()] == ['.run.lock']
 
 
 @pytest.mark.parametrize('kind', ['train', 'test'])

@@ -5,7 +5,7 @@ import logging
 import sys
 
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from runs import scalars
 
 from sst.driver.progress import Progress, init_writers
 
@@ -25,12 +25,6 @@ def opt(tmp_path):
 
 def entry(iteration, **values):
     return {'epoch': 0, 'iter': iteration, 'lrs': [1e-3 / iteration], 'time': 1.0, 'data_time': 0.25, **values}
-
-
-def scalars(folder, tag):
-    events = EventAccumulator(str(folder / 'tb_logger'))
-    events.Reload()
-    return {event.step: event.value for event in events.Scalars(tag)}
 
 
 def run(opt, start, stop):

@@ -1,6 +1,7 @@
 """Which state a run goes on from, and what belongs to it."""
 
 import logging
+from pathlib import Path
 
 import pytest
 import torch
@@ -104,8 +105,63 @@ def test_fresh_run(opt, tmp_path):
 
 def test_missing_weights(opt, tmp_path):
     (tmp_path / 'models/net_g_100.pth').unlink()
+    opt.update(auto_resume=False)
+    opt['path']['resume_state'] = str(tmp_path / 'training_states/100.state')
     with pytest.raises(UserError, match=r'100\.state needs the weights saved with it: .*net_g_100\.pth is missing'):
         load_resume_state(opt)
+
+
+def spoil(file):
+    file.write_bytes(file.read_bytes()[:-50])
+
+
+@pytest.mark.parametrize('part', ['training_states/100.state', 'models/net_g_100.pth'])
+@pytest.mark.parametrize('how', [spoil, Path.unlink])
+@pytest.mark.parametrize('named', [None, '.', 'training_states'])
+def test_a_damaged_newest_state_goes_back_to_the_newest_whole_one(opt, tmp_path, caplog, part, how, named):
+    if named:
+        opt.update(auto_resume=False)
+        opt['path']['resume_state'] = str(tmp_path / named)
+    how(tmp_path / part)
+    with caplog.at_level(logging.WARNING):
+        assert load_resume_state(opt)['iter'] == 16
+    assert opt['path']['resume_state'] == str(tmp_path / 'training_states/16.state')
+    if part.startswith('models') or how is spoil:
+        assert str(tmp_path / part) in caplog.text
+        assert '16.state' in caplog.text
+        open_folders(opt)
+        (aside,) = tmp_path.glob('superseded_*')
+        assert (aside / 'training_states/100.state').exists()
+
+
+def test_states_that_are_all_damaged_are_an_error(opt, tmp_path):
+    for file in (tmp_path / 'training_states').iterdir():
+        spoil(file)
+    with pytest.raises(UserError, match=r'^[^\n]*100\.state[^\n]*$'):
+        load_resume_state(opt)
+
+
+@pytest.mark.parametrize('named', ['.', 'training_states'])
+def test_a_folder_stands_for_its_newest_state(opt, tmp_path, named):
+    opt.update(auto_resume=False)
+    opt['path']['resume_state'] = str(tmp_path / named)
+    assert load_resume_state(opt)['iter'] == 100
+
+
+@pytest.mark.parametrize('named', ['empty', 'models'])
+def test_a_folder_without_states_says_what_to_type(opt, tmp_path, named):
+    (tmp_path / 'empty').mkdir()
+    opt.update(auto_resume=False)
+    opt['path']['resume_state'] = str(tmp_path / named)
+    with pytest.raises(UserError, match=rf'{named} holds no training state; [^\n]*path:resume_state='):
+        load_resume_state(opt)
+
+
+def test_starting_anew_is_said(opt, tmp_path, caplog):
+    opt['path']['training_states'] = str(tmp_path / 'none')
+    with caplog.at_level(logging.INFO):
+        assert load_resume_state(opt) is None
+    assert 'anew' in caplog.text
 
 
 def test_weights_are_no_state(opt, tmp_path):

@@ -1,6 +1,7 @@
 """BasicSR's pipelines under our driver, from the first iteration to the last, and testing."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from driver_runs import DriverTestNet, evaluation, latest, training
+from driver_runs import DriverTestNet, evaluation, latest, training, whole_training
 from torch import nn
 
 from sst.driver.resume import newest_state
@@ -40,6 +41,22 @@ def test_training_leaves_a_whole_run(start, root, capsys):
     assert '[run][iter:       2/10' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('kind', ['train', 'test'])
+def test_a_log_is_in_the_order_of_time(start, root, kind):
+    folder = root / ('experiments' if kind == 'train' else 'results') / 'run'
+    options = whole_training('run') if kind == 'train' else evaluation()
+    options['val']['metrics']['psnr']['crop_border'] = 2
+    options['model_type'] = 'SSTModel'
+    assert start(options) == 0
+    (log,) = folder.glob('*.log')
+    lines = [line for line in log.read_text().splitlines() if re.match(r'\d{4}-', line)]
+    times = [line[:23] for line in lines]
+    assert len(times) > 5
+    assert times == sorted(times)
+    assert any('Network [' in line for line in lines)
+    assert not any('WARNING' in line for line in lines if kind == 'train')
+
+
 def test_killed_and_resumed_is_the_same_run(start, root, capsys):
     assert start(training()) == 0
     assert start(training('killed')) == 130
@@ -62,6 +79,16 @@ def test_another_runs_state_does_not_mix_with_what_is_there(start, root):
     assert newest_state(archived / 'training_states').name == '9.state'
     assert not (root / 'experiments/second/training_states/3.state').exists()
     assert torch.equal(latest(root, 'second'), latest(root))
+
+
+def test_a_runs_folder_is_a_state_to_go_on_from(start, root, capsys):
+    assert start(training()) == 0
+    opt = training('second')
+    opt['path']['resume_state'] = 'experiments/run'
+    assert start(opt) == 0
+    assert torch.equal(latest(root, 'second'), latest(root))
+    assert start(training('third'), '--auto_resume') == 0
+    assert 'anew' in capsys.readouterr().err
 
 
 def test_a_short_run_logs_its_last_iteration(start, root):

@@ -1,19 +1,17 @@
 """Training on degraded pictures through the real entry points: options/train_robust_x4.yml on a small network."""
 
 import re
-from pathlib import Path
 
 import cv2
 import pytest
 import torch
 from helpers import write_noise
-from runs import assert_equal_to_the_bit, run, weights
+from runs import REPOSITORY, assert_equal_to_the_bit, run, weights
 
 from sst.archs import SST
 from sst.options import load_options
 from sst.utils.imresize import imresize
 
-REPOSITORY = Path(__file__).parents[2]
 OPTIONS = """\
 _base_: [{repository}/options/train_robust_x4.yml]
 name: robust

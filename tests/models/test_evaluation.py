@@ -110,3 +110,10 @@ def test_files(tmp_path):
     assert table[0] == ['set', 'image', 'psnr', 'ssim']
     assert table[2] == ['Set5', 'bird', '31.0', '0.75']
     assert len(table) == 4
+
+
+def test_exact_pictures_leave_json_for_strict_readers(tmp_path):
+    write_results(str(tmp_path), {'Set5': [Row(0, 'baby', {'psnr': float('inf'), 'ssim': 1.0})]})
+    found = json.loads((tmp_path / 'metrics.json').read_text(), parse_constant=pytest.fail)
+    assert float(found['Set5']['psnr']) == float('inf')
+    assert found['Set5']['ssim'] == 1.0

@@ -7,6 +7,7 @@ import pytest
 import demo_report
 from comparison import Panel, draw_comparison, find_largest_error
 from prepare.pictures import write_png
+from sst.models.evaluation import Row, write_results
 
 # image, bicubic PSNR and SSIM, SST PSNR and SSIM
 SCORES = [('catx2', 30.0, 0.90, 31.5, 0.92), ('dogx2', 28.0, 0.80, 30.5, 0.85)]
@@ -43,6 +44,14 @@ def test_table_and_pictures(arguments, tmp_path, capsys):
     assert rows['dog'] == '28.00 / 0.8000 30.50 / 0.8500 +2.50 / +0.0500'
     assert rows['average'] == '29.00 / 0.8500 31.00 / 0.8850 +2.00 / +0.0350'
     assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == ['cat.png', 'dog.png']
+
+
+def test_exact_pictures(arguments, tmp_path, capsys):
+    for name in ('test_demo_bicubic', 'test_demo'):
+        rows = [Row(index, scores[0], {'psnr': float('inf'), 'ssim': 1.0}) for index, scores in enumerate(SCORES)]
+        write_results(str(tmp_path / 'results' / name), {'demo': rows})
+    demo_report.main(arguments)
+    assert capsys.readouterr().out.count('+0.00 / +0.0000') == 3
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def with_code(tmp_path):
         (lambda _: b'<!DOCTYPE html><html>404</html>', 'it is a web page'),
         (lambda _: b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'git lfs pull'),
         (zip_of, 'it is a zip archive of other files'),
-        (with_code, 'holds code'),
+        (with_code, 'holds posix.getcwd beside weights'),
         (lambda _: pickle.dumps(Code()), 'pickle that holds code'),
         (lambda _: pickle.dumps(list(range(1000)), protocol=2)[:500], 'truncated pickle'),
         (lambda _: (40).to_bytes(8, 'little') + b'{"a": {"dtype": "F32", "shape": [1]}}' + b' ' * 20, 'safetensors'),

@@ -1,3 +1,4 @@
+import os
 import struct
 
 import cv2
@@ -76,6 +77,8 @@ def test_databases_are_checked(dataset, faults):
     lines = faults('--input', dataset)
     assert f'{meta.parent}: other: not in the database, but in its meta_info.txt' in lines
     assert f'{dataset}/HR_sub.lmdb: {first.split(".")[0]}: has no picture in {meta.parent}' in lines
+    os.truncate(dataset / 'HR_sub.lmdb/data.mdb', 8192)
+    assert any(line.startswith(f'{dataset}/HR_sub.lmdb: no sound database') for line in faults('--input', dataset))
     meta.unlink()
     assert any(line.startswith(f'{meta.parent}: no sound database') for line in faults('--input', dataset))
 

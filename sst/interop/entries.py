@@ -1,0 +1,108 @@
+"""Which tensors of a checkpoint are the network, whoever wrote it."""
+
+import re
+from collections.abc import Iterator, Mapping, Set
+
+from torch import Tensor
+
+from sst.utils.errors import UserError
+
+# What programs call the network in their checkpoints, as an entry of the file or in front of every name; the names of
+# BasicSR go before all others.
+AVERAGED = ('params_ema', 'params-ema', 'g_ema', 'generator_ema', 'net_g_ema', 'netG_ema', 'model_ema', 'ema')
+PLAIN = ('params', 'state_dict', 'model_state_dict', 'model', 'generator', 'net_g', 'netG')
+BASICSR = ('params_ema', 'params')
+HOW_TO_CHOOSE = 'path.param_key_g in an option file, param_key in Python, --param-key on the command line'
+WRAPPERS = re.compile(r'^((module|_orig_mod)\.)+')  # of DistributedDataParallel and torch.compile
+
+Tensors = dict[str, Tensor]
+
+
+def network_entry(
+    content: Mapping, where: str, param_key: str | None, average: bool, own: Set[str] = frozenset()
+) -> tuple[str, Tensors]:
+    """The entry that holds the network, as `params_ema` or `state_dict.generator` ('' for the content itself).
+
+    Args:
+        content (Mapping): what the file holds.
+        where (str): the file's name in errors.
+        param_key (str | None): the entry to look in. None: the moving average is preferred, where `average` allows it.
+        own (Set): names of the network's weights, where it is known. They are never taken for an entry.
+
+    Raises:
+        UserError: there are no weights, or more than one entry may be meant.
+    """
+    tensors = dict(_flat(content))
+    if param_key is None:
+        found, state = _search(tensors, where, average, own)
+        if not found and not own & state.keys() and (parts := _parts(content, tensors)):
+            if len(parts) > 1:
+                raise _unclear(where, parts)
+            found, state = _search(_below(tensors, parts[0]), where, average, own, parts[0])
+    else:
+        if not (state := _below(tensors, param_key)):
+            held = ', '.join(entries(content) or dict.fromkeys(name.partition('.')[0] for name in tensors))[:200]
+            raise UserError(
+                f'{where}: has no weights under {param_key!r}; it holds {held or "no tensors"} (choose with '
+                f'{HOW_TO_CHOOSE})'
+            )
+        found, state = _search(state, where, average, own, param_key)
+    if not state:
+        raise UserError(f'{where}: holds no weights; expected names with tensors, or params / params_ema with such')
+    return found, state
+
+
+def entries(content: Mapping) -> tuple[str, ...]:
+    """The entries of a file that may hold a network, in the file's order."""
+    return tuple(_entries(dict(_flat(content))))
+
+
+def _entries(tensors: Tensors, above: str = '') -> Iterator[str]:
+    for head in _heads(tensors):
+        if head in AVERAGED + PLAIN:
+            yield above + head
+            yield from _entries(_below(tensors, head), f'{above}{head}.')
+
+
+def _search(tensors: Tensors, where: str, average: bool, own: Set[str], above: str = '') -> tuple[str, Tensors]:
+    """Go down as long as names begin with an entry that may hold the network."""
+    tensors = {WRAPPERS.sub('', name): value for name, value in tensors.items()}
+    if own & tensors.keys():
+        return above, tensors
+    heads = _heads(tensors)
+    averaged = [key for key in AVERAGED if key in heads]
+    found = (averaged if average else []) or [key for key in PLAIN if key in heads]
+    if not found:
+        if averaged:
+            raise UserError(f'{where}: holds averaged weights alone, which val.use_ema: false leaves out; take true')
+        return above, tensors
+    if len(found) > 1 and found[0] not in BASICSR:
+        raise _unclear(where, [f'{above}.{key}'.lstrip('.') for key in found])
+    return _search(_below(tensors, found[0]), where, average, own, f'{above}.{found[0]}'.lstrip('.'))
+
+
+def _unclear(where: str, keys: list[str]) -> UserError:
+    return UserError(f'{where}: holds weights under {" and ".join(keys)}; say which to take: {HOW_TO_CHOOSE}')
+
+
+def _parts(content: Mapping, tensors: Tensors) -> list[str]:
+    """The entries of unknown names that all tensors of a file lie in; none where some lie in no entry."""
+    parts = {key: len(_below(tensors, str(key))) for key, value in content.items() if isinstance(value, Mapping)}
+    return [str(key) for key, count in parts.items() if count] if sum(parts.values()) == len(tensors) else []
+
+
+def _flat(content: Mapping, above: str = '') -> Iterator[tuple[str, Tensor]]:
+    """All tensors by the names of the entries that they lie in, joined with dots."""
+    for key, value in content.items():
+        if isinstance(key, str) and isinstance(value, Mapping):
+            yield from _flat(value, f'{above}{key}.')
+        elif isinstance(key, str) and isinstance(value, Tensor):
+            yield above + key, value
+
+
+def _heads(tensors: Tensors) -> dict[str, None]:
+    return dict.fromkeys(name.partition('.')[0] for name in tensors if '.' in name)
+
+
+def _below(tensors: Tensors, key: str) -> Tensors:
+    return {name[len(key) + 1 :]: value for name, value in tensors.items() if name.startswith(f'{key}.')}
