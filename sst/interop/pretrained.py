@@ -147,7 +147,7 @@ def _beside(path: Path) -> dict[str, Any] | None:
         return None
     try:
         content = json.loads(config.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise UserError(f'{config}: cannot be read as JSON: {" ".join(str(fault).split())}') from fault
     network = content.get('network_g') if isinstance(content, dict) else None
     return network if isinstance(network, dict) else None

@@ -33,7 +33,10 @@ def load_options(path: str | os.PathLike, overrides: Iterable[str] | None = ()) 
     def prefix(place: Path) -> str:
         return f'{merged.origin(place)}: '
 
-    data, unresolved = resolve(merged.data)
+    try:
+        data, unresolved = resolve(merged.data)
+    except ValueError as error:
+        raise OptionsError(f'{merged.leaf}: {error}') from None
     _leave_out(data)
     options, faults = _checked(data, merged)
     unknown = {place for place, _ in unresolved}

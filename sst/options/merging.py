@@ -6,10 +6,11 @@ from typing import Any
 
 from sst.options.faults import OptionsError, dotted, shown
 from sst.options.faults import Path as Place
-from sst.options.reading import folder_fault, parse, read_file
+from sst.options.reading import MOST_VALUES, count_values, folder_fault, parse, read_file
 from sst.utils.suggest import did_you_mean
 
 COMMAND_LINE = '--force_yml'
+LEAST_VALUES = 50  # that a file counts as, because opening one takes time too
 FORM = 'allowed is key:key=value, as train:ema_decay=0.99'
 
 
@@ -22,12 +23,14 @@ class Merged:
         data: the merged mapping.
         leaf: the option file that was asked for.
         inherited: keys from below a change of `type`, which the new type may not take.
+        values: how many values were merged, each file's counted anew wherever it is named.
     """
 
     def __init__(self, leaf: str) -> None:
         self.data: dict[str, Any] = {}
         self.leaf = leaf
         self.inherited: set[Place] = set()
+        self.values = 0
         self._origins: dict[Place, str] = {}
 
     def origin(self, place: Place) -> str:
@@ -56,12 +59,16 @@ class Merged:
                     self.inherited |= {(*place, inner) for inner in old}
                 self._merge(old, value, origin, place)
             else:
+                if key in below:
+                    self._forget(place)
                 below[key] = value
                 self._mark(place, value, origin)
 
-    def _mark(self, place: Place, value: Any, origin: str) -> None:
+    def _forget(self, place: Place) -> None:
         self._origins = {known: file for known, file in self._origins.items() if known[: len(place)] != place}
         self.inherited = {known for known in self.inherited if known[: len(place)] != place}
+
+    def _mark(self, place: Place, value: Any, origin: str) -> None:
         self._origins[place] = origin
         if isinstance(value, dict):
             for key, item in value.items():
@@ -126,6 +133,12 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
     if above and path.is_dir():
         raise OptionsError(f'{above[-1]}: _base_: {path} is {folder_fault(path)}')
     content = read_file(path)
+    merged.values += max(count_values(content), LEAST_VALUES)
+    if merged.values > MOST_VALUES:
+        raise OptionsError(
+            f'{path}: with the files that were read before it comes to more than {MOST_VALUES} values (a file counts '
+            'wherever a _base_ names it); name each base once'
+        )
     for base in bases_of(content, path):
         _read_into(merged, base, circle)
     merged.merge(content, str(path))

@@ -15,7 +15,8 @@ KINDS = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
 TAGS = (*(f'tag:yaml.org,2002:{kind}' for kind in KINDS), None)  # None: what to do with any other tag
 INTEGER = 'tag:yaml.org,2002:int'
 MOST_DIGITS = 18  # of an integer, with its sign: what 64 bits hold
-MOST_VALUES = 10_000  # of a file; ours have up to about a hundred
+MOST_VALUES = 5_000  # of a file with its bases; ours have up to about a hundred
+TOO_MANY = f'it comes to more than {MOST_VALUES} values, with its aliases (*) written out'
 
 
 class Loader(yaml.SafeLoader):
@@ -24,11 +25,21 @@ class Loader(yaml.SafeLoader):
 
     yaml_constructors: ClassVar[dict] = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in TAGS}
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.composed = 0
+
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node and _size(node, {}) > MOST_VALUES:
-            raise yaml.YAMLError(f'it comes to more than {MOST_VALUES} values, its aliases (*) written out')
+            raise yaml.YAMLError(TOO_MANY)
         return node
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self.composed += 1
+        if self.composed > MOST_VALUES:  # before the rest is read, which would take long
+            raise yaml.YAMLError(TOO_MANY)
+        return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -132,6 +143,12 @@ def _size(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
         inner = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else inner
         known[node] = 1 + sum(_size(item, known) for item in inner)
     return known[node]
+
+
+def count_values(value: Any) -> int:
+    """The number of values in what was read, sections and lists included."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(count_values, inner))
 
 
 def _copied(value: Any) -> Any:

@@ -74,6 +74,12 @@ def test_faulty_bases(tmp_path, texts, message):
     assert '\n' not in str(caught.value)
 
 
+def test_bases_that_multiply_are_refused(tmp_path):
+    texts = {f'f{index}': f'_base_: [f{index + 1}.yml, f{index + 1}.yml]' for index in range(25)}
+    message = refused(files(tmp_path, **texts, f25='x: 1'), [])
+    assert 'name each base once' in message
+
+
 @pytest.mark.parametrize(
     ('override', 'place', 'value'),
     [

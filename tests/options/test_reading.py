@@ -77,8 +77,14 @@ def test_faulty_file_is_one_line(tmp_path, text, message):
 def test_aliases_that_multiply_are_refused(level):
     lines = ['a0: &a0 {x: 1}']
     lines += [f'a{i}: &a{i} {level.format(", ".join([f"*a{i - 1}"] * 9))}' for i in range(1, 30)]
-    with pytest.raises(ValueError, match='more than 10000 values'):
+    with pytest.raises(ValueError, match='more than 5000 values'):
         parse('\n'.join(lines))
+
+
+@pytest.mark.parametrize('text', ['a: [' + '1,' * 200_000 + ']', 'a:\n' + '- 1\n' * 200_000], ids=['flow', 'block'])
+def test_a_list_without_end_is_refused(text):
+    with pytest.raises(ValueError, match='more than 5000 values'):
+        parse(text)
 
 
 def test_missing_file_suggests_its_neighbour(tmp_path):
