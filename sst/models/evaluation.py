@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from sst.data.careful import Careful, Named, collate, usable
+from sst.data.loader import affordable
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 
@@ -80,7 +81,7 @@ def evaluate(
     loader = DataLoader(
         Careful(Subset(Named(dataset, 'evaluation'), share)),
         batch_size=1,
-        num_workers=min(num_workers, len(share)),
+        num_workers=affordable(min(num_workers, len(share))),
         collate_fn=collate,
     )
 

@@ -6,8 +6,7 @@ from typing import Any
 
 from sst.options.faults import OptionsError, dotted, shown
 from sst.options.faults import Path as Place
-from sst.options.reading import MOST_VALUES, count_values, folder_fault, parse, read_file
-from sst.utils.suggest import did_you_mean
+from sst.options.reading import MOST_VALUES, count_values, did_you_mean_file, folder_fault, parse, read_file
 
 COMMAND_LINE = '--force_yml'
 LEAST_VALUES = 50  # that a file counts as, because opening one takes time too
@@ -128,8 +127,7 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
         way = ' -> '.join(str(other) for other in circle)
         raise OptionsError(f'{above[-1]}: _base_: {path.name} builds on itself ({way}), allowed are files that do not')
     if above and not os.path.exists(path):  # unlike Path.exists, it takes names that are too long
-        siblings = [str(other) for other in path.parent.glob('*.yml')]
-        raise OptionsError(f'{above[-1]}: _base_: no file {path}{did_you_mean(str(path), siblings)}')
+        raise OptionsError(f'{above[-1]}: _base_: no file {path}{did_you_mean_file(path)}')
     if above and path.is_dir():
         raise OptionsError(f'{above[-1]}: _base_: {path} is {folder_fault(path)}')
     content = read_file(path)

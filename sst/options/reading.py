@@ -9,7 +9,7 @@ import yaml
 from yaml.constructor import ConstructorError
 
 from sst.options.faults import OptionsError, one_line, shown
-from sst.utils.suggest import did_you_mean
+from sst.utils.suggest import nearest
 
 KINDS = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
 TAGS = (*(f'tag:yaml.org,2002:{kind}' for kind in KINDS), None)  # None: what to do with any other tag
@@ -91,8 +91,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding='utf-8')
     except FileNotFoundError:
-        siblings = path.parent.glob('*.yml') if path.parent.is_dir() else []
-        raise OptionsError(f'{path}: no such file{did_you_mean(str(path), map(str, siblings))}') from None
+        raise OptionsError(f'{path}: no such file{did_you_mean_file(path)}') from None
     except IsADirectoryError:
         raise OptionsError(f'{path}: {folder_fault(path)}') from None
     except OSError as error:
@@ -108,6 +107,13 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OptionsError(f'{path}: holds {shown(content)}, allowed is a mapping of options')
     return content
+
+
+def did_you_mean_file(path: Path) -> str:
+    """As `did_you_mean`, with the option file beside `path` whose name is near."""
+    beside = {other.stem: other for other in path.parent.glob('*.yml')} if path.parent.is_dir() else {}
+    near = nearest(path.stem, beside)
+    return f'; did you mean "{beside[near]}"?' if near else ''
 
 
 def folder_fault(path: Path) -> str:

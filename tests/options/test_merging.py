@@ -60,7 +60,8 @@ def test_origin_is_the_last_file_that_set_a_key(tmp_path):
     [
         ({'a': '_base_: a.yml'}, r'a.yml: _base_: a.yml builds on itself'),
         ({'a': '_base_: b.yml', 'b': '_base_: a.yml'}, r'b.yml: _base_: a.yml builds on itself'),
-        ({'a': '_base_: bb.yml', 'b': ''}, r'a.yml: _base_: no file \S+bb.yml; did you mean "\S+b.yml"\?$'),
+        ({'a': '_base_: datta.yml', 'data': ''}, r'a.yml: _base_: no file \S+; did you mean "\S+/data.yml"\?$'),
+        ({'a': '_base_: c.yml', 'b': ''}, r'a.yml: _base_: no file \S+c.yml$'),
         ({'a': '_base_: .'}, r'a.yml: _base_: \S+ is a folder, allowed is an option file, as \S+a.yml$'),
         ({'a': f'_base_: {"x" * 400}'}, r'a.yml: _base_: no file \S+xxx$'),
         ({'a': '_base_: "b\\0"'}, r'a.yml: _base_: \["b\\u0000"\], allowed is a list'),

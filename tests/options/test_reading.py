@@ -93,6 +93,12 @@ def test_missing_file_suggests_its_neighbour(tmp_path):
         read_file(tmp_path / 'dmeo.yml')
 
 
+def test_a_missing_file_suggests_no_other_name(tmp_path):
+    (tmp_path / 'demo.yml').touch()
+    with pytest.raises(OptionsError, match=r'photo.yml: no such file$'):
+        read_file(tmp_path / 'photo.yml')
+
+
 def test_folder_and_binary_file(tmp_path):
     (tmp_path / 'x.yml').write_bytes(b'\xff\xfe\x00')
     with pytest.raises(OptionsError, match=r': a folder, allowed is an option file, as \S+x.yml$'):
