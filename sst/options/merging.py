@@ -6,6 +6,7 @@ from typing import Any
 
 from sst.options.faults import OptionsError, dotted, shown
 from sst.options.faults import Path as Place
+from sst.options.habits import translate
 from sst.options.reading import MOST_VALUES, count_values, did_you_mean_file, folder_fault, parse, read_file
 
 COMMAND_LINE = '--force_yml'
@@ -22,14 +23,17 @@ class Merged:
         data: the merged mapping.
         leaf: the option file that was asked for.
         inherited: keys from below a change of `type`, which the new type may not take.
+        notes: what was found in them that the log should tell.
         values: how many values were merged, each file's counted anew wherever it is named.
     """
 
-    def __init__(self, leaf: str) -> None:
+    def __init__(self, leaf: str, processes: int = 1) -> None:
         self.data: dict[str, Any] = {}
         self.leaf = leaf
         self.inherited: set[Place] = set()
+        self.notes: list[str] = []
         self.values = 0
+        self._processes = processes
         self._origins: dict[Place, str] = {}
 
     def origin(self, place: Place) -> str:
@@ -47,6 +51,7 @@ class Merged:
 
     def merge(self, over: dict[str, Any], origin: str) -> None:
         """Merge a mapping over what is there."""
+        self.notes += [f'{origin}: {note}' for note in translate(over, self._processes)]
         self._merge(self.data, over, origin, ())
 
     def _merge(self, below: dict[str, Any], over: dict[str, Any], origin: str, section: Place) -> None:
@@ -100,14 +105,14 @@ class Merged:
         self.merge(value, COMMAND_LINE)
 
 
-def read_chain(path: str | os.PathLike) -> Merged:
+def read_chain(path: str | os.PathLike, processes: int = 1) -> Merged:
     """An option file merged over all files of its `_base_`, in their order.
 
     Raises:
         OptionsError: a file that cannot be read, or files that build on each other in a circle.
     """
     leaf = os.path.normpath(path)
-    merged = Merged(leaf)
+    merged = Merged(leaf, processes)
     _read_into(merged, Path(leaf), [])
     return merged
 

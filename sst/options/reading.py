@@ -158,9 +158,15 @@ def count_values(value: Any) -> int:
 
 
 def _copied(value: Any) -> Any:
-    """Aliases turned into copies, so that changing one place changes no other."""
+    """Aliases turned into copies, so that changing one place changes no other, and whole numbers into integers."""
     if isinstance(value, dict):
         return {key: _copied(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_copied(item) for item in value]
-    return value
+    return whole(value)
+
+
+def whole(value: Any) -> Any:
+    """A whole number as an integer, however it is written (5e3, !!float 6): where a number may be, integers may too."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 10**MOST_DIGITS
+    return int(value) if is_whole else value

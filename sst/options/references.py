@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sst.options.faults import Fault, dotted, shown
 from sst.options.faults import Path as Place
-from sst.options.reading import count_values
+from sst.options.reading import count_values, whole
 from sst.utils.suggest import did_you_mean
 
 MOST_FOLLOWED = 1000  # references of all files together, those they lead to included; ours have some fifty
@@ -20,7 +20,7 @@ def _product(left: Any, right: Any) -> Any:
     for factor in (left, right):
         if isinstance(factor, bool) or not isinstance(factor, (int, float)):
             raise ValueError(f'mul takes two numbers, not {factor!r}')
-    return left * right
+    return whole(left * right)
 
 
 with warnings.catch_warnings():

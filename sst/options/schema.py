@@ -2,18 +2,31 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, PlainValidator, Tag, WithJsonSchema, model_validator
 
 from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
-from sst.options.faults import Fault, not_one_of, refuse, shown
+from sst.options.faults import Fault, fault, not_one_of, refuse, shown
 from sst.options.network import SSTNetwork
 from sst.options.registered import call_faults, drivable_model, network_scale, registered
-from sst.options.section import OpenSection, Section, by_type, only
+from sst.options.section import OpenSection, Section, by_type
 from sst.options.training import Train
 
 # What BasicSR's metrics take where a picture is an array (H, W, 3).
 PICTURES = {'input_order': ('HWC',), 'convert_to': ('y', 'gray')}
 COLUMNS = ('set', 'image', 'images')  # of metrics.csv and metrics.json
+
+
+def _gpus(value: Any) -> Any:
+    if value == 'auto' or (type(value) is int and value >= 0):
+        return value
+    raise fault(f'{shown(value)}, allowed: auto, 0 (the CPU) or the number of GPUs')
+
+
+GPUs = Annotated[
+    Literal['auto'] | int,
+    PlainValidator(_gpus),
+    WithJsonSchema({'anyOf': [{'const': 'auto'}, {'type': 'integer', 'minimum': 0}]}),
+]
 
 
 class OtherNetwork(OpenSection):
@@ -137,8 +150,9 @@ class Options(Section):
         default='SSTModel', description='SSTModel, its other name ESRModel, or a registered model built on it'
     )
     scale: int = Field(ge=1, description='enlargement')
-    num_gpu: Annotated[Literal['auto', 0], only('auto', 0)] = Field(
-        default='auto', description='auto takes a GPU where there is one; 0 computes on the CPU'
+    num_gpu: GPUs = Field(
+        default='auto',
+        description='auto takes a GPU where there is one; 0 computes on the CPU; more is the number of processes',
     )
     manual_seed: int | None = Field(default=0, ge=0, lt=2**32, description='seed of everything random; null draws one')
     find_unused_parameters: bool = Field(default=False, description='for networks that do not use all their weights')

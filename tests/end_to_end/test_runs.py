@@ -256,7 +256,7 @@ REFUSALS = [
     (['train:pixel_opt:type=L2Los'], r'train\.pixel_opt.*L2Los'),
     (['val:metrics:psnr:crop_bordr=2'], r'val\.metrics\.psnr\.crop_bordr'),
     (['datasets:train:batch_size=four'], r'datasets\.train\.batch_size.*four'),
-    (['datasets:train:batch_size_per_gpu=4'], r'batch_size_per_gpu.*batch_size'),
+    (['datasets:train:batch_size_per_gpu=0'], r'datasets\.train\.batch_size.*0'),
     (['train:amp=fp8'], r'train\.amp.*fp8'),
     (['nonsense'], r'nonsense'),
 ]
@@ -327,7 +327,7 @@ CHECKED_BEFORE = [
     (['network_g:backend=flash'], r'flash.*cannot serve.*CUDA.*These can: auto, (native, )?sdpa, reference'),
     (['train:optim_g:betas=[0.9]'], r'train\.optim_g\.betas'),
     (['train:optim_g:type=LBFGS'], r'train\.optim_g\.type.*LBFGS.*AdamW'),
-    (['model_type=SRModel'], r'model_type.*SRModel.*SSTModel'),
+    (['model_type=SwinIRModel'], r'model_type.*SwinIRModel.*SSTModel'),
     (['path:pretrain_network_g=other.pth'], r'other\.pth.*dim is 16 in the file, 12 in network_g'),
 ]
 

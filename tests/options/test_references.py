@@ -13,7 +13,7 @@ from sst.options.references import resolve, without_followers
         ('x${scale}', 'x2'),
         ('{}x${scale}', '{}x2'),
         ('${mul:64,${scale}}', 128),
-        ('${mul:0.5,4}', 2.0),
+        ('${mul:0.5,4}', 2),
         ('${section.key}', 'deep'),
         ('${list}', [1, 2]),
         ('${section}', {'key': 'deep'}),
