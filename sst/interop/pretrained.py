@@ -15,6 +15,7 @@ from sst.interop.published import PUBLISHED, published_names
 from sst.interop.sources import CONFIG, IN_A_FOLDER, find_weights
 from sst.interop.weights import STATED, Weights, read_weights
 from sst.options import SSTNetwork
+from sst.options.from_weights import reads_networks
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 from sst.utils.safetensors_files import write_safetensors
@@ -139,6 +140,32 @@ def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[s
         if network[key] != wanted[key]:
             raise UserError(f'{where}: has {key} {network[key]}, not {wanted[key]}; leave the argument out')
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
+
+
+@reads_networks
+def network_for_options(source: str, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The file that `source` names (as for `find_weights`) and `network_g` of its weights, for option files.
+
+    Args:
+        source (str): as for `find_weights`.
+        given (Mapping): what the option file itself says of the network, for what the weights leave open.
+
+    Raises:
+        UserError: as `from_pretrained`.
+    """
+    path = find_weights(source)
+    weights = read_weights(str(path))
+    network = weights.network_g or {}
+    if network.get('type', 'SST') == 'SST':
+        try:
+            network = network_in(weights, str(path), {})
+        except UntoldError:
+            asked = {key: given[key] for key in STATED if key in given and key not in weights.stated}
+            try:
+                network = network_in(weights, str(path), asked)
+            except UntoldError as fault:
+                raise UserError(f'{fault}; that is: --force_yml network_g:KEY=VALUE, without blanks') from fault
+    return path, json.loads(json.dumps(network, default=str))  # as an option file would hold it
 
 
 def _beside(path: Path) -> dict[str, Any] | None:

@@ -8,14 +8,19 @@ from typing import Any
 from pydantic import ValidationError
 
 from sst.options.faults import Fault, OptionsError, Path, dotted, faults_of, options_error
+from sst.options.from_weights import complete
 from sst.options.habits import needless
-from sst.options.merging import Merged, read_chain
+from sst.options.merging import Merged, read_chain, take_out
 from sst.options.references import resolve, without_followers
 from sst.options.schema import Options
 
 
 def load_options(
-    path: str | os.PathLike, overrides: Iterable[str] | None = (), *, processes: int = 1
+    path: str | os.PathLike,
+    overrides: Iterable[str] | None = (),
+    *,
+    processes: int = 1,
+    root: str | os.PathLike = '.',
 ) -> dict[str, Any]:
     """Read an option file with the files of its `_base_`, and check every key.
 
@@ -25,6 +30,7 @@ def load_options(
             among the keys names an entry of a list. They come after all files and before `${...}` is followed.
 
         processes (int): how many train together; only BasicSR's `batch_size_per_gpu` needs it.
+        root (str | PathLike): where weights are looked for whose network is taken (`network_g: {type: from_weights}`).
 
     Returns:
         dict: all options in plain Python, defaults filled in. `train` and `logger` are there in training files only. A
@@ -40,6 +46,7 @@ def load_options(
         return f'{merged.origin(place)}: '
 
     try:
+        complete(merged, root)
         data, unresolved = resolve(merged.data)
     except ValueError as error:
         raise OptionsError(f'{merged.leaf}: {error}') from None
@@ -73,11 +80,7 @@ def _checked(data: dict[str, Any], merged: Merged) -> tuple[Options | None, list
             if needless(place)
         ]
         merged.inherited -= useless
-        for *section, key in sorted(useless, key=len, reverse=True):  # the deepest first
-            holder: Any = data
-            for part in section:
-                holder = holder[part]
-            holder.pop(key, None)
+        take_out(data, useless)
 
 
 def _within(place: Path, places: set[Path]) -> bool:

@@ -1,6 +1,7 @@
 """One mapping from an option file, the files it builds on and the command line, with the origin of every key."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,21 @@ class Merged:
                 below[key] = value
                 self._mark(place, value, origin)
 
+    def fill(self, below: dict[str, Any], origin: str) -> None:
+        """Merge a mapping below what is there."""
+        self._fill(self.data, below, origin, ())
+
+    def _fill(self, section: dict[str, Any], below: dict[str, Any], origin: str, above: Place) -> None:
+        other = 'type' in section and section['type'] != below.get('type', section['type'])
+        for key, value in below.items():
+            place = (*above, key)
+            if key not in section:
+                section[key] = value
+                self._mark(place, value, origin)
+                self.inherited |= {place} if other else set()
+            elif isinstance(value, dict) and isinstance(section[key], dict):
+                self._fill(section[key], value, origin, place)
+
     def _forget(self, place: Place) -> None:
         self._origins = {known: file for known, file in self._origins.items() if known[: len(place)] != place}
         self.inherited = {known for known in self.inherited if known[: len(place)] != place}
@@ -115,6 +131,15 @@ def read_chain(path: str | os.PathLike, processes: int = 1) -> Merged:
     merged = Merged(leaf, processes)
     _read_into(merged, Path(leaf), [])
     return merged
+
+
+def take_out(data: dict[str, Any], places: Iterable[Place]) -> None:
+    """Remove what stands at some places of options."""
+    for *section, key in sorted(places, key=len, reverse=True):  # the deepest first
+        holder: Any = data
+        for part in section:
+            holder = holder[part]
+        holder.pop(key, None)
 
 
 def bases_of(content: dict[str, Any], path: Path) -> list[Path]:

@@ -40,9 +40,20 @@ class OtherNetwork(OpenSection):
         return self
 
 
+class WeightsNetwork(OpenSection):
+    """The network of the weights in `path.pretrain_network_g`; other keys go before what these tell.
+
+    Without a key `scale` in the file, the run's scale is theirs too.
+    """
+
+    type: Literal['from_weights'] = Field(description='the network of the weights')
+
+
 Network = Annotated[
-    Annotated[SSTNetwork, Tag('<SST>')] | Annotated[OtherNetwork, Tag('<other>')],
-    by_type('SST'),
+    Annotated[SSTNetwork, Tag('<SST>')]
+    | Annotated[WeightsNetwork, Tag('<from_weights>')]
+    | Annotated[OtherNetwork, Tag('<other>')],
+    by_type('SST', 'from_weights'),
 ]
 
 

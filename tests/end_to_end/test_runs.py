@@ -19,7 +19,7 @@ from PIL import Image
 from runs import assert_equal_to_the_bit, command, environment, losses, run, weights
 
 from sst.archs import SST
-from sst.options import load_options
+from sst.interop.pretrained import save_pretrained
 from sst.utils.imresize import imresize
 
 REPOSITORY = Path(__file__).parents[2]
@@ -66,13 +66,6 @@ name: own
 datasets:
   train: {{gt_size: 24, batch_size: 5, num_workers: 1}}
   val_1: {{dataroot_gt: data/HR, dataroot_lq: data/LR}}
-network_g:
-  dim: 12
-  num_blocks: 1
-  window_sizes: [4, 8]
-  num_heads: 2
-  bias: {{ranks: 4}}
-  upsampler: {{channels: 8}}
 train: {{total_iter: 2, warmup_iter: 1}}
 val: {{val_freq: 2, pbar: false}}
 """
@@ -134,8 +127,7 @@ def test_the_saved_options_repeat_the_run(folder):
 
 def test_own_pictures_of_any_kind_train_in_one_command(folder):
     (folder / 'own.yml').write_text(OWN_OPTIONS.format(repository=REPOSITORY))
-    net = SST(**load_options(folder / 'own.yml')['network_g'])
-    torch.save({'params': net.state_dict()}, folder / 'net.pth')
+    save_pretrained(SST(**tiny_options(num_blocks=1, window_sizes=[4, 8])), folder / 'net.safetensors')
     own = folder / 'own'
     (own / 'more').mkdir(parents=True)
     noise = np.random.default_rng(0).integers(0, 256, (61, 47, 3), dtype=np.uint8)
@@ -144,7 +136,7 @@ def test_own_pictures_of_any_kind_train_in_one_command(folder):
     cv2.imwrite(str(own / '16 bit.png'), noise.astype(np.uint16) * 257)
     cv2.imwrite(str(own / 'small.jpg'), noise[:5, :9])
     Image.fromarray(noise).quantize(8).save(own / 'more' / 'palette.png')
-    files = ('datasets:train:dataroot_gt=own', 'path:pretrain_network_g=net.pth')
+    files = ('datasets:train:dataroot_gt=own', 'path:pretrain_network_g=net.safetensors')
     run(folder, 'sst-train', '-opt', 'own.yml', '--force_yml', *files)
     log = next((folder / 'experiments' / 'own').glob('train_*.log')).read_text()
     assert 'Training: 5 pictures of own' in log
@@ -328,7 +320,10 @@ CHECKED_BEFORE = [
     (['train:optim_g:betas=[0.9]'], r'train\.optim_g\.betas'),
     (['train:optim_g:type=LBFGS'], r'train\.optim_g\.type.*LBFGS.*AdamW'),
     (['model_type=SwinIRModel'], r'model_type.*SwinIRModel.*SSTModel'),
-    (['path:pretrain_network_g=other.pth'], r'other\.pth.*dim is 16 in the file, 12 in network_g'),
+    (
+        ['path:pretrain_network_g=other.pth'],
+        r'other\.pth.*dim is 16 in the file, 12 in network_g.*network_g:type=from_weights',
+    ),
 ]
 
 

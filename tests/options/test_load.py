@@ -59,6 +59,7 @@ REFUSED = [
     ('datasets: {train: {gt_size: 1}}', 'datasets.train.gt_size: 1', 'multiple of scale 2, as 2'),
     ('datasets: {train: {prefetch_mode: gpu}}', 'datasets.train.prefetch_mode: "gpu"', 'cpu, cuda, null'),
     ('datasets: {train: null}', 'datasets.train: missing', 'section train'),
+    ('datasets: {train: {optional: true}}', 'datasets.train.optional: true', 'sets to validate on'),
     ('datasets: {val_1: {gt_size: 64}}', 'datasets.val_1.gt_size: unknown key', 'PairedImageDataset'),
     ('datasets: {val_1: {name: demo}}', 'datasets.val_1.name: "demo"', 'datasets.train'),
     ('datasets: {val_1: {name: ..}}', 'datasets.val_1.name: ".."', 'a folder'),
