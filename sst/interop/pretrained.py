@@ -13,7 +13,7 @@ from sst.interop.checkpoint import fitting
 from sst.interop.facts import Facts, facts, network_of, untold
 from sst.interop.published import PUBLISHED, published_names
 from sst.interop.sources import CONFIG, IN_A_FOLDER, find_weights
-from sst.interop.weights import STATED, Weights, read_weights
+from sst.interop.weights import STATED, Weights, read_weights, require_description
 from sst.options import SSTNetwork
 from sst.options.from_weights import reads_networks
 from sst.utils.errors import UserError
@@ -177,6 +177,7 @@ def _beside(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError, RecursionError) as fault:
         raise UserError(f'{config}: cannot be read as JSON: {" ".join(str(fault).split())}') from fault
     network = content.get('network_g') if isinstance(content, dict) else None
+    require_description(network, f'{config}: its network_g')
     return network if isinstance(network, dict) else None
 
 

@@ -96,7 +96,7 @@ def weights_in(content: object, where: str, param_key: str | None = None, *, ave
             raise UserError(f'{where}: {error}') from error
     options, metadata = content.get('network_g'), content.get('metadata')
     for part, told in (('network_g', options), ('metadata', metadata)):
-        _require_description(told, f'{where}: its {part}')
+        require_description(told, f'{where}: its {part}')
     entries = tuple(key for key in ('params', 'params_ema') if _tensors(content.get(key)))
     weights = Weights(
         state,
@@ -161,7 +161,7 @@ def _from_json(text: str, what: str) -> object:
         raise UserError(f'{what} {TOO_DEEP}') from None
 
 
-def _require_description(value: object, what: str) -> None:
+def require_description(value: object, what: str) -> None:
     """Refuse what could not be looked through in any reasonable time or depth."""
     level, count = [value], 1
     for _ in range(DEEPEST):

@@ -56,9 +56,10 @@ def translate(content: dict[str, Any], processes: int) -> Iterator[str]:
         train['batch_size'] = f'${{mul:{each},{processes}}}' if refers else each
         if type(each) is int:
             train['batch_size'] = each * processes
-        yield f'datasets.train.batch_size_per_gpu {each} is taken as batch_size, times {processes} processes'
+        total = train['batch_size']
+        yield f'datasets.train.batch_size_per_gpu {each} becomes batch_size {total}, over {processes} process(es)'
     renamed = ((train, 'num_worker_per_gpu', 'num_workers'), (content.get('path'), 'strict_load', 'strict_load_g'))
     for section, theirs, ours in renamed:
         if isinstance(section, dict) and theirs in section and ours not in section:
             section[ours] = section.pop(theirs)
-            yield f'{theirs} is taken as {ours}'
+            yield f'{theirs} becomes {ours}'

@@ -8,7 +8,7 @@ from typing import Any
 from sst.options.faults import OptionsError, dotted, shown
 from sst.options.faults import Path as Place
 from sst.options.habits import translate
-from sst.options.reading import MOST_VALUES, count_values, did_you_mean_file, folder_fault, parse, read_file
+from sst.options.reading import DEEPEST, MOST_VALUES, count_values, did_you_mean_file, folder_fault, parse, read_file
 
 COMMAND_LINE = '--force_yml'
 LEAST_VALUES = 50  # that a file counts as, because opening one takes time too
@@ -175,7 +175,7 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
 def _parsed(text: str) -> tuple[list[str], Any]:
     path, equals, written = text.partition('=')
     keys = [key.strip() for key in path.split(':')]
-    if not equals or not all(key and key.isprintable() for key in keys):
+    if not equals or len(keys) > DEEPEST or not all(key and key.isprintable() for key in keys):
         raise OptionsError(f'{COMMAND_LINE}: {shown(text)}, {FORM}')
     if not written.strip():
         raise OptionsError(f'{COMMAND_LINE}: {shown(text)} has no value, {FORM}; for no value write {path}=null')

@@ -15,6 +15,7 @@ KINDS = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
 TAGS = (*(f'tag:yaml.org,2002:{kind}' for kind in KINDS), None)  # None: what to do with any other tag
 INTEGER = 'tag:yaml.org,2002:int'
 MOST_DIGITS = 18  # of an integer, with its sign: what 64 bits hold
+DEEPEST = 30  # sections in sections; ours have four
 MOST_VALUES = 5_000  # of a file with its bases; ours have up to about a hundred
 TOO_MANY = f'it comes to more than {MOST_VALUES} values, with its aliases (*) written out'
 
@@ -157,12 +158,14 @@ def count_values(value: Any) -> int:
     return 1 + sum(map(count_values, inner))
 
 
-def _copied(value: Any) -> Any:
+def _copied(value: Any, deep: int = 0) -> Any:
     """Aliases turned into copies, so that changing one place changes no other, and whole numbers into integers."""
+    if deep > DEEPEST:
+        raise yaml.YAMLError(f'it is nested more than {DEEPEST} deep')
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: _copied(item, deep + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_copied(item) for item in value]
+        return [_copied(item, deep + 1) for item in value]
     return whole(value)
 
 

@@ -163,7 +163,7 @@ class Options(Section):
     scale: int = Field(ge=1, description='enlargement')
     num_gpu: GPUs = Field(
         default='auto',
-        description='auto takes a GPU where there is one; 0 computes on the CPU; more is the number of processes',
+        description='auto takes a GPU where there is one; 0 computes on the CPU; else the number of GPUs and processes',
     )
     manual_seed: int | None = Field(default=0, ge=0, lt=2**32, description='seed of everything random; null draws one')
     find_unused_parameters: bool = Field(default=False, description='for networks that do not use all their weights')

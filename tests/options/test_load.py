@@ -117,7 +117,11 @@ REFUSED = [
     ('network_g: {n_blocks: 3}', 'network_g.n_blocks: a field of the released files', 'num_blocks'),
     ('network_g: {bias: {rank: 3}}', 'network_g.bias.rank: unknown key', 'did you mean "ranks"?'),
     ('network_g: {type: STS}', 'network_g.type: "STS"', 'did you mean "SST"?'),
-    ('network_g: {type: null}', 'network_g.type: null', 'SST, any other name that is registered in BasicSR'),
+    (
+        'network_g: {type: null}',
+        'network_g.type: null',
+        'SST, from_weights, any other name that is registered in BasicSR',
+    ),
     ('network_g: {scale: 4}', 'network_g.scale: 4', "the run's scale 2"),
     ('network_g: {type: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4}', 'network_g.scale: 4', "the run's scale 2"),
     ('network_g: 3', 'network_g: 3', 'a mapping'),

@@ -114,6 +114,7 @@ def test_later_overrides_win():
         ('=b', '"=b", allowed is key:key=value'),
         ('a=', '"a=" has no value, allowed is key:key=value'),
         ('\udcff=1', '"\udcff=1", allowed is key:key=value'),
+        ('a:' * 100 + 'a=1', '"a:a:'),
         ('a::b=1', '"a::b=1", allowed is key:key=value'),
         ('train.total_iter=1', '"train.total_iter=1", allowed is key:key=value'),
         ('_base_=x.yml', '_base_: x.yml, allowed only in option files'),

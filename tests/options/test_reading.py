@@ -62,6 +62,8 @@ def test_aliases_are_copies():
         ('a: "\\ud800"', "line 1: no YAML: '\\ud800' holds half a character"),
         ('"\\ud800": 1', "line 1: no YAML: '\\ud800' holds half a character"),
         ('a: ' + '9' * 5000, 'line 1: no YAML: 99999999999999999999... is too large'),
+        ('a: ' + '[' * 100 + ']' * 100, 'no YAML: it is nested more than 30 deep'),
+        ('a: ' + '{b: ' * 20_000, 'no YAML'),
         ('a: !!bool x', 'no YAML: a value is not what its tag'),
         ('- 1', 'holds [1], allowed is a mapping'),
         ('just text', 'holds "just text", allowed is a mapping'),
