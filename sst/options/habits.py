@@ -47,7 +47,7 @@ def translate(content: dict[str, Any], processes: int) -> Iterator[str]:
     """
     if content.get('model_type') == 'SRModel':
         content['model_type'] = 'SSTModel'
-        yield 'model_type SRModel is taken as SSTModel, which is built on it and reads the same keys'
+        yield 'model_type SRModel becomes SSTModel, which reads the same keys and computes the same losses'
     datasets = content.get('datasets')
     train = datasets.get('train') if isinstance(datasets, dict) else None
     if isinstance(train, dict) and 'batch_size_per_gpu' in train and 'batch_size' not in train:

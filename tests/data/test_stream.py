@@ -207,4 +207,6 @@ def test_no_more_workers_than_cores(monkeypatch, caplog, workers):
         warnings.simplefilter('error')  # torch's, of more workers than cores
         loader = build_train_loader(Noise(), total_batch=4, seed=0, start_iter=0, total_iter=3, num_workers=workers)
     assert len(list(loader)) == 3
-    assert [record.args for record in caplog.records] == [(200, 2, 2)][: workers // 200]
+    told = {record.getMessage() for record in caplog.records}
+    assert len(told) == (workers > 2)
+    assert all('200' in text and '2 cores' in text for text in told)
