@@ -9,6 +9,7 @@ import pytest
 import torch
 from helpers import tiny_options
 from released import golden
+from safetensors.torch import save_file
 
 from sst.archs import SST
 from sst.info import main
@@ -106,3 +107,21 @@ def test_as_a_program(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, '')
     assert 'scale          x2' in done.stdout
+
+
+@pytest.mark.parametrize('kind', ['safetensors', 'pth'])
+@pytest.mark.parametrize('key', ['network_g', 'metadata'])
+@pytest.mark.parametrize('inside', ['deep', 'many'])
+def test_descriptions_without_end_are_one_line(tmp_path, capsys, kind, key, inside):
+    state = SST(**tiny_options()).state_dict()
+    value: list = [1]
+    for _ in range(200 if inside == 'deep' else 30):
+        value = [value] if inside == 'deep' else [value, value]
+    if kind == 'pth':
+        torch.save({'params': state, key: value}, tmp_path / 'x.pth')
+    else:
+        text = '[' * 200_000 + ']' * 200_000 if inside == 'deep' else json.dumps({'x': [1] * 200_000})
+        save_file(state, tmp_path / 'x.safetensors', metadata={key: text})
+    assert main([str(tmp_path / f'x.{kind}')]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f'x.{kind}: its {key} ' in line

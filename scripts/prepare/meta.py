@@ -1,6 +1,7 @@
 """The list of a folder's pictures that an option file names as meta_info_file: lines `name.png (h,w,c)`."""
 
 import argparse
+import re
 from pathlib import Path
 
 from prepare import parallel
@@ -20,12 +21,12 @@ def run(args: argparse.Namespace) -> None:
     """Write the list; an older one is replaced.
 
     Raises:
-        UserError: for a folder without pictures, names that BasicSR cannot read from a list, and all broken pictures.
+        UserError: for a folder without pictures, names that no list can hold, and all broken pictures.
     """
     paths = list_pictures(args.input)
     by_stem(paths)
-    if blank := next((path for path in paths if len(path.name.split()) > 1), None):
-        raise UserError(f'{blank}: BasicSR takes a blank for the end of a name; rename it')
+    if wrong := next((path for path in paths if re.search('[\n\r\ud800-\udfff]', path.name)), None):
+        raise UserError(f'{str(wrong)!a}: a list holds no line breaks and no bytes that are no text; rename it')
     faults = Faults()
     lines = list(parallel.run_jobs(describe, paths, 'pictures listed', args.jobs, faults))
     faults.raise_all('mend these and run the same command again')

@@ -7,7 +7,7 @@ import lmdb
 
 from prepare.parallel import FileError
 from prepare.pictures import SUFFIXES, read_bytes
-from sst.data.storage import open_lmdb
+from sst.data.storage import lmdb_keys, open_lmdb
 from sst.utils.errors import UserError
 
 SCALES = (2, 3, 4)
@@ -102,10 +102,10 @@ def _database_keys(part: Part) -> list[str]:
     """The keys that meta_info.txt lists, for these are what BasicSR reads."""
     meta = part.place / 'meta_info.txt'
     try:
-        listed = [line.split('.')[0] for line in meta.read_text().splitlines()]
+        listed = lmdb_keys(str(part.place))
         with open_lmdb(str(part.place)) as database:
             stored = database.stat()['entries']
-    except (OSError, UnicodeDecodeError, lmdb.Error) as fault:
+    except (UserError, lmdb.Error) as fault:
         part.faults.append(f'{part.place}: no sound database: {fault}')
         return []
     if len(set(listed)) != stored:

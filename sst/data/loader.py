@@ -1,5 +1,7 @@
 """The loader that reads the stream: this process's batches, from any iteration to the last."""
 
+import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -67,7 +69,7 @@ def build_train_loader(
 
     Args:
         accumulate: parts that each process's batch is cut into later.
-        num_workers: loading processes; 0 loads in this one.
+        num_workers: loading processes; 0 loads in this one. There are no more of them than this process has cores.
         queue: batches fetched ahead by a thread; needs a worker, because samples seed the process's random numbers.
         context: `fork`, `spawn` or null for the system's default.
 
@@ -80,7 +82,7 @@ def build_train_loader(
         Careful(StreamDataset(Named(dataset, 'training'), seed)),
         batch_size=total_batch // world,
         sampler=sampler,
-        num_workers=num_workers,
+        num_workers=affordable(num_workers),
         pin_memory=pin_memory and torch.cuda.is_available(),
         collate_fn=collate,
         worker_init_fn=start_worker,
@@ -88,6 +90,15 @@ def build_train_loader(
         generator=torch.Generator(),
     )  # its own: the process's random state stays as it is
     return TrainLoader(loader, queue, on_request)
+
+
+def affordable(workers: int) -> int:
+    """As many loading processes as this process has cores; a note in the log tells where these are fewer than asked."""
+    cores = len(os.sched_getaffinity(0))
+    if workers > cores:
+        logger = logging.getLogger('basicsr')
+        logger.info('num_workers %d: this process has %d cores, so it starts %d', workers, cores, cores)
+    return min(workers, cores)
 
 
 def begin(loader: DataLoader) -> Iterator[Any]:

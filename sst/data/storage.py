@@ -1,5 +1,7 @@
 """Where pictures lie: folders and LMDB databases, any number of them as one list."""
 
+import codecs
+import io
 import os
 import re
 import subprocess
@@ -91,10 +93,32 @@ def lmdb_keys(root: str) -> list[str]:
 
 
 def listed_names(file: str) -> list[str]:
-    """The names in a list of pictures; on a line the name ends with the extension, as in `a/0001.png (480,480,3) 1`."""
-    with open(file, encoding='utf-8') as lines:
-        found = (re.match(r'.*?\.\w+(?=\s|$)', line) for line in lines)
-        return [match[0] for match in found if match]
+    """The names in a list of pictures, whose lines are `a/0001.png (480,480,3) 1`; size and level may be left out.
+
+    Raises:
+        UserError: a list that cannot be read, that is no Unicode text, or a line without a name.
+    """
+    try:
+        content = Path(file).read_bytes()
+    except OSError as fault:
+        raise UserError(f'{file}: cannot be read: {fault.strerror}') from fault
+    encoding = 'utf-16' if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else 'utf-8-sig'
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError:
+        text = '\0'
+    if '\0' in text:  # UTF-16 without a mark at its start
+        raise UserError(
+            f'{file}: is neither UTF-8 nor UTF-16 text; save it as UTF-8 in an editor, or make it anew: python '
+            'scripts/prepare_data.py meta --help'
+        )
+    lines = [line for line in io.StringIO(text, newline=None) if line.strip()]
+    found = [re.match(r'.*(?=\s\(\d+,\s?\d+,\s?\d+\))|.*\.\w+(?=\s|$)', line) for line in lines]
+    wrong = next((line.strip()[:80] for line, match in zip(lines, found, strict=True) if not match), None)
+    if wrong or not lines:
+        what = f'the line {wrong!r} names' if wrong else 'names'
+        raise UserError(f'{file}: {what} no picture; a line for each one is needed: NAME.png (480,480,3)')
+    return [match[0] for match in found if match]
 
 
 def file_names(folder: str) -> list[str]:

@@ -38,7 +38,7 @@ def print_plan(run: Run) -> None:
         name = options['name']
         table.add_row(f'{options["phase"]} set', f'{name}: {len(run.datasets[name]):,} pictures')
     for name in opt['missing_sets']:
-        table.add_row('test set', f'{name}: missing')
+        table.add_row('val set' if opt['is_train'] else 'test set', f'{name}: missing')
     net = without_weights(opt['network_g'])
     table.add_row('network', f'{opt["network_g"]["type"]}, {sum(p.numel() for p in net.parameters()):,} parameters')
     table.add_row('weights from', str(opt['path'].get('pretrain_network_g') or 'none: initialised'))

@@ -14,8 +14,9 @@ from sst.archs import SST
 from sst.data.storage import lmdb_damage
 from sst.data.stream import check_batch
 from sst.data.survey import survey
+from sst.driver.fitting_models import advice
 from sst.inference import preparation
-from sst.interop.checkpoint import fitting_weights
+from sst.interop.checkpoint import MisfitError, fitting_weights
 from sst.interop.sources import HUB, download, shipped
 from sst.metrics import require_packages
 from sst.models.evaluation import smallest_side
@@ -89,8 +90,8 @@ def fetch_weights(opt: dict[str, Any]) -> None:
 def check_files(opt: dict[str, Any], root: Path) -> None:
     """Look for all data and weights that the options name.
 
-    A test leaves out the sets that are missing: they go from `opt['datasets']` to `opt['missing_sets']`, with a
-    warning.
+    A test leaves out the sets that are missing, training those that are `optional`: they go from `opt['datasets']` to
+    `opt['missing_sets']`, with a warning.
 
     Raises:
         UserError: one line for each missing path, with what to do.
@@ -102,22 +103,21 @@ def check_files(opt: dict[str, Any], root: Path) -> None:
     ]
     by_set = {key: list(missing_in(key, dataset, root)) for key, dataset in opt['datasets'].items()}
     missing = {key: lines for key, lines in by_set.items() if lines}
-    set_faults = [line for lines in missing.values() for line in lines]
-    opt['missing_sets'] = []
-    if opt['is_train'] or len(missing) == len(by_set):
-        faults = set_faults + faults
+    left_out = [key for key in missing if not opt['is_train'] or opt['datasets'][key].get('optional')]
+    if not opt['is_train'] and len(missing) == len(by_set):
+        left_out = []
         if not by_set:
             faults.append('datasets: no set is named; nothing to do')
+    faults = [line for key, lines in missing.items() if key not in left_out for line in lines] + faults
     if faults:
         raise UserError('\n'.join(f'missing: {line}' for line in faults))
-    for key in missing:
-        opt['missing_sets'].append(opt['datasets'].pop(key)['name'])
+    opt['missing_sets'] = [opt['datasets'].pop(key)['name'] for key in left_out]
     if opt['rank'] == 0:
-        for line in set_faults:
+        for line in (line for key in left_out for line in missing[key]):
             print(f'warning: left out: {line}', file=sys.stderr)
 
 
-def check_network(opt: dict[str, Any], device: torch.device) -> None:
+def check_network(opt: dict[str, Any], device: torch.device, root: Path) -> None:
     """Build the network without weights; hold SST's backend against the device, the weights file against the shapes.
 
     Raises:
@@ -131,7 +131,10 @@ def check_network(opt: dict[str, Any], device: torch.device) -> None:
         if keywords := preparation(opt.get('val') or {}):
             net.check_inference(device, **keywords)
     if weights := opt['path'].get('pretrain_network_g'):
-        fitting_weights(net, weights, **loading(opt))
+        try:
+            fitting_weights(net, weights, **loading(opt))
+        except MisfitError as misfit:
+            raise UserError(f'{misfit}; {advice(misfit, root)}') from misfit
 
 
 def without_weights(options: dict[str, Any]) -> torch.nn.Module:

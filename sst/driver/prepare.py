@@ -67,7 +67,7 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     """
     if any('\ud800' <= character <= '\udfff' for character in str(root)):  # bytes that are no text in this locale
         raise UserError(f'{str(root)!a}: this locale cannot write its name; set LC_ALL=C.UTF-8 or PYTHONUTF8=1')
-    opt = read_options(args, is_train)
+    opt = read_options(args, is_train, place.world, root)
     if args.dry_run:
         place = launch.Place(place.launcher, 0, place.world, 0, place.local_world)
     device = launch.choose_device(place, opt['num_gpu'])
@@ -84,7 +84,7 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     launch.agree(lambda: preflight.fetch_weights(opt))
     state = load_resume_state(opt) if is_train else None
     launch.agree(lambda: preflight.check_files(opt, root))
-    launch.agree(lambda: preflight.check_network(opt, device))
+    launch.agree(lambda: preflight.check_network(opt, device, root))
     datasets = launch.agree(lambda: {options['name']: build_dataset(options) for options in opt['datasets'].values()})
     launch.agree(lambda: preflight.check_pictures(opt, datasets) if place.rank == 0 else None)
     if is_train:  # what the order of samples depends on; the model saves it with its states
@@ -107,9 +107,9 @@ def build(opt: dict[str, Any], state: dict[str, Any] | None, dry: bool) -> Any:
     return model
 
 
-def read_options(args: argparse.Namespace, is_train: bool) -> dict[str, Any]:
+def read_options(args: argparse.Namespace, is_train: bool, processes: int, root: Path) -> dict[str, Any]:
     """The validated options with `--force_yml` and `--debug`, and of the right kind: training or test."""
-    opt = load_options(args.opt, args.force_yml)
+    opt = load_options(args.opt, args.force_yml, processes=processes, root=root)
     if is_train and 'train' not in opt:
         raise UserError(
             f'{args.opt}: no train section, so this is a test file; run: python sst/test.py -opt {args.opt}'

@@ -12,6 +12,14 @@ from sst.interop.weights import Weights, read_weights
 from sst.utils.errors import UserError
 
 
+class MisfitError(UserError):
+    """Weights of an SST that the network is not: what is known of `theirs` and of `ours`, and their windows if told."""
+
+    def __init__(self, text: str, theirs: Facts, ours: Facts, windows: tuple[int, ...]) -> None:
+        super().__init__(text)
+        self.theirs, self.ours, self.windows = theirs, ours, windows
+
+
 def load_weights(net: nn.Module, path: str, param_key: str | None = None, **how: bool) -> str:
     """Load a weights file into a network; arguments and errors as for `fitting_weights`. Returns a text for the log."""
     state, report = fitting_weights(net, path, param_key, **how)
@@ -63,7 +71,8 @@ def fitting(
         report += f', its upsampling convolution resized from x2 to x{ours.scale}'
     if strict and theirs and ours and theirs != ours:
         differences = '; '.join(_differences(theirs, ours))
-        raise UserError(f'{path}: does not fit network_g: {differences} (the file holds an SST of {theirs})')
+        text = f'{path}: does not fit network_g: {differences} (the file holds an SST of {theirs})'
+        raise MisfitError(text, theirs, ours, trained)
     misfits = [name for name in own if name not in state or own[name].shape != state[name].shape]
     extra = [name for name in state if name not in own]
     if strict and (misfits or extra):

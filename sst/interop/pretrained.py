@@ -13,8 +13,9 @@ from sst.interop.checkpoint import fitting
 from sst.interop.facts import Facts, facts, network_of, untold
 from sst.interop.published import PUBLISHED, published_names
 from sst.interop.sources import CONFIG, IN_A_FOLDER, find_weights
-from sst.interop.weights import STATED, Weights, read_weights
+from sst.interop.weights import STATED, Weights, read_weights, require_description
 from sst.options import SSTNetwork
+from sst.options.from_weights import reads_networks
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
@@ -144,15 +145,42 @@ def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[s
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
 
 
+@reads_networks
+def network_for_options(source: str, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """The file that `source` names (as for `find_weights`) and `network_g` of its weights, for option files.
+
+    Args:
+        source (str): as for `find_weights`.
+        given (Mapping): what the option file itself says of the network, for what the weights leave open.
+
+    Raises:
+        UserError: as `from_pretrained`.
+    """
+    path = find_weights(source)
+    weights = read_weights(str(path))
+    network = weights.network_g or {}
+    if network.get('type', 'SST') == 'SST':
+        try:
+            network = network_in(weights, str(path), {})
+        except UntoldError:
+            asked = {key: given[key] for key in STATED if key in given and key not in weights.stated}
+            try:
+                network = network_in(weights, str(path), asked)
+            except UntoldError as fault:
+                raise UserError(f'{fault}; that is: --force_yml network_g:KEY=VALUE, without blanks') from fault
+    return path, json.loads(json.dumps(network, default=str))  # as an option file would hold it
+
+
 def _beside(path: Path) -> dict[str, Any] | None:
     """`network_g` from the `config.json` that belongs to a `model.safetensors`."""
     if path.name != IN_A_FOLDER or not (config := path.with_name(CONFIG)).is_file():
         return None
     try:
         content = json.loads(config.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as fault:
+    except (OSError, ValueError, RecursionError) as fault:
         raise UserError(f'{config}: cannot be read as JSON: {" ".join(str(fault).split())}') from fault
     network = content.get('network_g') if isinstance(content, dict) else None
+    require_description(network, f'{config}: its network_g')
     return network if isinstance(network, dict) else None
 
 

@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 import torch
@@ -15,6 +16,11 @@ from sst.utils.errors import UserError
 from sst.utils.files import load_torch
 from sst.utils.safetensors_files import is_safetensors, read_safetensors
 
+DEEPEST, MOST_VALUES = 50, 100_000  # of what a file tells beside its weights
+TOO_DEEP = (
+    f'is nested more than {DEEPEST} deep or holds more than {MOST_VALUES} values, so it describes no weights; write '
+    'the file anew with sst.save_pretrained, or take another'
+)
 # Small integer tensors among the weights: what no shape tells, for programs that see the tensors alone.
 STATED = ('window_sizes', 'num_heads', 'scale')
 
@@ -68,7 +74,7 @@ def read_weights(
     if not is_safetensors(path):
         return weights_in(load_torch(path), path, param_key, average=average, own=own)
     tensors, texts = read_safetensors(path)
-    told = {key: _from_json(texts[key]) for key in ('network_g', 'metadata') if key in texts}
+    told = {key: _from_json(texts[key], f'{path}: its {key}') for key in ('network_g', 'metadata') if key in texts}
     others = {key: text for key, text in texts.items() if key not in ('network_g', 'metadata', 'format')}
     metadata = told.get('metadata')
     told['metadata'] = others | (metadata if isinstance(metadata, dict) else {})
@@ -95,6 +101,8 @@ def weights_in(
         except ValueError as error:
             raise UserError(f'{where}: {error}') from error
     options, metadata = content.get('network_g'), content.get('metadata')
+    for part, told in (('network_g', options), ('metadata', metadata)):
+        require_description(told, f'{where}: its {part}')
     weights = Weights(
         state,
         key or 'the file itself',
@@ -131,11 +139,32 @@ def _require_one_truth(weights: Weights, where: str) -> None:
             )
 
 
-def _from_json(text: str) -> object:
+def _from_json(text: str, what: str) -> object:
     try:
         return json.loads(text)
     except ValueError:
         return text
+    except RecursionError:
+        raise UserError(f'{what} {TOO_DEEP}') from None
+
+
+def require_description(value: object, what: str) -> None:
+    """Refuse what could not be looked through in any reasonable time or depth."""
+    level, count = [value], 1
+    for _ in range(DEEPEST):
+        level = list(islice(chain.from_iterable(map(_held, level)), MOST_VALUES))
+        count += len(level)
+        if not level:
+            return
+        if count > MOST_VALUES:  # it may hold the same part many times over
+            break
+    raise UserError(f'{what} {TOO_DEEP}')
+
+
+def _held(value: object) -> Iterable:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, (list, tuple, set)) else ()
 
 
 def _special_form(value: Tensor) -> str:

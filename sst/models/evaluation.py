@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from sst.data.careful import Careful, Named, collate, usable
-from sst.data.loader import begin, start_worker
+from sst.data.loader import affordable, begin, start_worker
 from sst.utils.errors import Stopped, UserError
 from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
@@ -85,7 +85,7 @@ def evaluate(
     loader = DataLoader(
         Careful(Subset(Named(dataset, 'evaluation'), share)),
         batch_size=1,
-        num_workers=min(num_workers, len(share)),
+        num_workers=affordable(min(num_workers, len(share))),
         collate_fn=collate,
         worker_init_fn=start_worker,
     )

@@ -2,19 +2,11 @@
 
 NO_GAN = 'training with a discriminator is not part of this program; delete it'
 
-# BasicSR's keys, wherever they stand.
+# BasicSR's keys that cannot be taken (habits.py has the others), wherever they stand.
 BASICSR = {
-    'batch_size_per_gpu': 'use batch_size, the total over all processes',
-    'num_worker_per_gpu': 'use num_workers, which counts per process',
-    'dataset_enlarge_ratio': 'not needed: the data stream has no epochs; delete the line',
-    'use_shuffle': 'not needed: the order of the samples follows from manual_seed; delete the line',
-    'num_prefetch_queue': 'not needed: the queue of prefetch_mode cpu has a fixed length; delete the line',
-    'persistent_workers': 'not needed: the workers live as long as the run; delete the line',
-    'print_network': 'not needed: delete the line',
-    'phase': 'not needed: it follows from the name of the section; delete the line',
+    'batch_size_per_gpu': 'give either it or batch_size, the total over all processes',
+    'num_worker_per_gpu': 'give either it or num_workers',
     'use_grad_clip': 'use grad_clip, the largest norm of the gradient',
-    'use_static_graph': 'not needed: delete the line',
-    'strict_load': 'use strict_load_g',
     'network_d': NO_GAN,
     'gan_opt': NO_GAN,
     'optim_d': NO_GAN,
@@ -23,8 +15,6 @@ BASICSR = {
     'pretrain_network_d': NO_GAN,
     'total_epochs': 'use total_iter',
     'epochs': 'use total_iter',
-    'is_train': 'not needed: sst/train.py trains and sst/test.py tests; delete the line',
-    'dist': 'not needed: the launcher is found from the environment; delete the line',
 }
 
 # Fields of the released SST files.

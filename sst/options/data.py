@@ -76,6 +76,9 @@ class OurDataset(Section):
         description='HR pictures, relative to the root folder: a folder, an LMDB (its name ends in .lmdb), or a list'
     )
     io_backend: IOBackend | None = Field(default=None, description='not needed: names that end in .lmdb are databases')
+    optional: bool = Field(
+        default=False, description='whether training may start without this set to validate on, if it is missing'
+    )
     prepare: str | None = Field(default=None, description=PREPARE)
 
     @model_validator(mode='after')
@@ -223,6 +226,8 @@ class Datasets(Section):
     @model_validator(mode='after')
     def _names(self) -> Self:
         faults: list[Fault] = []
+        if getattr(self.train, 'optional', False):
+            faults.append((('train', 'optional'), 'true, allowed for sets to validate on; delete the line'))
         first: dict[str, str] = {}
         for key, dataset in self.by_section().items():
             other = first.setdefault(dataset.name, key)

@@ -11,7 +11,7 @@ from sst.utils.json_text import json_text
 REFERENCE = {'type': 'string', 'pattern': r'\$\{'}
 # Sections with keys that are not known, and the types that have sections of their own. Where a file leaves the type to
 # its base, its keys are read as those of our own.
-STRICTER = {'OtherNetwork': ('SST',), 'Other': OURS, 'OtherTraining': OURS}
+STRICTER = {'OtherNetwork': ('SST', 'from_weights'), 'Other': OURS, 'OtherTraining': OURS}
 BASES = {
     'description': 'option files that this one builds on, in this order, relative to this file',
     'anyOf': [{'type': 'string'}, {'type': 'array', 'items': {'type': 'string'}}],

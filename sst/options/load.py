@@ -1,24 +1,36 @@
 """From an option file and the command line to checked options."""
 
+import logging
 import os
 from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
 
-from sst.options.faults import Fault, OptionsError, Path, faults_of, options_error
-from sst.options.merging import Merged, read_chain
+from sst.options.faults import Fault, OptionsError, Path, dotted, faults_of, options_error
+from sst.options.from_weights import complete
+from sst.options.habits import needless
+from sst.options.merging import Merged, read_chain, take_out
 from sst.options.references import resolve, without_followers
 from sst.options.schema import Options
 
 
-def load_options(path: str | os.PathLike, overrides: Iterable[str] | None = ()) -> dict[str, Any]:
+def load_options(
+    path: str | os.PathLike,
+    overrides: Iterable[str] | None = (),
+    *,
+    processes: int = 1,
+    root: str | os.PathLike = '.',
+) -> dict[str, Any]:
     """Read an option file with the files of its `_base_`, and check every key.
 
     Args:
         path (str | PathLike): the option file.
         overrides (Iterable[str] | None): changes of the command line, each `a:b:c=value`; the value is YAML, a number
             among the keys names an entry of a list. They come after all files and before `${...}` is followed.
+
+        processes (int): how many train together; only BasicSR's `batch_size_per_gpu` needs it.
+        root (str | PathLike): where weights are looked for whose network is taken (`network_g: {type: from_weights}`).
 
     Returns:
         dict: all options in plain Python, defaults filled in. `train` and `logger` are there in training files only. A
@@ -27,38 +39,48 @@ def load_options(path: str | os.PathLike, overrides: Iterable[str] | None = ()) 
     Raises:
         OptionsError: one line per fault, `<file>: <key>: <what was given>, <what is allowed>`.
     """
-    merged = read_chain(path)
+    merged = read_chain(path, processes)
     _override(merged, overrides or ())
 
     def prefix(place: Path) -> str:
         return f'{merged.origin(place)}: '
 
-    data, unresolved = resolve(merged.data)
+    try:
+        complete(merged, root)
+        data, unresolved = resolve(merged.data)
+    except ValueError as error:
+        raise OptionsError(f'{merged.leaf}: {error}') from None
     _leave_out(data)
     options, faults = _checked(data, merged)
     unknown = {place for place, _ in unresolved}
     faults = unresolved + [(place, text) for place, text in faults if not _within(place, unknown)]
     if options is None or faults:
         raise options_error(without_followers(faults, merged.data), prefix)
+    for note in merged.notes:
+        logging.getLogger('basicsr').info(note)
     return _plain(options)
 
 
 def _checked(data: dict[str, Any], merged: Merged) -> tuple[Options | None, list[Fault]]:
-    """The options or what is wrong with them. What a file's new `type` does not take of the old one's keys goes out."""
+    """The options or what is wrong with them.
+
+    Keys that only BasicSR needs are left out, and so are those of a base that a file's new `type` does not take.
+    """
     while True:
         try:
             return Options.model_validate(data), []
         except ValidationError as error:
             faults = faults_of(error, Options)
-        useless = merged.inherited & {place for place, _ in faults}
+        useless = {place for place, _ in faults if place in merged.inherited or needless(place)}
         if not useless:
             return None, faults
+        merged.notes += [
+            f'{merged.origin(place)}: {dotted(place)}: not needed, because {needless(place)}'
+            for place in sorted(useless)
+            if needless(place)
+        ]
         merged.inherited -= useless
-        for *section, key in sorted(useless, key=len, reverse=True):  # the deepest first
-            holder: Any = data
-            for part in section:
-                holder = holder[part]
-            holder.pop(key, None)
+        take_out(data, useless)
 
 
 def _within(place: Path, places: set[Path]) -> bool:

@@ -1,15 +1,17 @@
 """One mapping from an option file, the files it builds on and the command line, with the origin of every key."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from sst.options.faults import OptionsError, dotted, shown
 from sst.options.faults import Path as Place
-from sst.options.reading import folder_fault, parse, read_file
-from sst.utils.suggest import did_you_mean
+from sst.options.habits import translate
+from sst.options.reading import DEEPEST, MOST_VALUES, count_values, did_you_mean_file, folder_fault, parse, read_file
 
 COMMAND_LINE = '--force_yml'
+LEAST_VALUES = 50  # that a file counts as, because opening one takes time too
 FORM = 'allowed is key:key=value, as train:ema_decay=0.99'
 
 
@@ -22,12 +24,17 @@ class Merged:
         data: the merged mapping.
         leaf: the option file that was asked for.
         inherited: keys from below a change of `type`, which the new type may not take.
+        notes: what was found in them that the log should tell.
+        values: how many values were merged, each file's counted anew wherever it is named.
     """
 
-    def __init__(self, leaf: str) -> None:
+    def __init__(self, leaf: str, processes: int = 1) -> None:
         self.data: dict[str, Any] = {}
         self.leaf = leaf
         self.inherited: set[Place] = set()
+        self.notes: list[str] = []
+        self.values = 0
+        self._processes = processes
         self._origins: dict[Place, str] = {}
 
     def origin(self, place: Place) -> str:
@@ -45,6 +52,7 @@ class Merged:
 
     def merge(self, over: dict[str, Any], origin: str) -> None:
         """Merge a mapping over what is there."""
+        self.notes += [f'{origin}: {note}' for note in translate(over, self._processes)]
         self._merge(self.data, over, origin, ())
 
     def _merge(self, below: dict[str, Any], over: dict[str, Any], origin: str, section: Place) -> None:
@@ -56,12 +64,31 @@ class Merged:
                     self.inherited |= {(*place, inner) for inner in old}
                 self._merge(old, value, origin, place)
             else:
+                if key in below:
+                    self._forget(place)
                 below[key] = value
                 self._mark(place, value, origin)
 
-    def _mark(self, place: Place, value: Any, origin: str) -> None:
+    def fill(self, below: dict[str, Any], origin: str) -> None:
+        """Merge a mapping below what is there."""
+        self._fill(self.data, below, origin, ())
+
+    def _fill(self, section: dict[str, Any], below: dict[str, Any], origin: str, above: Place) -> None:
+        other = 'type' in section and section['type'] != below.get('type', section['type'])
+        for key, value in below.items():
+            place = (*above, key)
+            if key not in section:
+                section[key] = value
+                self._mark(place, value, origin)
+                self.inherited |= {place} if other else set()
+            elif isinstance(value, dict) and isinstance(section[key], dict):
+                self._fill(section[key], value, origin, place)
+
+    def _forget(self, place: Place) -> None:
         self._origins = {known: file for known, file in self._origins.items() if known[: len(place)] != place}
         self.inherited = {known for known in self.inherited if known[: len(place)] != place}
+
+    def _mark(self, place: Place, value: Any, origin: str) -> None:
         self._origins[place] = origin
         if isinstance(value, dict):
             for key, item in value.items():
@@ -94,16 +121,25 @@ class Merged:
         self.merge(value, COMMAND_LINE)
 
 
-def read_chain(path: str | os.PathLike) -> Merged:
+def read_chain(path: str | os.PathLike, processes: int = 1) -> Merged:
     """An option file merged over all files of its `_base_`, in their order.
 
     Raises:
         OptionsError: a file that cannot be read, or files that build on each other in a circle.
     """
     leaf = os.path.normpath(path)
-    merged = Merged(leaf)
+    merged = Merged(leaf, processes)
     _read_into(merged, Path(leaf), [])
     return merged
+
+
+def take_out(data: dict[str, Any], places: Iterable[Place]) -> None:
+    """Remove what stands at some places of options."""
+    for *section, key in sorted(places, key=len, reverse=True):  # the deepest first
+        holder: Any = data
+        for part in section:
+            holder = holder[part]
+        holder.pop(key, None)
 
 
 def bases_of(content: dict[str, Any], path: Path) -> list[Path]:
@@ -121,11 +157,16 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
         way = ' -> '.join(str(other) for other in circle)
         raise OptionsError(f'{above[-1]}: _base_: {path.name} builds on itself ({way}), allowed are files that do not')
     if above and not os.path.exists(path):  # unlike Path.exists, it takes names that are too long
-        siblings = [str(other) for other in path.parent.glob('*.yml')]
-        raise OptionsError(f'{above[-1]}: _base_: no file {path}{did_you_mean(str(path), siblings)}')
+        raise OptionsError(f'{above[-1]}: _base_: no file {path}{did_you_mean_file(path)}')
     if above and path.is_dir():
         raise OptionsError(f'{above[-1]}: _base_: {path} is {folder_fault(path)}')
     content = read_file(path)
+    merged.values += max(count_values(content), LEAST_VALUES)
+    if merged.values > MOST_VALUES:
+        raise OptionsError(
+            f'{path}: with the files that were read before it comes to more than {MOST_VALUES} values (a file counts '
+            'wherever a _base_ names it); name each base once'
+        )
     for base in bases_of(content, path):
         _read_into(merged, base, circle)
     merged.merge(content, str(path))
@@ -134,7 +175,7 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
 def _parsed(text: str) -> tuple[list[str], Any]:
     path, equals, written = text.partition('=')
     keys = [key.strip() for key in path.split(':')]
-    if not equals or not all(key and key.isprintable() for key in keys):
+    if not equals or len(keys) > DEEPEST or not all(key and key.isprintable() for key in keys):
         raise OptionsError(f'{COMMAND_LINE}: {shown(text)}, {FORM}')
     if not written.strip():
         raise OptionsError(f'{COMMAND_LINE}: {shown(text)} has no value, {FORM}; for no value write {path}=null')

@@ -9,13 +9,15 @@ import yaml
 from yaml.constructor import ConstructorError
 
 from sst.options.faults import OptionsError, one_line, shown
-from sst.utils.suggest import did_you_mean
+from sst.utils.suggest import nearest
 
 KINDS = ('null', 'bool', 'int', 'float', 'str', 'seq', 'map')
 TAGS = (*(f'tag:yaml.org,2002:{kind}' for kind in KINDS), None)  # None: what to do with any other tag
 INTEGER = 'tag:yaml.org,2002:int'
 MOST_DIGITS = 18  # of an integer, with its sign: what 64 bits hold
-MOST_VALUES = 10_000  # of a file; ours have up to about a hundred
+DEEPEST = 30  # sections in sections; ours have four
+MOST_VALUES = 5_000  # of a file with its bases; ours have up to about a hundred
+TOO_MANY = f'it comes to more than {MOST_VALUES} values, with its aliases (*) written out'
 
 
 class Loader(yaml.SafeLoader):
@@ -24,11 +26,21 @@ class Loader(yaml.SafeLoader):
 
     yaml_constructors: ClassVar[dict] = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in TAGS}
 
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.composed = 0
+
     def get_single_node(self) -> yaml.Node | None:
         node = super().get_single_node()
         if node and _size(node, {}) > MOST_VALUES:
-            raise yaml.YAMLError(f'it comes to more than {MOST_VALUES} values, its aliases (*) written out')
+            raise yaml.YAMLError(TOO_MANY)
         return node
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self.composed += 1
+        if self.composed > MOST_VALUES:  # before the rest is read, which would take long
+            raise yaml.YAMLError(TOO_MANY)
+        return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -80,8 +92,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding='utf-8')
     except FileNotFoundError:
-        siblings = path.parent.glob('*.yml') if path.parent.is_dir() else []
-        raise OptionsError(f'{path}: no such file{did_you_mean(str(path), map(str, siblings))}') from None
+        raise OptionsError(f'{path}: no such file{did_you_mean_file(path)}') from None
     except IsADirectoryError:
         raise OptionsError(f'{path}: {folder_fault(path)}') from None
     except OSError as error:
@@ -97,6 +108,13 @@ def read_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise OptionsError(f'{path}: holds {shown(content)}, allowed is a mapping of options')
     return content
+
+
+def did_you_mean_file(path: Path) -> str:
+    """As `did_you_mean`, with the option file beside `path` whose name is near."""
+    beside = {other.stem: other for other in path.parent.glob('*.yml')} if path.parent.is_dir() else {}
+    near = nearest(path.stem, beside)
+    return f'; did you mean "{beside[near]}"?' if near else ''
 
 
 def folder_fault(path: Path) -> str:
@@ -134,10 +152,24 @@ def _size(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
     return known[node]
 
 
-def _copied(value: Any) -> Any:
-    """Aliases turned into copies, so that changing one place changes no other."""
+def count_values(value: Any) -> int:
+    """The number of values in what was read, sections and lists included."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(count_values, inner))
+
+
+def _copied(value: Any, deep: int = 0) -> Any:
+    """Aliases turned into copies, so that changing one place changes no other, and whole numbers into integers."""
+    if deep > DEEPEST:
+        raise yaml.YAMLError(f'it is nested more than {DEEPEST} deep')
     if isinstance(value, dict):
-        return {key: _copied(item) for key, item in value.items()}
+        return {key: _copied(item, deep + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_copied(item) for item in value]
-    return value
+        return [_copied(item, deep + 1) for item in value]
+    return whole(value)
+
+
+def whole(value: Any) -> Any:
+    """A whole number as an integer, however it is written (5e3, !!float 6): where a number may be, integers may too."""
+    is_whole = isinstance(value, float) and value.is_integer() and abs(value) < 10**MOST_DIGITS
+    return int(value) if is_whole else value

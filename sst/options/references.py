@@ -10,14 +10,17 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sst.options.faults import Fault, dotted, shown
 from sst.options.faults import Path as Place
+from sst.options.reading import count_values, whole
 from sst.utils.suggest import did_you_mean
+
+MOST_FOLLOWED = 1000  # references of all files together, those they lead to included; ours have some fifty
 
 
 def _product(left: Any, right: Any) -> Any:
     for factor in (left, right):
         if isinstance(factor, bool) or not isinstance(factor, (int, float)):
             raise ValueError(f'mul takes two numbers, not {factor!r}')
-    return left * right
+    return whole(left * right)
 
 
 with warnings.catch_warnings():
@@ -26,9 +29,14 @@ with warnings.catch_warnings():
 
 
 def resolve(data: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """A copy with every `${...}` replaced by its value, and the faults of those that have none."""
+    """A copy with every `${...}` replaced by its value, and the faults of those that have none.
+
+    Raises:
+        ValueError: the references lead to too many others.
+    """
     faults: list[Fault] = []
     data = _readable(data, (), faults)
+    _require_few(data)
     config = OmegaConf.create(data)
 
     def plain(value: Any, parent: Any, place: Place) -> Any:
@@ -59,12 +67,50 @@ def without_followers(faults: list[Fault], data: dict[str, Any]) -> list[Fault]:
 
 def _followed(place: Place, data: Any) -> set[str]:
     """The keys that the value at a place, which need not be there, refers to."""
+    value = _at(place, data)
+    return {dotted(target) for target in _targets(value, place)} if isinstance(value, str) else set()
+
+
+def _require_few(data: dict[str, Any]) -> None:
+    """Refuse references that multiply, as a: ${b}${b}, b: ${c}${c}: OmegaConf follows each one wherever it stands."""
+    costs: dict[Place, int] = {}
+
+    def cost(place: Place) -> int:
+        if place not in costs:
+            costs[place] = 0  # of one that leads back to itself, which OmegaConf tells
+            value = _at(place, data)
+            if isinstance(value, (dict, list)):
+                keys = value if isinstance(value, dict) else range(len(value))
+                costs[place] = sum(cost((*place, key)) for key in keys)
+            elif _refers(value):
+                costs[place] = sum(
+                    1 + count_values(_at(target, data)) + cost(target) for target in _targets(value, place)
+                )
+        return costs[place]
+
+    try:
+        total = cost(())
+    except RecursionError:
+        total = MOST_FOLLOWED + 1
+    if total > MOST_FOLLOWED:
+        raise ValueError(f'its ${{...}} lead to more than {MOST_FOLLOWED} others; write values in their place')
+
+
+def _targets(text: str, place: Place) -> Iterator[Place]:
+    """The places that the references in a text at a place name, which need not be there."""
+    for dots, keys in re.findall(r'\$\{(\.*)([\w.\[\]]*)\}', text):
+        above = place[: -len(dots)] if dots else ()
+        yield (*above, *(int(key) if key.isdecimal() else key for key in re.findall(r'\w+', keys)))
+
+
+def _at(place: Place, data: Any) -> Any:
+    """The value at a place, None where there is nothing."""
     for part in place:
         try:
             data = data[part]
         except (KeyError, IndexError, TypeError):
-            return set()
-    return set(re.findall(r'\$\{([\w.]+)\}', data)) if isinstance(data, str) else set()
+            return None
+    return data
 
 
 def _refers(value: Any) -> bool:

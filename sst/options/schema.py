@@ -2,19 +2,32 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, Tag, model_validator
+from pydantic import Field, PlainValidator, Tag, WithJsonSchema, model_validator
 
 from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
-from sst.options.faults import Fault, not_one_of, refuse, shown
+from sst.options.faults import Fault, fault, not_one_of, refuse, shown
 from sst.options.network import SSTNetwork
 from sst.options.registered import call_faults, drivable_model, network_scale, registered
-from sst.options.section import OpenSection, Section, by_type, only
+from sst.options.section import OpenSection, Section, by_type
 from sst.options.training import Train
 from sst.utils.pixels import MEGAPIXELS, MOST_MEGAPIXELS
 
 # What BasicSR's metrics take where a picture is an array (H, W, 3).
 PICTURES = {'input_order': ('HWC',), 'convert_to': ('y', 'gray')}
 COLUMNS = ('set', 'image', 'images')  # of metrics.csv and metrics.json
+
+
+def _gpus(value: Any) -> Any:
+    if value == 'auto' or (type(value) is int and value >= 0):
+        return value
+    raise fault(f'{shown(value)}, allowed: auto, 0 (the CPU) or the number of GPUs')
+
+
+GPUs = Annotated[
+    Literal['auto'] | int,
+    PlainValidator(_gpus),
+    WithJsonSchema({'anyOf': [{'const': 'auto'}, {'type': 'integer', 'minimum': 0}]}),
+]
 
 
 class OtherNetwork(OpenSection):
@@ -28,9 +41,20 @@ class OtherNetwork(OpenSection):
         return self
 
 
+class WeightsNetwork(OpenSection):
+    """The network of the weights in `path.pretrain_network_g`; other keys go before what these tell.
+
+    Without a key `scale` in the file, the run's scale is theirs too.
+    """
+
+    type: Literal['from_weights'] = Field(description='the network of the weights')
+
+
 Network = Annotated[
-    Annotated[SSTNetwork, Tag('<SST>')] | Annotated[OtherNetwork, Tag('<other>')],
-    by_type('SST'),
+    Annotated[SSTNetwork, Tag('<SST>')]
+    | Annotated[WeightsNetwork, Tag('<from_weights>')]
+    | Annotated[OtherNetwork, Tag('<other>')],
+    by_type('SST', 'from_weights'),
 ]
 
 
@@ -138,8 +162,9 @@ class Options(Section):
         default='SSTModel', description='SSTModel, its other name ESRModel, or a registered model built on it'
     )
     scale: int = Field(ge=1, description='enlargement')
-    num_gpu: Annotated[Literal['auto', 0], only('auto', 0)] = Field(
-        default='auto', description='auto takes a GPU where there is one; 0 computes on the CPU'
+    num_gpu: GPUs = Field(
+        default='auto',
+        description='auto takes a GPU where there is one; 0 computes on the CPU; else the number of GPUs and processes',
     )
     manual_seed: int | None = Field(default=0, ge=0, lt=2**32, description='seed of everything random; null draws one')
     max_megapixels: float = Field(

@@ -60,6 +60,30 @@ def test_samples_are_basicsr_s(roots, tmp_path, phase, listed):
     assert_same(samples(build_dataset(opt)), samples(theirs))
 
 
+NAMES = ['Screenshot at 10.30.45 AM.png', 'b.1.PNG', 'gr\xfcn.png', 'c 2.jpg']
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'utf-8-sig', 'utf-16', 'latin-1', 'utf-16-le'])
+@pytest.mark.parametrize('form', ['{} (16,16,3)', '{} (16, 16, 3) 1', '{} 1', '{}'])
+@pytest.mark.parametrize('end', ['\n', '\r\n'], ids=['LF', 'CRLF'])
+def test_lists_of_any_program(tmp_path, encoding, form, end):
+    root = write_folder(tmp_path / 'HR', {name: noise(16, 16) for name in NAMES})
+    (tmp_path / 'names.txt').write_bytes(end.join([*map(form.format, NAMES), '', '']).encode(encoding))
+    opt = options(root, root, filename_tmpl='{}', scale=1, meta_info_file=str(tmp_path / 'names.txt'))
+    if encoding in ('latin-1', 'utf-16-le'):  # neither tells what it is
+        with pytest.raises(UserError, match=rf'{tmp_path}/names.txt: [^\n]*UTF-8[^\n]*$'):
+            build_dataset(opt)
+    else:
+        assert [sample['gt_path'] for sample in samples(build_dataset(opt))] == [f'{root}/{name}' for name in NAMES]
+
+
+@pytest.mark.parametrize('text', ['', '\n\n', 'a.png (16,16,3)\n# no picture\n'], ids=['empty', 'blank', 'remark'])
+def test_lists_that_name_no_picture(roots, tmp_path, text):
+    (tmp_path / 'names.txt').write_text(text)
+    with pytest.raises(UserError, match=rf'{tmp_path}/names.txt: [^\n]*names no picture'):
+        build_dataset(options(*roots, meta_info_file=str(tmp_path / 'names.txt')))
+
+
 def test_a_database_gives_what_its_folder_gives(roots, tmp_path):
     hr, lr = roots
     for path in Path(lr).iterdir():

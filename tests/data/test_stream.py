@@ -1,6 +1,9 @@
 """The stream's contract: seed and global position decide every sample."""
 
+import logging
+import os
 import random
+import warnings
 
 import numpy as np
 import pytest
@@ -193,3 +196,17 @@ def test_a_batch_that_does_not_divide_is_refused(total, world, accumulate, says)
 def test_no_picture_is_refused():
     with pytest.raises(UserError, match='at least one picture'):
         StreamSampler(0, 4, 0)
+
+
+@pytest.mark.parametrize('workers', [2, 200])
+def test_no_more_workers_than_cores(monkeypatch, caplog, workers):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {0, 1})
+    caplog.set_level(logging.INFO, logger='basicsr')
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'propagate', True)
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')  # torch's, of more workers than cores
+        loader = build_train_loader(Noise(), total_batch=4, seed=0, start_iter=0, total_iter=3, num_workers=workers)
+    assert len(list(loader)) == 3
+    told = {record.getMessage() for record in caplog.records}
+    assert len(told) == (workers > 2)
+    assert all('200' in text and '2 cores' in text for text in told)

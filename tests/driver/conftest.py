@@ -25,7 +25,7 @@ def start(root, monkeypatch):
         monkeypatch.delenv(variable, raising=False)
 
     def started(options, *flags):
-        monkeypatch.setattr(prepare, 'load_options', lambda path, overrides: deepcopy(options))
+        monkeypatch.setattr(prepare, 'load_options', lambda path, overrides, **_: deepcopy(options))
         work = run.run_training if 'train' in options else run.run_testing
         return work(root, ['-opt', 'some.yml', *flags])
 

@@ -175,9 +175,9 @@ def test_testing_nothing_is_an_error(start, root, capsys):
 
 
 def test_the_wrong_kind_of_file(start, monkeypatch, root, capsys):
-    monkeypatch.setattr(prepare, 'load_options', lambda path, overrides: evaluation())
+    monkeypatch.setattr(prepare, 'load_options', lambda path, overrides, **_: evaluation())
     assert run.run_training(root, ['-opt', 'test.yml']) == 2
     assert 'run: python sst/test.py -opt test.yml' in capsys.readouterr().err
-    monkeypatch.setattr(prepare, 'load_options', lambda path, overrides: training())
+    monkeypatch.setattr(prepare, 'load_options', lambda path, overrides, **_: training())
     assert run.run_testing(root, ['-opt', 'train.yml']) == 2
     assert 'run: python sst/train.py -opt train.yml' in capsys.readouterr().err

@@ -80,10 +80,20 @@ def gpus(monkeypatch, count):
         (2, Place('none'), 'auto', 'cuda:0'),
         (2, Place('none'), 1, 'cuda:0'),
         (4, Place('pytorch', 7, 8, 3, 4), 'auto', 'cuda:3'),
+        (4, Place('pytorch', 7, 8, 3, 4), 8, 'cuda:3'),
         (1, Place('slurm', 3, 4, 3, 4), 'auto', 'cuda:0'),
         (0, Place('pytorch', 1, 2, 1, 2), 'auto', 'cpu'),
     ],
-    ids=['no GPU', 'CPU asked for', 'GPU', 'GPU asked for', 'fourth of a machine', 'GPU bound by SLURM', 'gloo'],
+    ids=[
+        'no GPU',
+        'CPU asked for',
+        'GPU',
+        'GPU asked for',
+        'fourth of a machine',
+        'all GPUs counted',
+        'GPU bound by SLURM',
+        'gloo',
+    ],
 )
 def test_device(monkeypatch, count, place, num_gpu, device):
     gpus(monkeypatch, count)
@@ -95,7 +105,7 @@ def test_device(monkeypatch, count, place, num_gpu, device):
     [
         (2, Place('pytorch', 0, 4, 0, 4), 'auto', r'4 processes on this machine, but 2 GPU\(s\): start 2 here'),
         (0, Place('none'), 1, 'num_gpu: 1, but there is no usable GPU.*--force_yml num_gpu=0'),
-        (4, Place('none'), 4, 'a process drives one GPU; start torchrun --nproc_per_node=4'),
+        (4, Place('none'), 4, '1 process.*start torchrun --nproc_per_node=4'),
     ],
     ids=['too many processes', 'no GPU', 'several GPUs for one process'],
 )

@@ -11,6 +11,9 @@ from sst.driver import preflight
 from sst.interop import sources
 from sst.utils.errors import UserError
 
+REPOSITORY = Path(__file__).parents[2]
+SST_TINY = {'num_blocks': 3, 'window_sizes': [8, 8, 16], 'bias': {'type': 'RIB', 'ranks': 8}}
+
 
 def options(tmp_path, *, is_train=True, **extra):
     """Options as the driver hands them over, with one whole set; `extra` sets are added."""
@@ -121,7 +124,35 @@ def test_weights_of_a_run_name_its_options(tmp_path):
 def test_what_inference_cannot_be_here_is_said_before_anything_is_computed(tmp_path):
     opt = options(tmp_path) | {'network_g': {'type': 'SST', **tiny_options()}, 'val': {'graphs': 65536}}
     with pytest.raises(UserError, match='CUDA graphs need a CUDA device, the network is on cpu'):
-        preflight.check_network(opt, torch.device('cpu'))
+        preflight.check_network(opt, torch.device('cpu'), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ('weights', 'network', 'says'),
+    [
+        ('SST-tiny-x2', {'dim': 180, 'num_heads': 6}, ['options/_base_/models/SST_tiny.yml', 'type=from_weights']),
+        ('SST-tiny-x4', {'dim': 180, 'num_heads': 6}, ['SST_tiny.yml', 'network_g:type=from_weights scale=4']),
+        ('SST-tiny-x4', SST_TINY, ['--force_yml scale=4']),
+    ],
+    ids=['network', 'network and scale', 'scale'],
+)
+def test_weights_that_do_not_fit_name_what_does(tmp_path, weights, network, says):
+    opt = options(tmp_path) | {'network_g': {'type': 'SST', **network}}
+    opt['path']['pretrain_network_g'] = str(sources.shipped()[weights])
+    with pytest.raises(UserError) as fault:
+        preflight.check_network(opt, torch.device('cpu'), REPOSITORY)
+    assert all(text in str(fault.value) for text in says)
+    assert '\n' not in str(fault.value)
+
+
+def test_training_leaves_out_missing_sets_that_are_optional(tmp_path, capsys):
+    needed = dataset('Set5', 'set5/HR', 'set5/LR')
+    opt = options(tmp_path, train=dataset('Good2', 'good/HR', 'good/LR'), val_2=needed | {'optional': True})
+    check(opt, tmp_path)
+    assert list(opt['datasets']) == ['val_1', 'train']
+    assert opt['missing_sets'] == ['Set5']
+    assert 'prepare_data.py Set5' in capsys.readouterr().err
+    assert len(faults(options(tmp_path, val_2=needed), tmp_path)) == 2
 
 
 def test_weights_that_ship_go_by_their_name(tmp_path, monkeypatch):

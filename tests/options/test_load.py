@@ -1,6 +1,7 @@
 """Whole files: what comes out, and one line for each thing that is wrong."""
 
 import inspect
+import logging
 import re
 from pathlib import Path
 
@@ -29,16 +30,15 @@ REFUSED = [
     ('name: [x]', 'name: ["x"]', 'a text'),
     ('model_type: SSTModle', 'model_type: "SSTModle"', 'did you mean "SSTModel"?'),
     ('scale: "2"', 'scale: "2" (a text)', 'an integer'),
-    ('scale: 2.0', 'scale: 2.0', 'an integer'),
+    ('scale: 2.5', 'scale: 2.5', 'an integer'),
     ('scale: true', 'scale: true', 'an integer'),
-    ('num_gpu: 4', 'num_gpu: 4', 'auto, 0'),
+    ('num_gpu: -1', 'num_gpu: -1', 'auto, 0'),
     ('num_gpu: false', 'num_gpu: false', 'auto, 0'),
     ('manual_seed: -1', 'manual_seed: -1', 'at least 0'),
     ('manual_seed: 4294967296', 'manual_seed: 4294967296', 'less than 4294967296'),
     ('val: {suffix: a/b}', 'val.suffix: "a/b"', 'without path separators'),
     ('val: {num_workers: 100000}', 'val.num_workers: 100000', 'at most 256'),
     ('dist_params: {backend: nccl2}', 'dist_params.backend: "nccl2"', 'did you mean "nccl"?'),
-    ('print_network: true', 'print_network:', 'delete the line'),
     ('val: {metrics: {images: {type: calculate_psnr, crop_border: 2}}}', 'val.metrics.images: ', 'any name but'),
     ('val: {pbar: yes}', 'val.pbar: "yes"', 'true or false'),
     ('val: null', 'val: null', 'a mapping'),
@@ -46,15 +46,20 @@ REFUSED = [
     ('logger: {wandb: {projcet: x}}', 'logger.wandb.projcet: unknown key', 'did you mean "project"?'),
     # data
     ('datasets: {trian: {name: x}}', 'datasets.trian: unknown section', 'did you mean "train"?'),
-    ('datasets: {train: {batch_size_per_gpu: 4}}', 'datasets.train.batch_size_per_gpu:', 'batch_size, the total'),
-    ('datasets: {train: {num_worker_per_gpu: 4}}', 'datasets.train.num_worker_per_gpu:', 'num_workers'),
-    ('datasets: {train: {dataset_enlarge_ratio: 4}}', 'datasets.train.dataset_enlarge_ratio:', 'no epochs; delete'),
-    ('datasets: {train: {use_shuffle: true}}', 'datasets.train.use_shuffle:', 'delete the line'),
+    (
+        'datasets: {train: {batch_size: 4, batch_size_per_gpu: 4}}',
+        'datasets.train.batch_size_per_gpu:',
+        'either it or batch_size, the total',
+    ),
+    ('datasets: {train: {batch_size_per_gpu: 0}}', 'datasets.train.batch_size: 0', 'at least 1'),
+    ('datasets: {train: {num_worker_per_gpu: x}}', 'datasets.train.num_workers: "x"', 'an integer'),
+    ('use_shuffle: true', 'use_shuffle: unknown key', 'allowed'),
     ('datasets: {val_1: {scale: 2}}', 'datasets.val_1.scale:', 'delete the line'),
     ('datasets: {train: {gt_size: 65}}', 'datasets.train.gt_size: 65', 'multiple of scale 2, as 64'),
     ('datasets: {train: {gt_size: 1}}', 'datasets.train.gt_size: 1', 'multiple of scale 2, as 2'),
     ('datasets: {train: {prefetch_mode: gpu}}', 'datasets.train.prefetch_mode: "gpu"', 'cpu, cuda, null'),
     ('datasets: {train: null}', 'datasets.train: missing', 'section train'),
+    ('datasets: {train: {optional: true}}', 'datasets.train.optional: true', 'sets to validate on'),
     ('datasets: {val_1: {gt_size: 64}}', 'datasets.val_1.gt_size: unknown key', 'PairedImageDataset'),
     ('datasets: {val_1: {name: demo}}', 'datasets.val_1.name: "demo"', 'datasets.train'),
     ('datasets: {val_1: {name: ..}}', 'datasets.val_1.name: ".."', 'a folder'),
@@ -112,7 +117,11 @@ REFUSED = [
     ('network_g: {n_blocks: 3}', 'network_g.n_blocks: a field of the released files', 'num_blocks'),
     ('network_g: {bias: {rank: 3}}', 'network_g.bias.rank: unknown key', 'did you mean "ranks"?'),
     ('network_g: {type: STS}', 'network_g.type: "STS"', 'did you mean "SST"?'),
-    ('network_g: {type: null}', 'network_g.type: null', 'SST, any other name that is registered in BasicSR'),
+    (
+        'network_g: {type: null}',
+        'network_g.type: null',
+        'SST, from_weights, any other name that is registered in BasicSR',
+    ),
     ('network_g: {scale: 4}', 'network_g.scale: 4', "the run's scale 2"),
     ('network_g: {type: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4}', 'network_g.scale: 4', "the run's scale 2"),
     ('network_g: 3', 'network_g: 3', 'a mapping'),
@@ -141,6 +150,78 @@ def test_refusal_names_file_and_key(refusal, text, start, allowed):
     message = refusal(text)
     assert message.startswith(start)
     assert allowed in message.removeprefix(start)
+
+
+BASICSR = """\
+model_type: SRModel
+num_gpu: 1
+is_train: true
+print_network: false
+find_unused_parameters: false
+dist_params: {backend: nccl, port: 29500}
+datasets:
+  train:
+    phase: train
+    io_backend: {type: disk}
+    use_hflip: true
+    use_rot: true
+    use_shuffle: true
+    num_worker_per_gpu: 6
+    batch_size_per_gpu: 4
+    dataset_enlarge_ratio: 100
+    prefetch_mode: ~
+    num_prefetch_queue: 1
+    persistent_workers: true
+  val_1:
+    phase: val
+    io_backend: {type: disk}
+    use_shuffle: false
+    batch_size_per_gpu: 1
+    num_worker_per_gpu: 1
+    use_hflip: false
+path: {pretrain_network_g: ~, strict_load: false, resume_state: ~}
+train: {total_iter: !!float 3e5, scheduler: {periods: [4e5]}}
+val: {val_freq: !!float 5e3}
+logger: {print_freq: 1e2, save_checkpoint_freq: !!float 6}
+"""
+
+
+def test_basicsr_s_keys_are_taken_with_a_note_or_left_out(leaf, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'propagate', True)
+    caplog.set_level(logging.INFO, logger='basicsr')
+    path = leaf(BASICSR)
+    found, plain = load_options(path, processes=2), load_options(DEMO)
+    train, val = found['datasets']['train'], found['datasets']['val_1']
+    assert (found['model_type'], found['num_gpu'], found['path']['strict_load_g']) == ('SSTModel', 1, False)
+    assert (train['batch_size'], train['num_workers']) == (8, 6)
+    assert train.keys() == plain['datasets']['train'].keys()
+    assert val.keys() == plain['datasets']['val_1'].keys()
+    assert found.keys() == plain.keys()
+    notes = [record.getMessage() for record in caplog.records]
+    assert all(note.startswith(f'{path}: ') for note in notes)
+    left_out = ('is_train', 'print_network', 'use_shuffle', 'dataset_enlarge_ratio', 'phase', 'persistent_workers')
+    taken = ('model_type', 'batch_size_per_gpu', 'num_worker_per_gpu', 'strict_load')
+    for key in left_out + taken:
+        assert any(key in note for note in notes), key
+
+
+def test_whole_numbers_are_integers_however_they_are_written(leaf):
+    found = load_options(leaf(BASICSR + 'scale: !!float 2\nname: x${scale}\nmanual_seed: 5e3\n'))
+    numbers = [found['train']['total_iter'], found['val']['val_freq'], found['logger']['save_checkpoint_freq']]
+    numbers += [*found['train']['scheduler']['periods'], found['scale'], found['network_g']['scale']]
+    numbers += [found['datasets']['train']['gt_size'], found['manual_seed']]
+    assert numbers == [300_000, 5000, 6, 400_000, 2, 2, 64, 5000]
+    assert all(type(number) is int for number in numbers)
+    assert found['name'] == 'x2'
+
+
+def test_a_file_s_batch_goes_before_its_base_s(tmp_path, leaf):
+    (tmp_path / 'base.yml').write_text(f'_base_: {DEMO}\ndatasets: {{train: {{batch_size_per_gpu: 3}}}}')
+    assert load_options(tmp_path / 'base.yml')['datasets']['train']['batch_size'] == 3
+    (tmp_path / 'leaf.yml').write_text('_base_: base.yml\ndatasets: {train: {batch_size: 5}}')
+    assert load_options(tmp_path / 'leaf.yml', processes=2)['datasets']['train']['batch_size'] == 5
+    override = ['datasets:train:batch_size_per_gpu=${mul:2,${scale}}']
+    assert load_options(tmp_path / 'leaf.yml', override, processes=2)['datasets']['train']['batch_size'] == 8
 
 
 def test_batch_that_does_not_divide_by_accumulate(leaf):

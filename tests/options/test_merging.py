@@ -60,7 +60,8 @@ def test_origin_is_the_last_file_that_set_a_key(tmp_path):
     [
         ({'a': '_base_: a.yml'}, r'a.yml: _base_: a.yml builds on itself'),
         ({'a': '_base_: b.yml', 'b': '_base_: a.yml'}, r'b.yml: _base_: a.yml builds on itself'),
-        ({'a': '_base_: bb.yml', 'b': ''}, r'a.yml: _base_: no file \S+bb.yml; did you mean "\S+b.yml"\?$'),
+        ({'a': '_base_: datta.yml', 'data': ''}, r'a.yml: _base_: no file \S+; did you mean "\S+/data.yml"\?$'),
+        ({'a': '_base_: c.yml', 'b': ''}, r'a.yml: _base_: no file \S+c.yml$'),
         ({'a': '_base_: .'}, r'a.yml: _base_: \S+ is a folder, allowed is an option file, as \S+a.yml$'),
         ({'a': f'_base_: {"x" * 400}'}, r'a.yml: _base_: no file \S+xxx$'),
         ({'a': '_base_: "b\\0"'}, r'a.yml: _base_: \["b\\u0000"\], allowed is a list'),
@@ -72,6 +73,12 @@ def test_faulty_bases(tmp_path, texts, message):
     with pytest.raises(OptionsError, match=rf'^{tmp_path}/{message}') as caught:
         read_chain(files(tmp_path, **texts))
     assert '\n' not in str(caught.value)
+
+
+def test_bases_that_multiply_are_refused(tmp_path):
+    texts = {f'f{index}': f'_base_: [f{index + 1}.yml, f{index + 1}.yml]' for index in range(25)}
+    message = refused(files(tmp_path, **texts, f25='x: 1'), [])
+    assert 'name each base once' in message
 
 
 @pytest.mark.parametrize(
@@ -107,6 +114,7 @@ def test_later_overrides_win():
         ('=b', '"=b", allowed is key:key=value'),
         ('a=', '"a=" has no value, allowed is key:key=value'),
         ('\udcff=1', '"\udcff=1", allowed is key:key=value'),
+        ('a:' * 100 + 'a=1', '"a:a:'),
         ('a::b=1', '"a::b=1", allowed is key:key=value'),
         ('train.total_iter=1', '"train.total_iter=1", allowed is key:key=value'),
         ('_base_=x.yml', '_base_: x.yml, allowed only in option files'),

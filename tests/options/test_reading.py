@@ -12,11 +12,14 @@ from sst.options.reading import parse, read_file
     ('text', 'value'),
     [
         ('5e-4', 5e-4),
-        ('1E3', 1e3),
+        ('1E3', 1000),
+        ('!!float 6', 6),
+        ('!!float 3e5', 300000),
+        ('1e300', 1e300),
         ('.5', 0.5),
         ('-1', -1),
         ('500_000', 500000),
-        ('1.', 1.0),
+        ('1.', 1),
         ('.inf', math.inf),
         ('true', True),
         ('False', False),
@@ -59,6 +62,8 @@ def test_aliases_are_copies():
         ('a: "\\ud800"', "line 1: no YAML: '\\ud800' holds half a character"),
         ('"\\ud800": 1', "line 1: no YAML: '\\ud800' holds half a character"),
         ('a: ' + '9' * 5000, 'line 1: no YAML: 99999999999999999999... is too large'),
+        ('a: ' + '[' * 100 + ']' * 100, 'no YAML: it is nested more than 30 deep'),
+        ('a: ' + '{b: ' * 20_000, 'no YAML'),
         ('a: !!bool x', 'no YAML: a value is not what its tag'),
         ('- 1', 'holds [1], allowed is a mapping'),
         ('just text', 'holds "just text", allowed is a mapping'),
@@ -77,14 +82,26 @@ def test_faulty_file_is_one_line(tmp_path, text, message):
 def test_aliases_that_multiply_are_refused(level):
     lines = ['a0: &a0 {x: 1}']
     lines += [f'a{i}: &a{i} {level.format(", ".join([f"*a{i - 1}"] * 9))}' for i in range(1, 30)]
-    with pytest.raises(ValueError, match='more than 10000 values'):
+    with pytest.raises(ValueError, match='more than 5000 values'):
         parse('\n'.join(lines))
+
+
+@pytest.mark.parametrize('text', ['a: [' + '1,' * 200_000 + ']', 'a:\n' + '- 1\n' * 200_000], ids=['flow', 'block'])
+def test_a_list_without_end_is_refused(text):
+    with pytest.raises(ValueError, match='more than 5000 values'):
+        parse(text)
 
 
 def test_missing_file_suggests_its_neighbour(tmp_path):
     (tmp_path / 'demo.yml').touch()
     with pytest.raises(OptionsError, match=r'^\S+dmeo.yml: no such file; did you mean "\S+demo.yml"\?$'):
         read_file(tmp_path / 'dmeo.yml')
+
+
+def test_a_missing_file_suggests_no_other_name(tmp_path):
+    (tmp_path / 'demo.yml').touch()
+    with pytest.raises(OptionsError, match=r'photo.yml: no such file$'):
+        read_file(tmp_path / 'photo.yml')
 
 
 def test_folder_and_binary_file(tmp_path):

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sst.options import OptionsError, load_options
 from sst.options.references import resolve, without_followers
 
 
@@ -12,7 +13,7 @@ from sst.options.references import resolve, without_followers
         ('x${scale}', 'x2'),
         ('{}x${scale}', '{}x2'),
         ('${mul:64,${scale}}', 128),
-        ('${mul:0.5,4}', 2.0),
+        ('${mul:0.5,4}', 2),
         ('${section.key}', 'deep'),
         ('${list}', [1, 2]),
         ('${section}', {'key': 'deep'}),
@@ -58,6 +59,15 @@ def test_a_reference_that_is_not_closed_hides_no_other():
     resolved, faults = resolve(data)
     assert resolved['a'] == 2
     assert [place for place, _ in faults] == [('b', 0), ('c',)]
+
+
+@pytest.mark.parametrize('form', ['"${{{0}}}${{{0}}}"', '["${{{0}}}", "${{{0}}}"]', '{{a: "${{{0}}}", b: "${{{0}}}"}}'])
+@pytest.mark.parametrize('order', [1, -1], ids=['known ones first', 'known ones last'])
+def test_references_that_multiply_are_refused(tmp_path, form, order):
+    lines = ['k0: x', *(f'k{index}: {form.format(f"k{index - 1}")}' for index in range(1, 30))]
+    (tmp_path / 'x.yml').write_text('\n'.join(lines[::order]))
+    with pytest.raises(OptionsError, match=rf'^{tmp_path}/x.yml: [^\n]*more than 1000 others[^\n]*$'):
+        load_options(tmp_path / 'x.yml')
 
 
 def test_a_circle_is_told():

@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import cv2
 import lmdb
@@ -144,9 +145,15 @@ def test_two_runs_do_not_build_one_database(folder, tmp_path, refused):
     assert 'another run is building it' in text
 
 
-def test_meta_lists_names_and_sizes(folder, tmp_path, prepare, refused):
+def test_meta_lists_what_a_data_set_reads(folder, tmp_path, prepare, refused):
+    screenshot = 'Screenshot at 10.30.45\u202fAM.png'
+    write_noise(folder / screenshot, 12, 12)
     prepare('meta', '--input', folder, '--output', tmp_path / 'meta.txt', '--jobs', 1)
     expected = [f'{name} (24,36,3)' for name in ('0.png', '1.png', '2.png', '3.png', 'photo.jpg')]
-    assert (tmp_path / 'meta.txt').read_text().splitlines() == expected
-    write_noise(folder / 'two words.png', 12, 12)
-    assert 'two words.png: BasicSR takes a blank' in refused('meta', '--input', folder, '--output', tmp_path / 'b.txt')
+    lines = (tmp_path / 'meta.txt').read_text(encoding='utf-8').splitlines()
+    assert sorted(lines) == sorted([*expected, f'{screenshot} (12,12,3)'])
+    pairs = {'name': 'x', 'type': 'PairedImageDataset', 'dataroot_gt': str(folder), 'dataroot_lq': str(folder)}
+    listed = build_dataset(pairs | {'scale': 1, 'phase': 'val', 'meta_info_file': str(tmp_path / 'meta.txt')})
+    assert {Path(listed[index]['gt_path']) for index in range(len(listed))} == set(folder.iterdir())
+    (folder / os.fsdecode(b'\xe4.png')).touch()
+    assert '\\udce4.png' in refused('meta', '--input', folder, '--output', tmp_path / 'b.txt')

@@ -1,0 +1,41 @@
+"""What to type where weights do not fit the network of an option file."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from sst.archs import SST
+from sst.interop.checkpoint import MisfitError
+from sst.interop.facts import facts
+from sst.options.merging import read_chain
+from sst.options.references import resolve
+from sst.utils.errors import UserError
+
+MODELS = Path('options', '_base_', 'models')
+
+
+def advice(misfit: MisfitError, root: Path) -> str:
+    """The option files in options/_base_/models that fit, and how the network of the weights is taken."""
+    theirs, ours = misfit.theirs, misfit.ours
+    scale = f' scale={theirs.scale}' if theirs.scale not in (None, ours.scale) else ''
+    if scale and replace(theirs, scale=ours.scale) == ours:
+        return f'to take their scale: --force_yml{scale}'
+    fitting = ' or '.join(
+        str(MODELS / file.name) for file in sorted((root / MODELS).glob('*.yml')) if _fits(file, misfit)
+    )
+    named = f'{fitting} fits; ' if fitting else ''
+    return f'{named}to take the network of the weights: --force_yml network_g:type=from_weights{scale}'
+
+
+def _fits(file: Path, misfit: MisfitError) -> bool:
+    try:
+        network = resolve(read_chain(file).data | {'scale': misfit.ours.scale})[0]['network_g']
+        with torch.device('meta'):
+            net = SST(**network)
+    except (UserError, LookupError, TypeError, ValueError):  # somebody's own file, or that which takes any weights
+        return False
+    found = facts(net.state_dict())
+    windows = tuple(net.options['window_sizes'])
+    fits = found is not None and replace(found, scale=None) == replace(misfit.theirs, scale=None)
+    return fits and misfit.windows in ((), windows)
