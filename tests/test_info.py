@@ -106,3 +106,21 @@ def test_as_a_program(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (0, '')
     assert 'scale          x2' in done.stdout
+
+
+def test_control_characters_of_others_are_shown_as_numbers(tmp_path, capsys):
+    evil = 'DIV2K\n\x1b[31mred\u202e'
+    file = save_pretrained(SST(**tiny_options()), tmp_path / 'a\x1b[0m.safetensors', METADATA | {'training_data': evil})
+    (tmp_path / 'b\x1b[1m.pth').write_text('text')
+    assert main([str(file), str(tmp_path / 'b\x1b[1m.pth')]) == 2
+    out, err = capsys.readouterr()
+    assert r'training data  DIV2K\n\x1b[31mred\u202e' in out.splitlines()
+    assert r'b\x1b[1m.pth' in err
+    assert not {'\x1b', '\u202e'} & set(out + err)
+    (found,) = about(capsys, file)
+    assert found['metadata']['training_data'] == evil
+    main([str(file), '--json'])
+    assert not {'\x1b', '\u202e'} & set(capsys.readouterr().out)
+    with pytest.raises(SystemExit, match='2'):
+        main(['--nonsense'])
+    assert len(capsys.readouterr().err.splitlines()) == 1

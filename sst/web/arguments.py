@@ -5,13 +5,14 @@ import math
 from collections.abc import Sequence
 
 from sst.interop.sources import shipped
+from sst.utils.command_line import CommandLine
 
 MEGAPIXELS = 4.0  # of a dropped picture
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """`models`, `host`, `port`, `device`, `dtype` and `max_megapixels`; ends the program where they are wrong."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog='sst-demo',
         description='Shows a page that enlarges pictures on this computer; nothing goes to the internet.',
     )
