@@ -21,11 +21,16 @@ with starting():
 if TYPE_CHECKING:
     from sst.api import Upscaler, load_model
     from sst.interop.pretrained import from_pretrained, save_pretrained
+    from sst.utils.allocator import keep_memory
 
 __version__ = '0.1.0'
-__all__ = ['Upscaler', 'from_pretrained', 'load_model', 'save_pretrained']
+__all__ = ['Upscaler', 'from_pretrained', 'keep_memory', 'load_model', 'save_pretrained']
 
-MODULES = {'api': ('Upscaler', 'load_model'), 'interop.pretrained': ('from_pretrained', 'save_pretrained')}
+MODULES = {
+    'api': ('Upscaler', 'load_model'),
+    'interop.pretrained': ('from_pretrained', 'save_pretrained'),
+    'utils.allocator': ('keep_memory',),
+}
 
 
 def __getattr__(name: str) -> Any:

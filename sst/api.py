@@ -64,7 +64,8 @@ class Upscaler:
         self.scale = net.scale
         multiple = window_multiple(net)
         predict = partial(self_ensemble, self._predict) if ensemble else self._predict
-        size = TileSize(self.net, overlap, multiple) if tile == 'auto' else tile
+        self._fitting = TileSize(self.net, overlap, multiple)
+        size = self._fitting if tile == 'auto' else tile
         self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
 
     def enlarge(
@@ -75,6 +76,15 @@ class Upscaler:
     ) -> Whole:
         """A picture as `sst.inference.pictures` reads and writes it; see `sst.inference.pictures.enlarge`."""
         return enlarge(picture, self._tiler, size, on_tile)
+
+    def tiles(self, height: int, width: int) -> list[tuple[int, int]]:
+        """(height, width), LR pixels, of the tiles in which a picture of this size is computed, their overlap too."""
+        rows, columns = self._tiler.cut(height, width)
+        return [(row.stop - row.start, column.stop - column.start) for row in rows for column in columns]
+
+    def memory(self, height: int, width: int) -> int:
+        """About how many bytes of the device's memory a picture of this size takes while it is computed."""
+        return max(self._fitting.needed(*tile, width) for tile in self.tiles(height, width))
 
     def __call__(self, image: Picture) -> Picture:
         """Enlarge a picture.

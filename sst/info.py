@@ -10,14 +10,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sst.utils.starting import starting
 
     with starting():
-        import argparse
-
         from sst.interop.description import describe
         from sst.interop.sources import find_weights, shipped
+        from sst.utils.command_line import CommandLine
         from sst.utils.errors import UserError
         from sst.utils.json_text import json_text
+        from sst.utils.visible import visible
 
-    parser = argparse.ArgumentParser(description='Says what weights files hold: model, scale, windows, training data.')
+    parser = CommandLine(
+        prog='sst-info', description='Says what weights files hold: model, scale, windows, training data.'
+    )
     names = ', '.join(shipped()) or 'none'
     help_text = f'.pth or .safetensors file of any origin, hf://owner/repo/file, or shipped weights ({names})'
     parser.add_argument('files', nargs='+', metavar='FILE', help=help_text)
@@ -30,10 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             found.append(describe(find_weights(file), args.param_key))
         except UserError as error:
             code = 2
-            for line in str(error).splitlines():
-                print(f'error: {line}', file=sys.stderr)
+            print(f'error: {visible(error)}', file=sys.stderr)
     if args.json:
-        print(json_text(found, indent=2, ensure_ascii=False, default=str))
+        print(json_text(found, indent=2, default=str))
     else:
         print('\n\n'.join(text(about) for about in found), end='\n' if found else '')
     return code
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def text(about: dict) -> str:
     """What `describe` found, for people: one line per fact."""
+    from sst.utils.visible import visible
+
     dtypes = ', '.join(about['dtype'])
     entries = f' ({about["entry"]} of {" and ".join(about["entries"])})' if about['entries'] else ''
     windows = ' '.join(map(str, about['windows'])) if about['windows'] else 'not told by the file, nor by any shape'
@@ -56,7 +59,7 @@ def text(about: dict) -> str:
     }
     metadata = {str(key).replace('_', ' '): value for key, value in about['metadata'].items()}
     rows |= {'training data': 'not told'} | metadata
-    return '\n'.join(f'{key:<14} {value}' for key, value in rows.items())
+    return '\n'.join(f'{visible(key):<14} {visible(value)}' for key, value in rows.items())
 
 
 if __name__ == '__main__':

@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from sst.upscaling.run import run
         from sst.utils.errors import in_one_line
 
-    with in_one_line('interrupted; what is finished stays: type the same with --skip-existing to go on'):
+    with in_one_line('interrupted; what is finished stays: type the same with --skip-existing to go on', single=True):
         return run(parse(argv))
 
 

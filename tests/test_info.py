@@ -125,3 +125,21 @@ def test_descriptions_without_end_are_one_line(tmp_path, capsys, kind, key, insi
     assert main([str(tmp_path / f'x.{kind}')]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert f'x.{kind}: its {key} ' in line
+
+
+def test_control_characters_of_others_are_shown_as_numbers(tmp_path, capsys):
+    evil = 'DIV2K\n\x1b[31mred\u202e'
+    file = save_pretrained(SST(**tiny_options()), tmp_path / 'a\x1b[0m.safetensors', METADATA | {'training_data': evil})
+    (tmp_path / 'b\x1b[1m.pth').write_text('text')
+    assert main([str(file), str(tmp_path / 'b\x1b[1m.pth')]) == 2
+    out, err = capsys.readouterr()
+    assert r'training data  DIV2K\n\x1b[31mred\u202e' in out.splitlines()
+    assert r'b\x1b[1m.pth' in err
+    assert not {'\x1b', '\u202e'} & set(out + err)
+    (found,) = about(capsys, file)
+    assert found['metadata']['training_data'] == evil
+    main([str(file), '--json'])
+    assert not {'\x1b', '\u202e'} & set(capsys.readouterr().out)
+    with pytest.raises(SystemExit, match='2'):
+        main(['--nonsense'])
+    assert len(capsys.readouterr().err.splitlines()) == 1

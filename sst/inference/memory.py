@@ -11,7 +11,7 @@ import torch
 from sst.archs import SST
 
 # On a CPU larger tiles gain little: what they save is computing the overlap twice.
-MOST_ON_CPU = 1_500_000_000  # bytes
+MOST_ON_CPU = 1_200_000_000  # bytes; what holes between kept blocks take comes on top
 MOST_PIXELS = 2048 * 2048  # of a tile: kernels count the numbers of a map in 32 bits
 SMALLEST = 64
 _ASSUMED = 4_000_000_000  # bytes, where nothing can be asked
@@ -25,6 +25,13 @@ def free_memory(device: torch.device) -> float:
     if device.type == 'mps':
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     return min(_free_on_machine(), _free_in_group())
+
+
+def own_memory() -> int:
+    """Bytes of this process now; 0 where it cannot be asked."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return os.sysconf('SC_PAGE_SIZE') * int(Path('/proc/self/statm').read_text().split()[1])
+    return 0
 
 
 def _free_on_machine() -> int:
@@ -63,13 +70,13 @@ class TileSize:
     def __call__(self, height: int, width: int) -> int | None:
         """LR pixels a side for a picture of this size; None where it fits as a whole."""
         budget = self._budget()
-        if height * width <= MOST_PIXELS and self._bytes(height, width, width) <= budget:
+        if height * width <= MOST_PIXELS and self.needed(height, width, width) <= budget:
             return None
         smallest = math.ceil(SMALLEST / self.multiple) * self.multiple
         tile = math.isqrt(MOST_PIXELS) // self.multiple * self.multiple
         while tile > smallest:
             side = tile + 2 * self.overlap
-            if self._bytes(side, side, width) <= budget:
+            if self.needed(side, side, width) <= budget:
                 break
             tile -= self.multiple
         return max(tile, smallest)
@@ -79,8 +86,8 @@ class TileSize:
         free = free_memory(device)
         return 0.7 * free if device.type != 'cpu' else min(0.5 * free, MOST_ON_CPU)
 
-    def _bytes(self, height: int, width: int, whole_width: int) -> int:
-        """What a tile takes, about: maps of the widest layer and the upsampler, and its rows of the result."""
+    def needed(self, height: int, width: int, whole_width: int) -> int:
+        """Bytes that a tile takes, about: maps of the widest layer and the upsampler, and its rows of the result."""
         options, weight = self.net.options, self.net.stem.weight
         enlarged = self.net.scale**2
         channels = options['upsampler'].get('channels') or 3

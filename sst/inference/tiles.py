@@ -48,15 +48,20 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
         multiple: tiles begin on multiples of it, so that a network's windows lie as in the whole picture.
     """
     tile, overlap = (math.ceil(length / multiple) * multiple for length in (tile, overlap))
-    if size <= tile + overlap:
+    tile = math.ceil(size / math.ceil(size / tile) / multiple) * multiple  # as many tiles, as equal as can be
+    # All read equally much: what one tile frees then fits the next, where memory is kept.
+    read = tile + 2 * overlap
+    read += (size - read) % multiple
+    if read >= size:
         return [Span(0, size, 0, size, 0)]
     borders = [*range(0, size, tile), size]
     if borders[-1] - borders[-2] <= overlap:  # a rest that the last tile reads anyway
         del borders[-2]
     # The outer half of what a tile reads beyond its border lacks most of the context: only the inner half is used.
+    starts = [min(max(first - overlap, 0), size - read) for first in borders[:-1]]
     return [
-        Span(max(first - overlap, 0), min(last + overlap, size), first, last, min(overlap, tile))
-        for first, last in pairwise(borders)
+        Span(start, start + read, first, last, min(overlap, tile))
+        for start, (first, last) in zip(starts, pairwise(borders), strict=True)
     ]
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from sst.interop.sources import shipped
 from sst.utils import pixels
+from sst.utils.command_line import CommandLine
 
 EXTENSIONS = ('auto', 'png', 'jpg', 'jpeg', 'webp', 'tif', 'tiff')
 DTYPES = ('float32', 'float16', 'bfloat16')
@@ -31,6 +32,7 @@ class Settings:
     model: str | None
     scale: float | None
     width: int | None
+    height: int | None
     tile: int | Literal['auto'] | None
     overlap: int
     ensemble: bool
@@ -49,8 +51,8 @@ class Settings:
 
 
 def parse(argv: Sequence[str] | None = None) -> Settings:
-    """The settings of a command line; where it makes no sense argparse says so and exits with code 2."""
-    parser = argparse.ArgumentParser(
+    """The settings of a command line; where it makes no sense one line says so and the program exits with code 2."""
+    parser = CommandLine(
         prog='sst-upscale',
         description='Enlarges pictures (PNG, JPEG, WebP, TIFF, AVIF and more) and videos.',
         epilog=EXAMPLES,
@@ -66,11 +68,14 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
         parser.error(f'--fp32 and --dtype {args.dtype} contradict each other; give one of them')
     if args.suffix is not None and ('/' in args.suffix or '\\' in args.suffix or '\0' in args.suffix):
         parser.error(f'--suffix {args.suffix!r}: a part of a name, without / and \\')
+    if args.gpu is not None and args.device is not None:
+        parser.error(f'--device {args.device} and --gpu-id contradict each other; give one of them')
     args.dtype = 'float32' if args.fp32 else args.dtype
+    args.device = args.gpu or args.device
     return Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
+def _add_files(parser: CommandLine) -> None:
     add = parser.add_argument
     add('inputs', nargs='*', metavar='INPUT', help='picture, video, folder (with all folders in it) or pattern (*.png)')
     add('-i', '--input', dest='more_inputs', action='append', default=[], metavar='INPUT', help='the same')
@@ -92,18 +97,26 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         help="how many times larger, also 1.5 or 3 with any network (the network's own scale)",
     )
     size.add_argument('--width', type=_positive, metavar='N', help='pixels that the result is wide')
+    size.add_argument('--height', type=_positive, metavar='N', help='pixels that the result is high')
     add('--ext', dest='extension', choices=EXTENSIONS, default='auto', help='format of the results (as the inputs)')
-    add('--suffix', help='what is added to the names, after a _ (x2, or w1920 with --width); "" for nothing')
+    add(
+        '--suffix',
+        help='what is added to the names, after a _ (x2, or w1920, h1080 by --width, --height); "" for nothing',
+    )
     add(
         '--quality', type=_within(1, 100), default=95, metavar='1-100', help='of JPEG and WebP, 100: lossless WebP (95)'
     )
     add('--crf', type=_within(0, 51), default=17, metavar='0-51', help='of videos, less is better and larger (17)')
     pixels.add_argument(parser)
     add('--skip-existing', action='store_true', help='leave out what has a result already')
-    add('--dry-run', action='store_true', help='say what would be done, and do nothing')
+    add(
+        '--dry-run',
+        action='store_true',
+        help='a table of what would be done, how long it takes and how much memory; write nothing',
+    )
 
 
-def _add_network(parser: argparse.ArgumentParser) -> None:
+def _add_network(parser: CommandLine) -> None:
     add = parser.add_argument
     names = ', '.join(shipped()) or 'none in this installation'
     add(
@@ -140,6 +153,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     add('--dtype', choices=DTYPES, help='of the numbers in the network (float16 on CUDA, else float32)')
     add('--fp32', action='store_true', help='the same as --dtype float32')
     add('--device', metavar='cuda|mps|cpu', help='where to compute (the fastest there is)')
+    add('-g', '--gpu-id', dest='gpu', type=_gpu, metavar='N', help='the same as --device cuda:N; -1: cpu')
     told = 'that the network was trained with, for weights that do not tell: one number, or one for each layer'
     add('--window-sizes', type=_numbers, metavar='N,N,...', help=f'windows {told}')
     add('--num-heads', type=_numbers, metavar='N,N,...', help=f'heads {told}')
@@ -187,6 +201,18 @@ def _tile(text: str) -> int | Literal['auto'] | None:
     if not text.strip().isdecimal() or int(text) > 1_000_000:
         raise argparse.ArgumentTypeError(f'{text!r}; allowed is auto or a whole number, 0 for no tiles')
     return int(text) or None
+
+
+def _gpu(text: str) -> str:
+    if ',' in text:
+        raise argparse.ArgumentTypeError(
+            f'{text!r}; one GPU may be named, and all are used by: torchrun --nproc_per_node=N sst/upscale.py ...'
+        )
+    if text == '-1':
+        return 'cpu'
+    if not text.strip().isdecimal():
+        raise argparse.ArgumentTypeError(f'{text!r}; allowed is the number of a GPU, from 0 on, or -1 for the CPU')
+    return f'cuda:{int(text)}'
 
 
 def _numbers(text: str) -> list[int]:

@@ -1,35 +1,83 @@
-"""One file enlarged: a picture in bands of rows, a video frame by frame."""
+"""One file looked at, then enlarged: a picture in bands of rows, a video frame by frame."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 
 import numpy as np
-from tqdm import tqdm
 
+from sst.api import Upscaler
 from sst.inference.pictures import Picture, read_picture, write_picture
-from sst.inference.videos import probe, upscale_video
+from sst.inference.videos import VideoInfo, probe, upscale_video
 from sst.upscaling.arguments import Settings
+from sst.upscaling.compression import looks_compressed
 from sst.upscaling.jobs import Job
 from sst.upscaling.models import Models
+from sst.upscaling.progress import Progress
 from sst.utils.errors import UserError
 
-Progress = Callable[[int, int | None, str], None]  # done, of how many, of what
 LARGEST_SIDE = {'picture': 300_000, 'video': 16_384}  # pixels of a result; of videos what the encoders take
 MOST_PIXELS = 4_000_000_000
+MANY_PIXELS = 100_000_000  # beyond which a picture's user is told: many programs cannot open it
 _LONGEST_NAME = 250  # bytes: file systems take 255, and the temporary file's name is 5 longer
 
 
-def enlarge_file(job: Job, settings: Settings, models: Models, progress: Progress) -> tuple[str, list[str]]:
-    """Enlarge a file. Returns the sizes, in words, and notes of what was changed or lost.
+@dataclass(frozen=True)
+class Task:
+    """A file that was looked at, and what is to be done with it; sizes are (height, width), pixels."""
+
+    job: Job
+    content: Picture | VideoInfo
+    size: tuple[int, int]
+    new_size: tuple[int, int]
+    network: str
+    model: Upscaler
+    compressed: bool = False  # whether it looks as if it were
+
+    def notes(self) -> list[str]:
+        """What the user may not have meant."""
+        height, width = self.new_size
+        found = []
+        if height * width > MANY_PIXELS:
+            found.append(
+                f'its result has {height * width / 1e6:,.0f} megapixels, which many programs cannot open; a smaller '
+                '--scale or --width makes it smaller'
+            )
+        if height < self.size[0] or width < self.size[1]:
+            found.append(
+                f'its result is smaller ({_named(self.size)} to {_named(self.new_size)}): it is enlarged first, then '
+                'shrunk'
+            )
+        return found
+
+    def sizes(self) -> str:
+        return f'{_named(self.size)} to {_named(self.new_size)}'
+
+
+def examine(job: Job, settings: Settings, models: Models) -> Task:
+    """Read a picture, or what a video's file says, and load the network for it.
 
     Raises:
-        UserError: one line that names the file and what is wrong; nothing is left of its result then.
+        UserError: one line that names the file and what is wrong.
     """
     if len(os.fsencode(job.target.name)) > _LONGEST_NAME:
         raise UserError(f'{job.source}: the name of its result is too long; choose a shorter --suffix or name with -o')
     if os.path.isdir(job.target):
         raise UserError(f'{job.source}: its result {job.target} is a folder; choose another --suffix or -o')
+    content = probe(job.source) if job.video else read_picture(job.source, settings.max_megapixels)
+    size = (content.height, content.width) if isinstance(content, VideoInfo) else content.shape[:2]
+    ratio = _ratio(settings, *size)
+    network, model = models.name_for(ratio), models.for_ratio(ratio)
+    compressed = isinstance(content, Picture) and looks_compressed(job.source, content)
+    return Task(job, content, size, _new_size(job, settings, model.scale, *size), network, model, compressed)
+
+
+def enlarge(task: Task, settings: Settings, progress: Progress) -> list[str]:
+    """Write a task's result. Returns notes of what was changed or lost.
+
+    Raises:
+        UserError: one line that names the file and what is wrong; nothing is left of its result then.
+    """
+    job = task.job
     try:
         job.target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
@@ -37,45 +85,32 @@ def enlarge_file(job: Job, settings: Settings, models: Models, progress: Progres
             f'{job.source}: the folder {job.target.parent} cannot be made ({fault.strerror}); choose another with -o'
         ) from fault
     try:
-        return (_enlarge_video if job.video else _enlarge_picture)(job, settings, models, progress)
+        return _enlarge(task, settings, progress)
+    except UserError as error:
+        raise UserError(_naming(job, error)) from error
     except MemoryError as fault:
         raise UserError(
             f'{job.source}: not enough memory; free some, take a smaller --scale or --width, or cut it into parts'
         ) from fault
 
 
-def _enlarge_picture(job: Job, settings: Settings, models: Models, progress: Progress) -> tuple[str, list[str]]:
-    picture = read_picture(job.source, settings.max_megapixels)
-    height, width, _ = picture.shape
-    model = models.for_ratio(_ratio(settings, width))
-    size = _size(job, settings, model.scale, height, width)
-    large = model.enlarge(picture, size, lambda done, total: progress(done, total, 'tile'))
-    try:
-        lost = write_picture(large, job.target, settings.quality)
-    except UserError as error:
-        raise UserError(_naming(job, error)) from error
-    return f'{width}x{height} to {size[1]}x{size[0]}', [*picture.notes, *lost]
+def _enlarge(task: Task, settings: Settings, progress: Progress) -> list[str]:
+    picture, size, target = task.content, task.new_size, task.job.target
+    if isinstance(picture, Picture):
+        large = task.model.enlarge(picture, size, lambda done, total: progress(done, total, 'tile'))
+        return [*picture.notes, *write_picture(large, target, settings.quality)]
+
+    def enlarge_frame(frame: np.ndarray) -> np.ndarray:
+        return np.rint(task.model.enlarge(Picture(frame), size).whole() * 255).astype(np.uint8)
+
+    def frame_done(done: int, total: int | None) -> None:
+        progress(done, total, 'frame')
+
+    return upscale_video(task.job.source, target, enlarge_frame, crf=settings.crf, progress=frame_done)
 
 
-def _enlarge_video(job: Job, settings: Settings, models: Models, progress: Progress) -> tuple[str, list[str]]:
-    info = probe(job.source)
-    model = models.for_ratio(_ratio(settings, info.width))
-    size = _size(job, settings, model.scale, info.height, info.width)
-
-    def enlarge(frame: np.ndarray) -> np.ndarray:
-        return np.rint(model.enlarge(Picture(frame), size).whole() * 255).astype(np.uint8)
-
-    try:
-        notes = upscale_video(
-            job.source,
-            job.target,
-            enlarge,
-            crf=settings.crf,
-            progress=lambda done, total: progress(done, total, 'frame'),
-        )
-    except UserError as error:
-        raise UserError(_naming(job, error)) from error
-    return f'{info.width}x{info.height} to {size[1]}x{size[0]}', notes
+def _named(size: tuple[int, int]) -> str:
+    return f'{size[1]}x{size[0]}'
 
 
 def _naming(job: Job, error: UserError) -> str:
@@ -84,39 +119,21 @@ def _naming(job: Job, error: UserError) -> str:
     return text if str(job.source) in text else f'{job.source}: {text}'
 
 
-def _ratio(settings: Settings, width: int) -> float:
+def _ratio(settings: Settings, height: int, width: int) -> float:
     """How many times larger a picture is to become; 0 where that is left to the network."""
+    if settings.height:
+        return settings.height / height
     return settings.width / width if settings.width else settings.scale or 0
 
 
-def _size(job: Job, settings: Settings, network_scale: int, height: int, width: int) -> tuple[int, int]:
+def _new_size(job: Job, settings: Settings, network_scale: int, height: int, width: int) -> tuple[int, int]:
     """(height, width) of the result, pixels."""
-    ratio = _ratio(settings, width) or network_scale
-    size = max(1, round(height * ratio)), settings.width or max(1, round(width * ratio))
+    ratio = _ratio(settings, height, width) or network_scale
+    size = settings.height or max(1, round(height * ratio)), settings.width or max(1, round(width * ratio))
     largest = LARGEST_SIDE['video' if job.video else 'picture']
     if max(size) > largest or size[0] * size[1] > MOST_PIXELS:
         raise UserError(
             f'{job.source}: would become {size[1]}x{size[0]} pixels; {largest:,} a side and {MOST_PIXELS:,} in all are '
-            'the limit: take a smaller --scale or --width'
+            'the limit: take a smaller --scale, --width or --height'
         )
     return size
-
-
-@contextmanager
-def inner_bar(seen: bool) -> Iterator[Progress]:
-    """A progress bar for one file, shown from the second of its tiles or frames on."""
-    bar: tqdm | None = None
-
-    def progress(done: int, total: int | None, unit: str) -> None:
-        nonlocal bar
-        if not seen or total == 1:
-            return
-        if bar is None:
-            bar = tqdm(total=total, unit=unit, leave=False, position=1, dynamic_ncols=True)
-        bar.update(done - bar.n)
-
-    try:
-        yield progress
-    finally:
-        if bar is not None:
-            bar.close()

@@ -13,9 +13,10 @@ from sst.upscaling.arguments import Settings
 from sst.utils.errors import UserError
 
 SHIPPED = {2: 'SST-tiny-x2', 4: 'SST-tiny-x4'}
+# The collection's files are known by name, its repositories are not.
 BETTER = (
-    'larger, better networks: the released SST weights (Hugging Face collection dslisleedh/sst), by --model '
-    'hf://owner/repo/file'
+    'larger and better: sst-upscale {} -n hf://dslisleedh/REPOSITORY/SST_DF2K_X{}.pth --window-sizes '
+    '16,32,64,16,32,64; REPOSITORY: see https://huggingface.co/collections/dslisleedh/sst'
 )
 
 
@@ -35,7 +36,11 @@ class Models:
 
     def for_ratio(self, ratio: float) -> Upscaler:
         """The network for pictures that are to become so many times larger. Raises UserError."""
-        return self.load(self.settings.model or self._shipped(ratio))
+        return self.load(self.name_for(ratio))
+
+    def name_for(self, ratio: float) -> str:
+        """What names that network. Raises UserError."""
+        return self.settings.model or self._shipped(ratio)
 
     def first(self) -> Upscaler:
         """The network for what the command line asks for, before any picture is looked at. Raises UserError."""
@@ -66,6 +71,15 @@ class Models:
             raise UserError(f'{error}; here as --window-sizes 16,32,... and --num-heads 6') from error
         except ValueError as error:  # a backend that cannot serve
             raise UserError(str(error)) from error
+
+
+def robust_beside(network: str) -> str | None:
+    """The weights for compressed pictures that ship beside others that ship: of the same scale, else of another."""
+    name, _, scale = network.rpartition('-x')
+    robust = [known for known in shipped() if known.startswith(f'{name}-robust-x')]
+    if network not in shipped() or 'robust' in network or not robust:
+        return None
+    return f'{name}-robust-x{scale}' if f'{name}-robust-x{scale}' in robust else robust[-1]
 
 
 def _device(name: str | None) -> torch.device | None:

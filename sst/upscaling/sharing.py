@@ -18,6 +18,15 @@ class Alone:
 
     rank, world = 0, 1
 
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+
+    def first_to_tell(self, what: str) -> bool:
+        """Whether no process has told the user of it yet."""
+        first = what not in self.told
+        self.told.add(what)
+        return first
+
     def agree(self, jobs: Sequence[Job]) -> list[Job]:
         """The jobs as the first process sees them."""
         return list(jobs)
@@ -46,6 +55,9 @@ class Together(Alone):
             self.store.set('jobs', json.dumps([[str(job.source), str(job.target), job.video] for job in jobs]))
             return list(jobs)
         return [Job(Path(source), Path(target), video) for source, target, video in json.loads(self.store.get('jobs'))]
+
+    def first_to_tell(self, what: str) -> bool:
+        return self.store.add(f'told {what}', 1) == 1
 
     def taken(self, jobs: Sequence[Job]) -> Iterator[Job]:
         while (number := self.store.add('next', 1) - 1) < len(jobs):

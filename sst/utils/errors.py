@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from sst.utils.visible import visible
+
 
 class UserError(Exception):
     """Something the user must change. Its text is the whole message, one line per fault.
@@ -25,12 +27,18 @@ class Stopped(Exception):  # noqa: N818 - asked for, not an error
 
 
 @contextmanager
-def in_one_line(interrupted: str = 'interrupted') -> Iterator[None]:
-    """End a program without a stack trace: exit code 2 for a `UserError`, 130 and `interrupted` on Ctrl-C."""
+def in_one_line(interrupted: str = 'interrupted', *, single: bool = False) -> Iterator[None]:
+    """End a program without a stack trace: exit code 2 for a `UserError`, 130 and `interrupted` on Ctrl-C.
+
+    Args:
+        interrupted: what to say after Ctrl-C.
+        single: whether an error tells of one fault only, so that a line break in it can only be part of a name.
+    """
     try:
         yield
     except UserError as error:
-        print('\n'.join(f'error: {line}' for line in str(error).splitlines()), file=sys.stderr)
+        faults = [str(error)] if single else str(error).split('\n')
+        print('\n'.join(f'error: {visible(line)}' for line in faults), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print(interrupted, file=sys.stderr)

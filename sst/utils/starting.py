@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sst.utils.allocator import keep_memory
+
 # What requirements.txt names, by the names that are imported.
 PACKAGES = {
     'PIL': 'pillow',
@@ -44,12 +46,13 @@ FOLDER = Path(__file__).resolve().parents[1]  # sst/
 def starting() -> Iterator[None]:
     """Imports inside end the program in one line where a package is not installed (exit code 2) or on Ctrl-C (130).
 
-    Printing is made safe as well: what the terminal's encoding lacks is shown as its number. In any other program that
-    imports sst nothing changes.
+    Printing is made safe as well: what the terminal's encoding lacks is shown as its number. And the process keeps the
+    memory that it frees (`keep_memory`). In any other program that imports sst nothing changes.
     """
     if not _is_program():
         yield
         return
+    keep_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')

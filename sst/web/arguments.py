@@ -6,13 +6,14 @@ import re
 from collections.abc import Sequence
 
 from sst.interop.sources import shipped
+from sst.utils.command_line import CommandLine
 
 MEGAPIXELS = 4.0  # of a dropped picture
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """What the command line says, by the names of its options and `models`; ends the program where it is wrong."""
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         prog='sst-demo',
         description='Shows a page that enlarges pictures on this computer; nothing goes to the internet.',
     )

@@ -152,4 +152,4 @@ def test_tiles_fit_free_memory(monkeypatch, free):
     tile = size(60_000, 80_000)
     assert tile % 12 == 0
     assert 64 <= tile <= 2048
-    assert tile == 72 or size._bytes(tile + 64, tile + 64, 80_000) <= free / 2
+    assert tile == 72 or size.needed(tile + 64, tile + 64, 80_000) <= free / 2

@@ -1,0 +1,15 @@
+"""Text of others, as file names and metadata, made safe to print."""
+
+import unicodedata
+
+# Control characters, invisible ones (among them those that turn the direction of text), bytes that are no text, and
+# separators of lines and paragraphs.
+_HIDDEN = {'Cc', 'Cf', 'Cs', 'Zl', 'Zp'}
+
+
+def visible(text: object) -> str:
+    r"""The text in one line, with what a terminal would obey or hide shown as its number: `\n`, `\x1b`, `\u202e`."""
+    return ''.join(
+        character.encode('unicode_escape').decode() if unicodedata.category(character) in _HIDDEN else character
+        for character in str(text)
+    )
