@@ -1,16 +1,21 @@
 """One run of a name at a time."""
 
 import errno
-import fcntl
 import os
 import platform
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import IO
 
 from sst.utils.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # on Windows nothing is locked
+    fcntl = SimpleNamespace(lockf=lambda *_: None, LOCK_EX=0, LOCK_NB=0)  # type: ignore[assignment]
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of file systems that know none
 

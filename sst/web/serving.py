@@ -51,8 +51,7 @@ def serve(models: Mapping[str, Upscaler], host: str, port: int, max_megapixels: 
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections, so that the page can be opened as soon as its address is printed."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = _socket(family)
     try:
         listening.bind((host, port))
         listening.listen()
@@ -65,9 +64,16 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _socket(family: socket.AddressFamily) -> socket.socket:
+    """One that may take a port that a program has just left: always on Windows, where the option would steal ports."""
+    new = socket.socket(family)
+    if os.name == 'posix':
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return new
+
+
 def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
-    with socket.socket(family) as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _socket(family) as attempt:
         try:
             attempt.bind((host, port))
         except (OSError, OverflowError):
