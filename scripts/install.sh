@@ -54,8 +54,14 @@ has_nvidia_driver() {
     [ -e /proc/driver/nvidia ] || [ -e /dev/nvidiactl ] || command -v nvidia-smi >/dev/null
 }
 
-answers() {  # does this wheel index offer torch, within seconds?
-    "$python" -c 'import sys, urllib.request; urllib.request.urlopen(sys.argv[1] + "/torch/", timeout=5)' "$1" >>"$log" 2>&1
+offers_torch() {  # does this wheel index answer within seconds, and has it our torch for this Python and no GPU?
+    timeout 20 "$python" - "$1" >>"$log" 2>&1 <<'END'
+import platform, re, sys, urllib.parse, urllib.request
+version = re.search('^torch==(.*)', open('constraints.txt').read(), re.M)[1]
+page = urllib.parse.unquote(urllib.request.urlopen(f'{sys.argv[1]}/torch/', timeout=5).read().decode())
+python = 'cp%d%d' % sys.version_info[:2]
+sys.exit(not re.search(rf'torch-{re.escape(version)}\+cpu-{python}-{python}-\w*{platform.machine()}', page))
+END
 }
 
 install_torch() {
@@ -66,8 +72,8 @@ install_torch() {
         step "torch and torchvision from $index" "${install[@]}" --index-url "$index"
     elif [ "$index" = default ] || has_nvidia_driver; then
         step "torch with CUDA, $size; for CPUs only: SST_TORCH_INDEX=$cpu_index" "${install[@]}"
-    elif ! answers "$cpu_index"; then
-        step "torch with CUDA, $size: there is no NVIDIA driver, but $cpu_index does not answer" "${install[@]}"
+    elif ! offers_torch "$cpu_index"; then
+        step "torch with CUDA, $size: there is no NVIDIA driver, but $cpu_index offers none without" "${install[@]}"
     else
         echo 'install: torch without CUDA, because there is no NVIDIA driver; for CUDA: rm -rf .venv, then SST_TORCH_INDEX=default bash scripts/install.sh'
         # A version from there, as 2.15.0+cpu, counts as newer than the same from pip's own index.
