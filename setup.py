@@ -9,6 +9,7 @@ DEMO = ['gradio>=6']
 HUB = ['huggingface_hub>=0.24']
 ONNX = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.5']
 SPANDREL = ['spandrel>=0.4']
+TRITON = 'triton>=3.0; sys_platform == "linux"'
 VIDEO = ['av>=18']
 
 
@@ -34,14 +35,14 @@ setup(
     author='The SST codebase authors',
     license='MIT',
     license_files=['LICENSE'],
-    python_requires='>=3.11,<3.13',
+    python_requires='>=3.11,<3.15',
     packages=find_packages(include=['sst', 'sst.*']),
     package_data={'sst': ['weights/*'], 'sst.ops.native': ['*.cpp'], 'sst.web': ['*.css']},
     install_requires=read_requirements(),
     extras_require={
         'demo': DEMO,
         'flash': ['flash-attn>=2.6'],
-        'fused': ['triton>=3.0'],
+        'fused': [TRITON],
         'hub': HUB,
         'onnx': ONNX,
         'perceptual': ['pyiqa>=0.1.13'],
@@ -62,7 +63,7 @@ setup(
             'pytest>=8.2',
             'pytest-xdist>=3.6',
             'ruff>=0.6',
-            'triton>=3.0',  # its interpreter runs the fused kernels; not every build of torch brings it
+            TRITON,  # its interpreter runs the fused kernels; not every build of torch brings it
             'types-PyYAML>=6.0.12',
             'types-tqdm>=4.66',
         ],
@@ -74,6 +75,8 @@ setup(
         'Intended Audience :: Science/Research',
         'Programming Language :: Python :: 3.11',
         'Programming Language :: Python :: 3.12',
+        'Programming Language :: Python :: 3.13',
+        'Programming Language :: Python :: 3.14',
         'Topic :: Scientific/Engineering :: Image Processing',
     ],
 )

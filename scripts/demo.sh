@@ -15,6 +15,9 @@ python=.venv/bin/python
 cat <<'END'
 
 Next:
+  .venv/bin/sst-upscale datasets/demo/val/HR/coffee.png
+                                                       a picture, twice as large; or name yours: photo.jpg
+  .venv/bin/sst-demo                                   the same in a browser
   .venv/bin/tensorboard --logdir experiments           curves of the training
   bash scripts/test.sh                                 all tests
   .venv/bin/python sst/train.py -opt options/train_SST_L_x2.yml --dry-run

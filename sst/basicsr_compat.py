@@ -41,7 +41,7 @@ def replaced(module: types.ModuleType, **names: Any) -> Iterator[None]:
     if absent:
         raise AttributeError(
             f'{module.__name__} has no {", ".join(absent)}: this is not the BasicSR 1.4.2 that the '
-            "driver was written for; install it with: pip install 'basicsr==1.4.2'"
+            'driver was written for; install it with: python -m sst.install_basicsr'
         )
     before = {name: vars(module)[name] for name in names}
     vars(module).update(names)

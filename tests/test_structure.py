@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ORDER = [
-    {'utils'},
+    {'utils', 'install_basicsr'},
     {'basicsr_compat', 'options'},
     {'ops'},
     {'archs'},

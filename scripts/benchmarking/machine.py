@@ -12,6 +12,7 @@ import torch
 
 from benchmarking.costs import Ceilings
 from sst.driver.record import git_commit
+from sst.utils.cores import usable_cores
 
 PACKAGES = ('torch', 'triton', 'flash-attn', 'numpy', 'basicsr')
 
@@ -27,9 +28,10 @@ def describe(device: torch.device) -> dict[str, Any]:
     return {
         'device': device_name(device),
         'cpu': _cpu(),
-        'cores': len(os.sched_getaffinity(0)),
+        'cores': usable_cores(),
         'threads': torch.get_num_threads(),
-        'load': round(os.getloadavg()[0], 2),  # runnable processes of the last minute, before the first row
+        # runnable processes of the last minute, before the first row
+        'load': round(os.getloadavg()[0], 2) if hasattr(os, 'getloadavg') else None,
         'system': f'{platform.system()} {platform.release()}',
         'python': platform.python_version(),
         'cuda': torch.version.cuda if device.type == 'cuda' else None,

@@ -1,6 +1,7 @@
 """Measures one row, in a process of its own: neither memory nor warmth passes from one row to another."""
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
@@ -183,7 +184,9 @@ def _pictures(row: Row, height: int, width: int) -> Tensor:
 
 
 def _resident(field: str) -> int:
-    """Bytes of memory of this process: VmRSS now, VmHWM at its peak. Linux alone tells."""
+    """Bytes of memory of this process: VmRSS now, VmHWM at its peak. Linux alone tells; 0 elsewhere."""
+    if sys.platform != 'linux':
+        return 0
     lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f'{field}:'))
 

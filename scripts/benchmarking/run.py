@@ -44,7 +44,7 @@ def in_process(task: dict[str, Any]) -> Result:
         answer = subprocess.run(command, capture_output=True, encoding='utf-8', check=False, timeout=LIMIT)
     except subprocess.TimeoutExpired:
         return {'failed': f'took longer than {LIMIT} s'}
-    if answer.returncode == -signal.SIGKILL:
+    if answer.returncode == -getattr(signal, 'SIGKILL', 9):
         return {'refused': 'killed by the system: out of memory, most likely'}
     lines = answer.stderr.strip().splitlines() or [f'exit code {answer.returncode}']
     return {'failed': lines[-1]} if answer.returncode else json.loads(answer.stdout.splitlines()[-1])

@@ -7,7 +7,6 @@ when it is whole; run it again after an interruption: what is stored is kept.
 
 import argparse
 import contextlib
-import fcntl
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lmdb
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from prepare import parallel
@@ -79,20 +79,20 @@ def make_key(stem: str, path: Path, suffix: str) -> str:
 @contextlib.contextmanager
 def _building(folder: Path) -> Iterator[None]:
     """Hold the folder so that no second run builds in it."""
+    lock = FileLock(folder.with_name(f'.{folder.name}.lock'), timeout=0)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = open(folder.with_name(f'.{folder.name}.lock'), 'w')  # noqa: SIM115  # the with statement is below
+        lock.acquire()
+    except Timeout as fault:
+        raise UserError(f'{folder}: another run is building it; wait for it') from fault
     except OSError as fault:
         raise cannot_write(folder, fault) from fault
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as fault:
-            raise UserError(f'{folder}: another run is building it; wait for it') from fault
-        try:
-            yield
-        finally:
-            os.unlink(lock.name)
+    try:
+        yield
+    finally:
+        if os.name == 'posix':  # elsewhere an open file cannot be removed
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def build(folder: Path, sizes: dict[str, tuple[Path, int]], workers: int, *, verify: bool) -> int:
@@ -198,7 +198,7 @@ def _write(database: lmdb.Environment, batch: list[tuple[str, bytes]]) -> None:
 
 def _write_meta(path: Path, database: lmdb.Environment) -> None:
     """A line `key.png (h,w,c) 1` for each picture, as BasicSR's own tool writes; the level at its end is not read."""
-    with open(path, 'w') as file, database.begin(buffers=True) as transaction:
+    with open(path, 'w', encoding='utf-8') as file, database.begin(buffers=True) as transaction:
         count = transaction.stat()['entries']
         for key, value in tqdm(transaction.cursor(), desc=META, total=count, unit='picture', disable=None):
             name = bytes(key).decode()

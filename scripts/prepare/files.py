@@ -80,6 +80,8 @@ def refuse_inside(output: Path, source: Path) -> None:
 
 
 def _is_alive(process: int) -> bool:
+    if os.name != 'posix':  # Windows has no such question: `os.kill` would end the process
+        return True
     try:
         os.kill(process, 0)
     except ProcessLookupError:

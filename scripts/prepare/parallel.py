@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import re
 import signal
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ import cv2
 from tqdm import tqdm
 
 from sst.utils import pixels
+from sst.utils.cores import usable_cores
 from sst.utils.errors import UserError
 
 Job = TypeVar('Job')
@@ -35,7 +37,7 @@ class FileError(Exception):
 
 def add_arguments(parser: argparse.ArgumentParser, *, shards: bool = True) -> None:
     """Declare `--jobs`, `--max-megapixels` and, where the work divides among machines, `--shard`."""
-    parser.add_argument('--jobs', type=int, default=len(os.sched_getaffinity(0)), help='processes (%(default)s)')
+    parser.add_argument('--jobs', type=int, default=usable_cores(), help='processes (%(default)s)')
     pixels.add_argument(parser)
     if shards:
         parser.add_argument('--shard', default='1/1', metavar='I/N', help='do part I of N only, 1/N to N/N')
@@ -113,8 +115,10 @@ def _outcomes(
             yield partial(work, job)
         return
     cv2.setNumThreads(1)  # the processes share the cores; a pool of threads would not survive the fork
-    # Forked workers share what is imported already; a spawned one would need seconds and its own memory for it.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context('fork'), _start_worker)
+    # Forked workers share what is imported already; a spawned one needs seconds and its own memory for it. Windows
+    # knows no fork, and the libraries of macOS do not survive it.
+    context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
+    pool = ProcessPoolExecutor(workers, context, _start_worker)
     try:
         ahead = iter(jobs)
         waiting: deque[Future[Result]] = deque(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from sst.ops.kernels.configurations import Configuration
+from sst.utils.cores import usable_cores
 from tuning.candidates import SHARED_MEMORY, SMALL_MEMORY, Choices, candidates
 from tuning.compiling import Build, Usage, compile_kernel
 from tuning.measuring import NO_TIME, TOLERANCE, Sample, Stopwatch, Trial, check, race, relative_error
@@ -68,7 +69,7 @@ def sweep(
     stopwatch = Stopwatch(device) if device else None
     # a fresh interpreter each: a process that was copied from one that uses a GPU is broken
     pool = ProcessPoolExecutor(
-        max(len(os.sched_getaffinity(0)) - bool(device), 1), multiprocessing.get_context('spawn'), _ignore_interrupts
+        max(usable_cores() - bool(device), 1), multiprocessing.get_context('spawn'), _ignore_interrupts
     )
     try:
         jobs = [(build, {c: pool.submit(usage_of, build, c) for c in candidates(build, choices)}) for build in builds]

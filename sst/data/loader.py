@@ -1,7 +1,6 @@
 """The loader that reads the stream: this process's batches, from any iteration to the last."""
 
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -14,6 +13,8 @@ from torch.utils.data import DataLoader
 from sst.data.careful import Careful, Named, collate, usable
 from sst.data.prefetch import background
 from sst.data.stream import StreamDataset, StreamSampler, check_batch
+from sst.utils.cores import usable_cores
+from sst.utils.platforms import existing_signals
 
 SECONDS_AFTER_SIGTERM = 30  # as long as torchrun waits
 
@@ -94,7 +95,7 @@ def build_train_loader(
 
 def affordable(workers: int) -> int:
     """As many loading processes as this process has cores; a note in the log tells where these are fewer than asked."""
-    cores = len(os.sched_getaffinity(0))
+    cores = usable_cores()
     if workers > cores:
         logger = logging.getLogger('basicsr')
         logger.info('num_workers %d: this process has %d cores, so it starts %d', workers, cores, cores)
@@ -107,10 +108,11 @@ def begin(loader: DataLoader) -> Iterator[Any]:
     PyTorch installs a handler that raises an error wherever this process happens to be when a loading process dies.
     Without it the error comes to whoever waits for the next batch.
     """
-    former = signal.getsignal(signal.SIGCHLD)
+    former = {number: signal.getsignal(number) for number in existing_signals('SIGCHLD')}
     batches = iter(loader)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGCHLD, former)
+        for number, handler in former.items():
+            signal.signal(number, handler)
     return batches
 
 
@@ -119,8 +121,9 @@ def start_worker(_: int) -> None:
 
     The process that trains may still need batches, and ends this one with itself.
     """
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+    for number in existing_signals('SIGINT', 'SIGHUP', 'SIGUSR1'):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))
+    if hasattr(signal, 'alarm'):
+        signal.signal(signal.SIGTERM, lambda *_: signal.alarm(SECONDS_AFTER_SIGTERM))
     cv2.setNumThreads(0)
     torch.set_num_threads(1)

@@ -138,7 +138,7 @@ def _files_below(folder: str) -> Iterator[str]:
         subfolders[:] = [name for name in subfolders if not name.startswith('.')]
         for name in names:
             if name.lower().endswith(SUFFIXES) and not name.startswith('.'):
-                yield os.path.relpath(os.path.join(place, name), folder)
+                yield os.path.relpath(os.path.join(place, name), folder).replace(os.sep, '/')
 
 
 def lmdb_damage(root: str) -> str | None:
@@ -180,4 +180,5 @@ def _is_readable(root: str) -> bool:
 
 
 _database = cache(open_lmdb)
-os.register_at_fork(after_in_child=_database.cache_clear)  # an open database must not cross a fork
+if hasattr(os, 'register_at_fork'):  # Windows has no fork, which an open database must not cross
+    os.register_at_fork(after_in_child=_database.cache_clear)

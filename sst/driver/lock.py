@@ -1,7 +1,6 @@
 """One run of a name at a time."""
 
 import errno
-import fcntl
 import os
 import platform
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from sst.utils.errors import UserError
+from sst.utils.platforms import NO_LINK, fcntl
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of file systems that know none
 
@@ -97,7 +97,7 @@ def _take(path: Path) -> IO[str]:
 def _no_link(path: str, flags: int) -> int:
     """Open a file, and never what a link of that name leads to: somebody else may have put it there."""
     try:
-        return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+        return os.open(path, flags | NO_LINK, 0o666)
     except OSError as fault:
         if fault.errno == errno.ELOOP:
             raise UserError(f'{path} must be a file, but it is a link; remove it') from fault

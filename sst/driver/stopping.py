@@ -13,8 +13,9 @@ from sst.driver.loaders import create_loaders
 from sst.driver.prepare import Run
 from sst.driver.progress import Progress
 from sst.utils.errors import Stopped
+from sst.utils.platforms import existing_signals
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+SIGNALS = existing_signals('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')
 NOTICE = 'the run ends after this iteration, when its state is saved; Ctrl-C again ends it at once'
 
 

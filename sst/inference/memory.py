@@ -36,10 +36,10 @@ def own_memory() -> int:
 
 def _free_on_machine() -> int:
     with contextlib.suppress(OSError, ValueError, IndexError):
-        for line in Path('/proc/meminfo').read_text().splitlines():
+        for line in Path('/proc/meminfo').read_text(encoding='utf-8').splitlines():
             if line.startswith('MemAvailable:'):
                 return 1024 * int(line.split()[1])
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # the last on Windows
         return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 4
     return _ASSUMED
 
@@ -51,7 +51,7 @@ def _free_in_group() -> float:
         ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
     ):
         with contextlib.suppress(OSError, ValueError):  # "max": no limit
-            return max(0, int(Path(limit).read_text()) - int(Path(used).read_text()))
+            return max(0, int(Path(limit).read_bytes()) - int(Path(used).read_bytes()))
     return math.inf
 
 

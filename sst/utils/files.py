@@ -68,13 +68,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    except OSError:  # some network file systems cannot; the rename itself has happened
-        pass
-    finally:
-        os.close(descriptor)
+    # Windows opens no folders, and some network file systems cannot write them. The rename itself has happened.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def load_torch(path: str | os.PathLike) -> Any:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from sst.utils.allocator import keep_memory
 
-# What requirements.txt names, by the names that are imported.
+# What requirements.txt names, and basicsr, by the names that are imported.
 PACKAGES = {
     'PIL': 'pillow',
     'addict': 'addict',
     'basicsr': 'basicsr',
     'cv2': 'opencv-python-headless',
+    'filelock': 'filelock',
     'future': 'future',
     'lmdb': 'lmdb',
     'numpy': 'numpy',
@@ -40,6 +41,7 @@ PACKAGES = {
 }
 PROGRAMS = ('train', 'test', 'upscale', 'demo', 'info')
 FOLDER = Path(__file__).resolve().parents[1]  # sst/
+INSTALL_BASICSR = 'sst.install_basicsr'  # the module that can do without basicsr
 
 
 @contextmanager
@@ -47,10 +49,18 @@ def starting() -> Iterator[None]:
     """Imports inside end the program in one line where a package is not installed (exit code 2) or on Ctrl-C (130).
 
     Printing is made safe as well: what the terminal's encoding lacks is shown as its number. And the process keeps the
-    memory that it frees (`keep_memory`). In any other program that imports sst nothing changes.
+    memory that it frees (`keep_memory`). In any other program that imports sst nothing changes, but where basicsr is
+    missing the error says what to type.
     """
     if not _is_program():
-        yield
+        try:
+            yield
+        except ModuleNotFoundError as fault:
+            if fault.name != 'basicsr':
+                raise
+            if sys.orig_argv[1:3] != ['-m', INSTALL_BASICSR]:  # this very import is on the way to it
+                fault.add_note(_advice('basicsr'))
+                raise
         return
     keep_memory()
     for stream in (sys.stdout, sys.stderr):
@@ -64,22 +74,25 @@ def starting() -> Iterator[None]:
     except ModuleNotFoundError as fault:
         if fault.name not in PACKAGES:  # a fault of ours or of a package: its trace is needed
             raise
-        print(
-            f'error: {PACKAGES[fault.name]} is not installed for {sys.executable}; activate the environment: '
-            'source .venv/bin/activate, or install: bash scripts/install.sh',
-            file=sys.stderr,
-        )
+        print(f'error: {_advice(fault.name)}', file=sys.stderr)
         raise SystemExit(2) from None
     finally:
         if plain:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def _advice(module: str) -> str:
+    missing = f'{PACKAGES[module]} is not installed for {sys.executable}'
+    if module == 'basicsr':
+        return f'{missing}; type: python -m {INSTALL_BASICSR}'
+    return f'{missing}; activate the environment: source .venv/bin/activate, or install: bash scripts/install.sh'
+
+
 def _is_program() -> bool:
     """Whether this process was started as a program in sst/ or by its console script."""
     started = Path(sys.argv[0])
     files = [FOLDER / f'{name}.py' for name in PROGRAMS]
-    return started.name in [f'sst-{name}' for name in PROGRAMS] or started.resolve() in files
+    return started.stem in [f'sst-{name}' for name in PROGRAMS] or started.resolve() in files
 
 
 def _leave(*_: object) -> None:

@@ -14,6 +14,7 @@ from sst.api import Upscaler
 from sst.utils.errors import UserError
 from sst.utils.files import one_line
 from sst.utils.optional import require
+from sst.utils.platforms import existing_signals
 from sst.web.storage import own_folder
 
 if TYPE_CHECKING:
@@ -51,9 +52,8 @@ def serve(
         UserError: the address or port cannot be listened on.
     """
     listening = _listen(host, port)
-    ending = [signal.SIGTERM]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup wants it
-        ending.append(signal.SIGHUP)  # the terminal is closed
+    hangup = existing_signals('SIGHUP')  # the terminal is closed, which nohup has ignored
+    ending = [signal.SIGTERM, *(number for number in hangup if signal.getsignal(number) is not signal.SIG_IGN)]
     for number in ending:
         signal.signal(number, signal.default_int_handler)
     with listening, own_folder() as folder:
@@ -72,8 +72,7 @@ def serve(
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that takes connections, so that the page can be opened as soon as its address is printed."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
-    listening = socket.socket(family)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = _socket(family)
     try:
         listening.bind((host, port))
         listening.listen()
@@ -86,9 +85,16 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
+def _socket(family: socket.AddressFamily) -> socket.socket:
+    """One that may take a port that a program has just left: always on Windows, where the option would steal ports."""
+    new = socket.socket(family)
+    if os.name == 'posix':
+        new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    return new
+
+
 def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
-    with socket.socket(family) as attempt:
-        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with _socket(family) as attempt:
         try:
             attempt.bind((host, port))
         except (OSError, OverflowError):

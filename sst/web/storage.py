@@ -1,7 +1,6 @@
 """The folder of what is uploaded and made: it stays below a limit and goes with its program, however that ends."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import stat
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sst.utils.errors import UserError
+from sst.utils.platforms import HAS_LOCKS, NO_LINK, fcntl
 
 _PREFIX = 'sst-demo-'
 _MARK = '.sst-demo'  # in our folders; locked as long as the program runs, so that others know it does
@@ -32,7 +32,9 @@ def own_folder() -> Iterator[Path]:
 
 
 def remove_left() -> None:
-    """Remove the folders of this user's programs that run no longer."""
+    """Remove the folders of this user's programs that run no longer; their locks tell."""
+    if not HAS_LOCKS:
+        return
     for folder in Path(tempfile.gettempdir()).glob(f'{_PREFIX}*'):
         with contextlib.suppress(OSError):  # it is another user's, none of ours, or goes at this moment
             found = folder.lstat()
@@ -43,7 +45,7 @@ def remove_left() -> None:
 
 
 def _no_link(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NOFOLLOW)
+    return os.open(path, flags | NO_LINK)
 
 
 class Storage:

@@ -29,7 +29,7 @@ def start(*arguments: str, path: Path | str = '') -> subprocess.CompletedProcess
 
 def test_all_requirements_are_known():
     lines = (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
-    assert {found[0] for line in lines if (found := re.match(r'[\w-]+', line))} == set(PACKAGES.values())
+    assert {found[0] for line in lines if (found := re.match(r'[\w-]+', line))} == set(PACKAGES.values()) - {'basicsr'}
 
 
 @pytest.mark.parametrize('program', ['sst/train.py', 'sst/test.py', 'sst/info.py', 'sst/demo.py'])
@@ -56,3 +56,14 @@ def test_an_interruption_is_one_line_though_a_package_catches_it(tmp_path):
     (tmp_path / 'torchvision.py').write_text(INTERRUPTED, encoding='utf-8')
     done = start('sst/train.py', '-opt', 'options/demo.yml', path=tmp_path)
     assert (done.returncode, done.stderr) == (130, 'interrupted\n')
+
+
+def test_where_basicsr_is_missing_the_error_says_what_to_type(tmp_path):
+    (tmp_path / 'sitecustomize.py').write_text("import sys; sys.modules['basicsr'] = None", encoding='utf-8')
+    environment = os.environ | {'PYTHONPATH': str(tmp_path)}
+    for arguments, code in ((['sst/upscale.py', 'photo.jpg'], 2), (['-c', 'import sst'], 1)):
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert done.stderr.endswith('type: python -m sst.install_basicsr\n')
+        assert (len(done.stderr.splitlines()) == 1) == (code == 2)
