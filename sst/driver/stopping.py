@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,8 +41,12 @@ class Signals:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Take the signals over for a while, except those that are ignored on purpose, as nohup does."""
-        former = {number: signal.getsignal(number) for number in SIGNALS}
+        """Take the signals over for a while, except those that are ignored on purpose, as nohup does.
+
+        Only the main thread of a program gets signals; from another one nothing is taken over.
+        """
+        mine = SIGNALS if threading.current_thread() is threading.main_thread() else ()
+        former = {number: signal.getsignal(number) for number in mine}
         taken = {number: handler for number, handler in former.items() if handler is not signal.SIG_IGN}
         for number in taken:
             signal.signal(number, self._take)

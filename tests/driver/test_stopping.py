@@ -1,6 +1,7 @@
 """Signals end training in good order: nothing that is trained is lost, and going on gives the same run."""
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -75,6 +76,11 @@ def test_what_is_ignored_on_purpose_stays_ignored(start, root):
         assert start(training('training 1')) == 0
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_in_a_thread(start):
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(start, training()).result() == 0
 
 
 def test_a_validation_is_left_and_done_later(start, root):
