@@ -151,7 +151,8 @@ def test_a_flipped_bit_is_noticed(tmp_path, part):
         'locator': content.rindex(b'PK\x06\x07') + 16,
     }[part]
     (tmp_path / 'net.pth').write_bytes(flipped(content, position))
-    with pytest.raises(UserError, match=r'net\.pth: is damaged \([^\n]+\); fetch or copy it again$'):
+    # a wrong locator makes it no whole zip from Python 3.14 on
+    with pytest.raises(UserError, match=r'net\.pth: [^\n]*(is damaged|is truncated) [^\n]*fetch (or copy )?it again$'):
         load_torch(tmp_path / 'net.pth')
 
 
