@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 
 import cv2
@@ -175,6 +176,10 @@ def test_training_options(folder, feature):
     assert all(value.isfinite().all() for value in weights(folder).values())
 
 
+HEADERS = Path(sysconfig.get_path('include'), 'Python.h')
+
+
+@pytest.mark.skipif(not HEADERS.exists(), reason='torch.compile needs the headers of Python: apt install python3-dev')
 def test_torch_compile(folder):
     run(folder, 'sst-train', '-opt', 'tiny.yml')
     run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'name=compiled', 'train:compile=true')
