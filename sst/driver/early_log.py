@@ -5,6 +5,8 @@ from contextlib import suppress
 
 import basicsr.utils.logger
 
+from sst.utils.visible import visible
+
 
 class EarlyLog(logging.Handler):
     """Stands in for BasicSR's log from now on until `tell` or `forget`."""
@@ -17,7 +19,7 @@ class EarlyLog(logging.Handler):
         logger.setLevel(logging.INFO)
         logger.propagate = False
         logger.addHandler(self)
-        logger.addFilter(_is_true)
+        logger.addFilter(_prepare)
         basicsr.utils.logger.initialized_logger['basicsr'] = True  # else BasicSR opens its own at the first word
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -32,9 +34,11 @@ class EarlyLog(logging.Handler):
         self.records.clear()
 
 
-def _is_true(record: logging.LogRecord) -> bool:
-    """Keep out what BasicSR's training loop says of models: it knows none but its own."""
-    return record.msg != 'Multiple validation datasets are *only* supported by SRModel.'
+def _prepare(record: logging.LogRecord) -> bool:
+    """Escape control characters, which names of files may hold, and keep out a warning that is wrong for our model."""
+    text = record.getMessage()
+    record.msg, record.args = '\n'.join(visible(line) for line in text.split('\n')), ()
+    return text != 'Multiple validation datasets are *only* supported by SRModel.'
 
 
 def forget() -> None:

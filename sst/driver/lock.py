@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from sst.utils.errors import UserError
-from sst.utils.platforms import NO_LINK, fcntl
+from sst.utils.platforms import HAS_LOCKS, NO_LINK, fcntl
 
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of file systems that know none
 
@@ -40,6 +40,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
+        if not HAS_LOCKS:
+            file.close()  # Windows removes no open file
         path.unlink(missing_ok=True)  # before the lock goes: afterwards it might be somebody else's
         file.close()
 

@@ -28,6 +28,7 @@ from sst.driver.progress import Progress, init_writers, quiet_writers
 from sst.driver.resume import AlreadyFinished, mark_finished, of_this_run, open_folders
 from sst.driver.stopping import Interrupted, Signals, Stopping
 from sst.utils.errors import SharedError, Stopped, UserError
+from sst.utils.visible import visible
 
 GOOD, FAULTY, SIGNALLED = 0, 2, 128  # plus the signal's number
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -93,7 +94,7 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
         return FAULTY
     elif isinstance(fault, UserError):
         alone = dist.is_initialized() and not isinstance(fault, SharedError)  # nobody else would tell
-        for line in str(fault).splitlines():
+        for line in str(fault).split('\n'):
             _say(first or alone, f'error: {line}')
         return FAULTY
     elif isinstance(fault, OSError) and fault.errno in DISK_FAULTS:
@@ -200,4 +201,4 @@ def _how_to_go_on(is_train: bool, argv: Sequence[str] | None) -> str:
 
 def _say(first: bool, text: str) -> None:
     if first:
-        print(text, file=sys.stderr)
+        print(visible(text), file=sys.stderr)

@@ -74,10 +74,13 @@ class Paths(Section):
         description='weights, also released files as they are; a file, hf://owner/repo/file or a name of sst/weights',
     )
     param_key_g: str | None = Field(
-        default=None, description='entry of the file; null is params_ema if it is there, else params'
+        default=None,
+        description='entry of the file, as state_dict.generator; null is the moving average, else the weights',
     )
     strict_load_g: bool = Field(default=True, description='whether every weight must be in the file')
-    resume_state: str | None = Field(default=None, min_length=1, description='training state to go on from')
+    resume_state: str | None = Field(
+        default=None, min_length=1, description='training state to go on from: a file, or the folder of a run'
+    )
 
 
 class Metric(OpenSection):

@@ -13,10 +13,10 @@ from sst.upscaling.arguments import Settings
 from sst.utils.errors import UserError
 
 SHIPPED = {2: 'SST-tiny-x2', 4: 'SST-tiny-x4'}
-# The collection's files are known by name, its repositories are not.
+# Of the release we know the names of the files, and not those of the repositories that hold them.
 BETTER = (
-    'larger and better: sst-upscale {} -n hf://dslisleedh/REPOSITORY/SST_DF2K_X{}.pth --window-sizes '
-    '16,32,64,16,32,64; REPOSITORY: see https://huggingface.co/collections/dslisleedh/sst'
+    'a better one is SST_DF2K_X{scale}.pth from https://huggingface.co/collections/dslisleedh/sst; when you have it, '
+    'type: sst-upscale {picture} -n SST_DF2K_X{scale}.pth --window-sizes 16,32,64,16,32,64'
 )
 
 

@@ -65,7 +65,7 @@ def _suffix(settings: Settings, network_scale: int) -> str:
 
 def _announce(settings: Settings, model: Upscaler, jobs: int, kept: int) -> None:
     if settings.model is None:
-        better = BETTER.format(shlex.quote(settings.inputs[0]), model.scale)
+        better = BETTER.format(picture=shlex.quote(settings.inputs[0]), scale=model.scale)
         say(f'The small network that ships is used; {better}', sys.stderr)
     left_out = f', {kept} left out that have a result' if kept else ''
     say(f'{_counted(jobs)}{left_out}; {model}', sys.stderr)

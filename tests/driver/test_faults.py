@@ -52,6 +52,14 @@ def test_pictures_smaller_than_the_crop_are_told_by_name(start, capsys):
     assert all('has 16x16 pixels, needed are 32 a side' in line for line in lines)
 
 
+def test_control_characters_in_names_are_shown_as_numbers(start, root, capsys):
+    (root / 'datasets/Train/HR/1\x1b[31m.png').write_text('none')
+    assert start(training(num_workers=1)) == 2
+    error = capsys.readouterr().err
+    assert r'1\x1b[31m.png' in error
+    assert '\x1b' not in error
+
+
 @pytest.mark.parametrize('size', [(60_000, 60_000), (30_000, 30_000)], ids=str)
 @pytest.mark.parametrize('folder', ['Train/HR', 'Val/LR', 'Val/HR'])
 def test_a_picture_bomb_is_refused_in_one_line(start, root, capsys, folder, size):

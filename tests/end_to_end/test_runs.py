@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
