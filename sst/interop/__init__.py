@@ -1,3 +1,15 @@
 """Other people's files: released checkpoints and option files; networks in files that tell everything."""
 
-from sst.interop import pretrained  # noqa: F401  # imported so that option files can take the network of weights
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sst.options.from_weights import reads_networks
+
+
+@reads_networks
+def network_for_options(source: str, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+    """See `sst.interop.pretrained.network_for_options`, which is imported when an option file asks for it."""
+    from sst.interop import pretrained
+
+    return pretrained.network_for_options(source, given)

@@ -15,7 +15,6 @@ from sst.interop.published import PUBLISHED, published_names
 from sst.interop.sources import CONFIG, IN_A_FOLDER, find_weights
 from sst.interop.weights import STATED, Weights, read_weights, require_description
 from sst.options import SSTNetwork
-from sst.options.from_weights import reads_networks
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
@@ -145,7 +144,6 @@ def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[s
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
 
 
-@reads_networks
 def network_for_options(source: str, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
     """The file that `source` names (as for `find_weights`) and `network_g` of its weights, for option files.
 

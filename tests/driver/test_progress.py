@@ -3,6 +3,7 @@
 import io
 import logging
 import sys
+import time
 
 import pytest
 from runs import scalars
@@ -48,6 +49,7 @@ def test_scalars(opt, tmp_path):
 
 def test_resume_hides_what_was_logged_later(opt, tmp_path):
     run(opt, 0, 5)
+    time.sleep(1.1)  # TensorBoard orders files by the second
     run(opt, 3, 4)
     assert scalars(tmp_path, 'losses/l_pix') == pytest.approx({1: 0.1, 2: 0.2, 3: 0.3, 4: 3.4})
 
