@@ -20,9 +20,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--window-sizes', type=int, nargs='+', metavar='W', help='windows of a block, where the file does not tell them'
     )
+    parser.add_argument(
+        '--param-key', metavar='KEY', help='entry of the file to take (its moving average, if it has one)'
+    )
     args = parser.parse_args(arguments)
     try:
-        net = from_pretrained(args.weights, window_sizes=args.window_sizes)
+        net = from_pretrained(args.weights, window_sizes=args.window_sizes, param_key=args.param_key)
         export_onnx(net, args.output, args.opset)
     except (UserError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)

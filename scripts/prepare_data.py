@@ -10,9 +10,9 @@ os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy: each core ha
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
 # after the repository is on the path
-from prepare import check, database, demo, download, lr, meta, pictures, subimages
+from prepare import check, database, demo, download, lr, meta, subimages
 from sst.utils.errors import in_one_line
-from sst.utils.pixels import MEGAPIXELS
+from sst.utils.pixels import MEGAPIXELS, set_default_limit
 
 # A module per command: its docstring is the help, add_arguments() declares its options, run() does it.
 COMMANDS = {
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         command = commands.add_parser(name, help=(module.__doc__ or '').splitlines()[0], description=module.__doc__)
         module.add_arguments(command)
     args = parser.parse_args(arguments)
-    pictures.limit_to(getattr(args, 'max_megapixels', MEGAPIXELS))
+    set_default_limit(getattr(args, 'max_megapixels', MEGAPIXELS))
     with in_one_line('interrupted; the same command goes on from here'):
         COMMANDS[args.command].run(args)
 

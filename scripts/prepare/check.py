@@ -13,12 +13,13 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from prepare import parallel
 from prepare.pairs import Entry, Part, find_pairs
 from prepare.parallel import Faults, FileError, run_jobs
 from prepare.pictures import decode_picture, decode_shape
+from sst.utils.tables import VisibleTable
+from sst.utils.visible import visible
 
 MOST_FAULTS_SHOWN = 50
 
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     _print_table(parts, shapes)
     faults = [line for part in parts for line in part.faults]
     for line in faults[:MOST_FAULTS_SHOWN]:
-        print(line)
+        print(visible(line))
     if len(faults) > MOST_FAULTS_SHOWN:
         print(f'... and {len(faults) - MOST_FAULTS_SHOWN} more')
     print(f'{len(faults)} faults' if faults else 'no faults')
@@ -128,7 +129,7 @@ def fingerprint(entry: Entry) -> tuple[Entry, bytes]:
 
 
 def _print_table(parts: list[Part], shapes: Shapes) -> None:
-    table = Table()
+    table = VisibleTable()
     for heading in ('pictures in', 'number', 'smallest', 'largest', 'faults'):
         table.add_column(heading, justify='left' if heading == 'pictures in' else 'right', overflow='fold')
     for part in parts:

@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
             allowed = [*ARCHIVES, *REPOSITORIES, *BY_HAND]
             raise UserError(f'{name}: allowed are {", ".join(allowed)}{did_you_mean(name, allowed)}')
     if args.base_url and not args.base_url.startswith(('http://', 'https://')):
-        raise UserError(f'--base-url {args.base_url}: allowed is an address that begins with http:// or https://')
+        raise UserError(f'--base-url {args.base_url}: allowed are addresses that begin with http:// or https://')
     most = None if args.max_unpacked is None else args.max_unpacked * 1e9
     if most is not None and not most > 0:
         raise UserError(f'--max-unpacked {args.max_unpacked}: allowed are numbers above 0')

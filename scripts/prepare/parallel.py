@@ -118,7 +118,7 @@ def _outcomes(
     # Forked workers share what is imported already; a spawned one needs seconds and its own memory for it. Windows
     # knows no fork, and the libraries of macOS do not survive it.
     context = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
-    pool = ProcessPoolExecutor(workers, context, _start_worker)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (pixels.default_limit(),))
     try:
         ahead = iter(jobs)
         waiting: deque[Future[Result]] = deque(
@@ -131,7 +131,8 @@ def _outcomes(
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker() -> None:
+def _start_worker(megapixels: float) -> None:
+    pixels.set_default_limit(megapixels)  # a spawned process knows nothing of what this one was told
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

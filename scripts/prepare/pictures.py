@@ -16,7 +16,7 @@ from prepare.parallel import FileError
 from sst.utils.errors import UserError
 from sst.utils.imresize import imresize
 from sst.utils.jpeg import CORNERS, JPEG_HEAD, lacks_pixels
-from sst.utils.pixels import MEGAPIXELS, claimed_size, opened, too_large
+from sst.utils.pixels import claimed_size, opened, too_large
 from sst.utils.png import without_damaged_extras
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
@@ -28,15 +28,7 @@ _QUICK = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 # The filter that suits each line: naming the level before the strategy asks for it.
 _SMALL = (cv2.IMWRITE_PNG_COMPRESSION, 1, *_QUICK)
 
-_limit = MEGAPIXELS  # of this process and of those it starts
-
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what it says of broken files names none of them
-
-
-def limit_to(megapixels: float) -> None:
-    """Refuse pictures of more million pixels from now on."""
-    global _limit
-    _limit = megapixels
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -113,7 +105,10 @@ def read_bytes(path: Path) -> bytes:
 
 def decode_picture(content: bytes, name: str) -> np.ndarray:
     """The picture as `read_picture` gives it, from the bytes of a file called `name`. Raises FileError."""
-    _require_fits(name, *(claimed_size(content) or (0, 0)))
+    claimed = claimed_size(content)
+    if claimed is None:  # OpenCV reads kinds that Pillow does not know, and would take any size
+        raise FileError(f'{name}: {describe_broken(content)}')
+    _require_fits(name, *claimed)
     try:
         picture = cv2.imdecode(np.frombuffer(content, np.uint8), _AS_STORED) if content else None
     except cv2.error:  # too large for OpenCV
@@ -155,7 +150,7 @@ def decode_shape(content: bytes, name: str) -> tuple[int, int, int]:
 
 
 def _require_fits(name: str, width: int, height: int) -> None:
-    if why := too_large(width, height, _limit):
+    if why := too_large(width, height):
         raise FileError(f'{name}: {why}')
 
 

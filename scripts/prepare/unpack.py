@@ -65,6 +65,8 @@ def unpack(file: Path, archive: Archive, output: Path, most: float | None = None
                 write_pieces(path, _pieces(each))
     except UserError:
         raise
+    except PermissionError as fault:
+        raise UserError(f'{fault.filename or file}: {fault.strerror}; correct the rights') from fault
     except Exception as fault:  # damaged archives make zipfile and tarfile raise anything at all
         said = ' '.join(str(fault).split()) or type(fault).__name__
         raise UserError(

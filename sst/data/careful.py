@@ -84,5 +84,5 @@ def lost_loader(fault: BaseException) -> str:
     cause = fault.__cause__ if isinstance(fault, UserError) else fault
     if isinstance(cause, RuntimeError) and str(cause).startswith('DataLoader worker'):
         return str(cause).splitlines()[0].strip(' .')
-    cut_off = isinstance(fault, ConnectionError | EOFError)  # in the middle of a batch
+    cut_off = isinstance(fault, ConnectionResetError | EOFError)  # in the middle of a batch
     return 'its connection was lost' if cut_off else ''

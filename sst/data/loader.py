@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
 import cv2
@@ -97,9 +98,14 @@ def affordable(workers: int) -> int:
     """As many loading processes as this process has cores; a note in the log tells where these are fewer than asked."""
     cores = usable_cores()
     if workers > cores:
-        logger = logging.getLogger('basicsr')
-        logger.info('num_workers %d: this process has %d cores, so it starts %d', workers, cores, cores)
+        _tell_once(workers, cores)
     return min(workers, cores)
+
+
+@cache
+def _tell_once(workers: int, cores: int) -> None:
+    logger = logging.getLogger('basicsr')
+    logger.info('num_workers %d: this process has %d cores, so it starts %d', workers, cores, cores)
 
 
 def begin(loader: DataLoader) -> Iterator[Any]:

@@ -34,10 +34,12 @@ class Picture:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Height and width in pixels. Raises `UserError` where it is no readable picture, or a too large one."""
-        width, height = claimed_size(self.content) or (0, 0)
-        if why := too_large(width, height, self.megapixels):
+        claimed = claimed_size(self.content)
+        if claimed is None:  # OpenCV reads kinds that Pillow does not know, and would take any size
+            raise self._unreadable()
+        if why := too_large(*claimed, self.megapixels):
             raise UserError(f'picture {self.name} cannot be read: {why}')
-        return (height, width) if self._is_plain_png else self._whole.shape[:2]
+        return claimed[::-1] if self._is_plain_png else self._whole.shape[:2]
 
     def crop(self, top: int, left: int, height: int, width: int) -> np.ndarray:
         """The part of (height, width) at (top, left) that lies in the picture, as (H, W, 3) uint8, RGB, a copy.

@@ -24,6 +24,9 @@ with lmdb.open(sys.argv[1], readonly=True, lock=False).begin(buffers=True) as tr
         bytes(value[-1:])
 """
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm', '.jp2')
+_ENDING = '|'.join(re.escape(suffix) for suffix in SUFFIXES)
+# A line of a list: a name with (height,width,channels) behind it, or one that ends as pictures do.
+_NAME = re.compile(rf'.*(?=\s\(\d+,\s?\d+,\s?\d+\))|.*(?i:{_ENDING})(?=\s|$)')
 
 
 class Pictures:
@@ -113,7 +116,7 @@ def listed_names(file: str) -> list[str]:
             'scripts/prepare_data.py meta --help'
         )
     lines = [line for line in io.StringIO(text, newline=None) if line.strip()]
-    found = [re.match(r'.*(?=\s\(\d+,\s?\d+,\s?\d+\))|.*\.\w+(?=\s|$)', line) for line in lines]
+    found = [_NAME.match(line) for line in lines]
     wrong = next((line.strip()[:80] for line, match in zip(lines, found, strict=True) if not match), None)
     if wrong or not lines:
         what = f'the line {wrong!r} names' if wrong else 'names'

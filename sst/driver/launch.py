@@ -109,7 +109,7 @@ def choose_device(place: Place, num_gpu: int | str) -> torch.device:
         raise UserError(f'num_gpu: {num_gpu}, but there is no usable GPU; for the CPU add: --force_yml num_gpu=0')
     if isinstance(num_gpu, int) and num_gpu not in (1, place.world):
         raise UserError(
-            f'num_gpu: {num_gpu}, but {place.world} process(es), each of which drives one GPU; start '
+            f'num_gpu: {num_gpu}, but {place.world} process(es) were started, each of which drives one GPU; start '
             f'torchrun --nproc_per_node={num_gpu} ..., or add: --force_yml num_gpu=auto'
         )
     if place.launcher == 'slurm' and count == 1:  # srun --gpus-per-task=1 shows each task its own GPU only

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
@@ -14,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 from sst.archs.sst_arch import WindowAttention
 from sst.driver.preflight import without_weights
 from sst.driver.prepare import Run
+from sst.utils.tables import VisibleTable
 
 OPTIMIZER_STATES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Muon': 2}
 
@@ -29,7 +29,7 @@ class Cost:
 def print_plan(run: Run) -> None:
     """Print what the run would be."""
     opt = run.opt
-    table = Table(title=f'{opt["name"]}: the plan (nothing is written)', show_header=False)
+    table = VisibleTable(title=f'{opt["name"]}: the plan (nothing is written)', show_header=False)
     table.add_row('kind', 'training' if opt['is_train'] else 'test')
     table.add_row('device', f'{opt["world_size"]} x {_device_name(run.device)}')
     table.add_row('root folder', str(run.root))
@@ -48,7 +48,7 @@ def print_plan(run: Run) -> None:
     Console().print(table)
 
 
-def _add_training(table: Table, run: Run, net: torch.nn.Module) -> None:
+def _add_training(table: VisibleTable, run: Run, net: torch.nn.Module) -> None:
     opt, train, data = run.opt, run.opt['train'], run.opt['datasets']['train']
     per_process = data['batch_size'] // opt['world_size']
     size = data['gt_size'] // opt['scale']

@@ -1,6 +1,5 @@
 """Checks of a run's options against this machine, and of its files, before anything is built or written."""
 
-import sys
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -24,6 +23,7 @@ from sst.models.sst_model import AMP_DTYPES, loading
 from sst.options.data import roots_of
 from sst.utils.errors import UserError
 from sst.utils.optional import require
+from sst.utils.visible import tell
 
 MOST_TRAINING_PICTURES = 500  # are read beforehand, seconds of work; prepare_data.py check reads all
 
@@ -114,7 +114,7 @@ def check_files(opt: dict[str, Any], root: Path) -> None:
     opt['missing_sets'] = [opt['datasets'].pop(key)['name'] for key in left_out]
     if opt['rank'] == 0:
         for line in (line for key in left_out for line in missing[key]):
-            print(f'warning: left out: {line}', file=sys.stderr)
+            tell(f'warning: left out: {line}')
 
 
 def check_network(opt: dict[str, Any], device: torch.device, root: Path) -> None:

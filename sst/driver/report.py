@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from sst.utils.tables import VisibleTable
 
 
 def print_results(opt: dict[str, Any]) -> None:
@@ -18,9 +19,11 @@ def print_results(opt: dict[str, Any]) -> None:
         console.print(f'{folder / name}', soft_wrap=True, highlight=False)
 
 
-def results_table(title: str, results: dict[str, dict[str, Any]], metrics: list[str], missing: list[str]) -> Table:
+def results_table(
+    title: str, results: dict[str, dict[str, Any]], metrics: list[str], missing: list[str]
+) -> VisibleTable:
     """A row per set: number of pictures and each metric; sets in `missing` are marked so."""
-    table = Table(title=title)
+    table = VisibleTable(title=title)
     table.add_column('set')
     table.add_column('images', justify='right')
     for metric in metrics:

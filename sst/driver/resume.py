@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from sst.driver import launch
 from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_write_text, load_torch
 from sst.utils.json_text import json_text
+from sst.utils.visible import tell
 
 logger = logging.getLogger('basicsr')
 
@@ -75,7 +75,7 @@ def open_folders(opt: dict[str, Any]) -> None:
             place = aside / file.relative_to(root)
             place.parent.mkdir(parents=True, exist_ok=True)
             file.rename(place)
-    print(f'Going on from iteration {opt["start_iter"]:,}: later checkpoints were moved to {aside}', file=sys.stderr)
+    tell(f'Going on from iteration {opt["start_iter"]:,}: later checkpoints were moved to {aside}')
 
 
 def newest_state(folder: Path) -> Path | None:

@@ -2,6 +2,7 @@
 
 import errno
 import logging
+import multiprocessing
 import os
 import shlex
 import signal
@@ -28,7 +29,7 @@ from sst.driver.progress import Progress, init_writers, quiet_writers
 from sst.driver.resume import AlreadyFinished, mark_finished, of_this_run, open_folders
 from sst.driver.stopping import Interrupted, Signals, Stopping
 from sst.utils.errors import SharedError, Stopped, UserError
-from sst.utils.visible import visible
+from sst.utils.visible import tell
 
 GOOD, FAULTY, SIGNALLED = 0, 2, 128  # plus the signal's number
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -87,6 +88,8 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
         _say(first, f'stopped by {signal.Signals(fault.number).name}; {how_to_go_on}')
     elif isinstance(fault, KeyboardInterrupt):
         _say(first, f'interrupted; {how_to_go_on}')
+        for loading in multiprocessing.active_children():  # they would wait for batches to be taken
+            loading.kill()
         return SIGNALLED + (fault.number if isinstance(fault, Interrupted) else signal.SIGINT)
     elif reason := lost_loader(fault):
         advice = 'if memory is short lower num_workers of the dataset'
@@ -201,4 +204,4 @@ def _how_to_go_on(is_train: bool, argv: Sequence[str] | None) -> str:
 
 def _say(first: bool, text: str) -> None:
     if first:
-        print(visible(text), file=sys.stderr)
+        tell(text)

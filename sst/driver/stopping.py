@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch.distributed
@@ -17,7 +17,7 @@ from sst.utils.errors import Stopped
 from sst.utils.platforms import existing_signals
 
 SIGNALS = existing_signals('SIGINT', 'SIGTERM', 'SIGUSR1', 'SIGHUP')
-NOTICE = 'the run ends after this iteration, when its state is saved; Ctrl-C again ends it at once'
+NOTICE = 'the run saves its state after this iteration and ends; Ctrl-C again ends it at once'
 
 
 class Interrupted(KeyboardInterrupt):
@@ -62,7 +62,8 @@ class Signals:
         if not self.number:
             self.number, self._since = number, time.monotonic()
             if self.first and os.getpid() == self.process:  # a loading process may be just starting
-                os.write(2, f'\n{signal.Signals(number).name}: {NOTICE}\n'.encode())
+                with suppress(OSError):  # the terminal may be gone
+                    os.write(2, f'\n{signal.Signals(number).name}: {NOTICE}\n'.encode())
         elif number == signal.SIGINT and time.monotonic() - self._since > 1:  # torchrun passes one on twice
             raise Interrupted(number)
 

@@ -8,8 +8,8 @@ from sst.options.from_weights import reads_networks
 
 
 @reads_networks
-def network_for_options(source: str, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+def network_for_options(source: str, given: Mapping[str, Any], key: str | None) -> tuple[Path, dict[str, Any]]:
     """See `sst.interop.pretrained.network_for_options`, which is imported when an option file asks for it."""
     from sst.interop import pretrained
 
-    return pretrained.network_for_options(source, given)
+    return pretrained.network_for_options(source, given, key)

@@ -12,7 +12,9 @@ from sst.utils.errors import UserError
 AVERAGED = ('params_ema', 'params-ema', 'g_ema', 'generator_ema', 'net_g_ema', 'netG_ema', 'model_ema', 'ema')
 PLAIN = ('params', 'state_dict', 'model_state_dict', 'model', 'generator', 'net_g', 'netG')
 BASICSR = ('params_ema', 'params')
-HOW_TO_CHOOSE = 'path.param_key_g in an option file, param_key in Python, --param-key on the command line'
+HOW_TO_CHOOSE = (
+    'path.param_key_g in an option file, param_key in Python, --param-key of sst-upscale, sst-info and export_onnx.py'
+)
 WRAPPERS = re.compile(r'^((module|_orig_mod)\.)+')  # of DistributedDataParallel and torch.compile
 
 Tensors = dict[str, Tensor]

@@ -144,18 +144,19 @@ def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[s
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
 
 
-def network_for_options(source: str, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+def network_for_options(source: str, given: Mapping[str, Any], key: str | None) -> tuple[Path, dict[str, Any]]:
     """The file that `source` names (as for `find_weights`) and `network_g` of its weights, for option files.
 
     Args:
         source (str): as for `find_weights`.
         given (Mapping): what the option file itself says of the network, for what the weights leave open.
+        key (str | None): the entry of the file to take; None as for `read_weights`.
 
     Raises:
         UserError: as `from_pretrained`.
     """
     path = find_weights(source)
-    weights = read_weights(str(path))
+    weights = read_weights(str(path), key)
     network = weights.network_g or {}
     if network.get('type', 'SST') == 'SST':
         try:

@@ -66,8 +66,8 @@ def download(address: str) -> Path:
     parts = re.split('[/@]', address.removeprefix(HUB))
     if not match or not address.isprintable() or '\\' in address or {'', '.', '..'} & set(parts):
         raise UserError(
-            f'{address if address.isprintable() else repr(address)}: no address of weights; allowed is '
-            'hf://owner/repo/file, or hf://owner/repo, without empty parts, "." and ".."'
+            f'{address if address.isprintable() else repr(address)}: no address of weights; allowed are '
+            'hf://owner/repo/file and hf://owner/repo, without empty parts, "." and ".."'
         )
     repository, revision, name = match.groups()
     if name:

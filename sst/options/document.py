@@ -59,7 +59,7 @@ def _table(place: str, section: Schema) -> Iterator[str]:
             yield f'| `{key}` | {_value(field)} | {default} | {field.get("description", "")} |'
         yield ''
     if open_ended:
-        yield 'Any other key is a parameter of what `type` names.\n'
+        yield 'Other keys are its parameters.\n'
 
 
 def _inner(place: str, key: str) -> str:

@@ -11,12 +11,14 @@ from sst.options.references import resolve
 from sst.utils.errors import UserError
 
 TYPE = 'from_weights'
-Reader = Callable[[str, Mapping[str, Any]], tuple[Path, dict[str, Any]]]
+Reader = Callable[[str, Mapping[str, Any], str | None], tuple[Path, dict[str, Any]]]
 _readers: list[Reader] = []
 
 
 def reads_networks(reader: Reader) -> Reader:
-    """Enter the function that gives a file and its `network_g`, from the file's name and what an option file adds.
+    """Enter the function that gives a file and its `network_g`.
+
+    It gets the file's name, what an option file adds to `network_g`, and `path.param_key_g`.
 
     It reads weights, so it stands in a room above this one, which must not import it.
     """
@@ -36,12 +38,15 @@ def complete(merged: Merged, root: str | os.PathLike) -> None:
     where = f'{merged.origin(("network_g", "type"))}: network_g.type: {TYPE}'
     take_out(merged.data, {place for place in merged.inherited if place[0] == 'network_g'})
     data, _ = resolve(merged.data)
-    source = data['path'].get('pretrain_network_g') if isinstance(data.get('path'), dict) else None
+    paths = data['path'] if isinstance(data.get('path'), dict) else {}
+    source, key = paths.get('pretrain_network_g'), paths.get('param_key_g')
     if not isinstance(source, str) or not source:
         raise OptionsError(f'{where} needs weights, add: --force_yml path:pretrain_network_g=FILE')
     here = Path(root, Path(source).expanduser())
     try:
-        path, network = _readers[-1](str(here) if here.exists() else source, data['network_g'])
+        path, network = _readers[-1](
+            str(here) if here.exists() else source, data['network_g'], key if isinstance(key, str) else None
+        )
     except UserError as error:
         raise OptionsError('\n'.join(f'{where}: {line}' for line in str(error).splitlines())) from None
     del section['type']

@@ -50,9 +50,10 @@ def translate(content: dict[str, Any], processes: int) -> Iterator[str]:
         yield 'model_type SRModel becomes SSTModel, which reads the same keys and computes the same losses'
     datasets = content.get('datasets')
     train = datasets.get('train') if isinstance(datasets, dict) else None
-    if isinstance(train, dict) and 'batch_size_per_gpu' in train and 'batch_size' not in train:
-        each = train.pop('batch_size_per_gpu')
-        refers = isinstance(each, str) and '${' in each
+    each = train.get('batch_size_per_gpu') if isinstance(train, dict) else None
+    refers = isinstance(each, str) and '${' in each
+    if isinstance(train, dict) and 'batch_size' not in train and (refers or type(each) is int):
+        del train['batch_size_per_gpu']
         train['batch_size'] = f'${{mul:{each},{processes}}}' if refers else each
         if type(each) is int:
             train['batch_size'] = each * processes

@@ -130,6 +130,9 @@ def _readable(value: Any, place: Place, faults: list[Fault]) -> Any:
 
 
 def _well_formed(text: str) -> bool:
+    """Whether its references are of the kinds we follow; OmegaConf has others, that read the environment among them."""
+    if text.count('${') != len(re.findall(r'\$\{(?:\.*[\w.\[\]]+\}|mul:)', text)):
+        return False
     try:
         OmegaConf.create([text])
     except OmegaConfBaseException:

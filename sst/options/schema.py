@@ -42,7 +42,7 @@ class OtherNetwork(OpenSection):
 
 
 class WeightsNetwork(OpenSection):
-    """The network of the weights in `path.pretrain_network_g`; other keys go before what these tell.
+    """The network of the weights in `path.pretrain_network_g`; other keys of the section win over what these tell.
 
     Without a key `scale` in the file, the run's scale is theirs too.
     """

@@ -199,7 +199,7 @@ def _tile(text: str) -> int | Literal['auto'] | None:
     if text == 'auto':
         return 'auto'
     if not text.strip().isdecimal() or int(text) > 1_000_000:
-        raise argparse.ArgumentTypeError(f'{text!r}; allowed is auto or a whole number, 0 for no tiles')
+        raise argparse.ArgumentTypeError(f'{text!r}; allowed are auto and whole numbers; 0 is for no tiles')
     return int(text) or None
 
 
@@ -211,7 +211,7 @@ def _gpu(text: str) -> str:
     if text == '-1':
         return 'cpu'
     if not text.strip().isdecimal():
-        raise argparse.ArgumentTypeError(f'{text!r}; allowed is the number of a GPU, from 0 on, or -1 for the CPU')
+        raise argparse.ArgumentTypeError(f'{text!r}; allowed are the numbers of GPUs, from 0 on, and -1 for the CPU')
     return f'cuda:{int(text)}'
 
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from sst.inference.pictures import Picture
 from sst.inference.pictures.picture import as_floats, rgb_of
+from sst.utils.pixels import opened
 
 _LUMINANCE = 3688  # sum of JPEG's own table of luminance (Annex K of the standard), which is that of quality 50
 # At 85 SST-tiny-robust-x4 was 0.3 dB better than SST-tiny-x4, at 95 0.1 dB worse (mean PSNR of 13 photographs).
@@ -28,7 +28,7 @@ def looks_compressed(path: Path, picture: Picture) -> bool:
 
 def jpeg_quality(path: Path) -> int | None:
     """The quality, 1 to 100, whose table of luminance is about as coarse as a JPEG's; None where there is no table."""
-    with Image.open(path) as image:
+    with open(path, 'rb') as file, opened(file, ('JPEG', 'MPO')) as image:
         table = getattr(image, 'quantization', {}).get(0)
     if not table:
         return None

@@ -15,8 +15,8 @@ from sst.utils.errors import UserError
 SHIPPED = {2: 'SST-tiny-x2', 4: 'SST-tiny-x4'}
 # Of the release we know the names of the files, and not those of the repositories that hold them.
 BETTER = (
-    'a better one is SST_DF2K_X{scale}.pth from https://huggingface.co/collections/dslisleedh/sst; when you have it, '
-    'type: sst-upscale {picture} -n SST_DF2K_X{scale}.pth --window-sizes 16,32,64,16,32,64'
+    "the paper's own is better: download SST_DF2K_X{scale}.pth from https://huggingface.co/collections/dslisleedh/sst, "
+    'then type: sst-upscale {picture} -n SST_DF2K_X{scale}.pth --window-sizes 16,32,64,16,32,64'
 )
 
 

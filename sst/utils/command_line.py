@@ -10,4 +10,4 @@ class CommandLine(argparse.ArgumentParser):
     """A parser that answers what is wrong in one line; the usage is for `--help`."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f'error: {visible(message)}; {self.prog} --help says what there is\n')
+        self.exit(2, f'error: {visible(message)}; type {self.prog} --help for all options\n')

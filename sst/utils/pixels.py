@@ -16,12 +16,26 @@ from sst.utils.png import PNG_HEAD
 MEGAPIXELS = 400.0  # million pixels; 20000 x 20000 are 1.2 GB of 8-bit colours
 MOST_MEGAPIXELS = 1000.0  # OpenCV decodes 2 ** 30 pixels at most
 
+_default = MEGAPIXELS  # of this process
+
 # Profiles and compressed texts of more than 1 MB are real; Pillow refuses the picture for them.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
-def too_large(width: int, height: int, megapixels: float = MEGAPIXELS) -> str | None:
-    """Why a picture of that size is refused, in words for the user; None where it is not."""
+def default_limit() -> float:
+    """Million pixels of a picture that this process reads where nothing else is asked for."""
+    return _default
+
+
+def set_default_limit(megapixels: float) -> None:
+    """Change what `default_limit` gives in this process."""
+    global _default
+    _default = megapixels
+
+
+def too_large(width: int, height: int, megapixels: float | None = None) -> str | None:
+    """Why a picture of more million pixels (None: `default_limit`) is refused, in words for the user, or None."""
+    megapixels = default_limit() if megapixels is None else megapixels
     million = width * height / 1e6
     if million <= megapixels:
         return None
@@ -29,7 +43,7 @@ def too_large(width: int, height: int, megapixels: float = MEGAPIXELS) -> str | 
     if needed > MOST_MEGAPIXELS:
         remedy = f'it can be raised to {MOST_MEGAPIXELS:g} million at most; cut the picture into parts'
     else:
-        remedy = f'raise it with --max-megapixels {needed}, in an option file with max_megapixels: {needed}'
+        remedy = f'raise it with --max-megapixels {needed}, or in an option file with max_megapixels: {needed}'
     return (
         f'it claims to have {width}x{height} pixels, which are {needed:,} million, and {megapixels:g} million are the '
         f'limit; {remedy}'

@@ -1,6 +1,8 @@
 """Text of others, as file names and metadata, made safe to print."""
 
+import sys
 import unicodedata
+from contextlib import suppress
 
 # Control characters, invisible ones (among them those that turn the direction of text), bytes that are no text, and
 # separators of lines and paragraphs.
@@ -13,3 +15,9 @@ def visible(text: object) -> str:
         character.encode('unicode_escape').decode() if unicodedata.category(character) in _HIDDEN else character
         for character in str(text)
     )
+
+
+def tell(text: object) -> None:
+    """Print one line to stderr, as `visible` makes it; a terminal that is gone is no fault."""
+    with suppress(OSError):
+        print(visible(text), file=sys.stderr)

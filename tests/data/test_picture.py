@@ -101,6 +101,12 @@ def test_no_picture_is_one_line(content):
         Picture(content, 'a/b.png').whole()
 
 
+def test_a_kind_whose_size_cannot_be_told_is_refused():
+    _, content = cv2.imencode('.hdr', np.zeros((4, 4, 3), np.float32))
+    with pytest.raises(UserError):
+        Picture(content.tobytes(), 'a.png').whole()
+
+
 def claiming(content: bytes, width: int, height: int) -> bytes:
     """A PNG whose header, and nothing else, is of that size."""
     header = b'IHDR' + struct.pack('>II', width, height) + content[24:29]

@@ -1,6 +1,7 @@
 """Real runs that get signals, on one process and under torchrun, and lose processes."""
 
 import os
+import pty
 import signal
 import subprocess
 from contextlib import contextmanager
@@ -62,6 +63,22 @@ def test_a_stopped_run_goes_on_to_the_same_weights(folder, processes, stop, code
     run(folder, 'sst-train', '-opt', 'tiny.yml', '--auto_resume', *LONG, processes=processes)
     run(folder, 'sst-train', '-opt', 'tiny.yml', *LONG, 'name=whole', processes=processes)
     assert_equal_to_the_bit(weights(folder, 'whole'), weights(folder))
+
+
+def test_a_run_whose_terminal_is_closed_is_saved(folder):
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        command('sst-train', '-opt', 'tiny.yml', *LONG),
+        cwd=folder, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        seen = b''
+        while b'iter:       3/' not in seen:
+            seen += os.read(ours, 4096)  # OSError: the run has ended
+        os.close(ours)
+        os.killpg(process.pid, signal.SIGHUP)
+    assert process.returncode == 128 + signal.SIGHUP
+    assert len(list((folder / 'experiments/tiny/training_states').iterdir())) == 1
 
 
 def test_a_loading_process_that_is_killed_is_one_line(folder):

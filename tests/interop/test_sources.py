@@ -109,7 +109,7 @@ def test_an_address_of_another_form_never_reaches_the_hub(monkeypatch, address):
     hub = pytest.importorskip('huggingface_hub')
     calls = []
     monkeypatch.setattr(hub, 'hf_hub_download', lambda *arguments, **_: calls.append(arguments))
-    with pytest.raises(UserError, match='no address of weights; allowed is hf://owner/repo/file') as fault:
+    with pytest.raises(UserError, match='hf://owner/repo/file') as fault:
         find_weights(address)
     assert str(fault.value).isprintable()
     assert calls == []

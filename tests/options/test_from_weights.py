@@ -57,6 +57,16 @@ def test_the_network_in_a_checkpoint_of_another_kind(tmp_path):
     assert (options['network_g'], options['scale']) == (network, 3)
 
 
+def test_the_entry_that_is_named_is_taken(tmp_path):
+    torch.save(
+        {key: SST(**tiny_options(dim=dim)).state_dict() for key, dim in (('one', 12), ('two', 24))}, tmp_path / 'f.pth'
+    )
+    windows, heads = tiny_options()['window_sizes'], tiny_options()['num_heads']
+    named = [f'network_g:window_sizes={windows}'.replace(' ', ''), f'network_g:num_heads={heads}', 'network_g:scale=2']
+    options = load(tmp_path / 'f.pth', *named, 'scale=2', 'path:param_key_g=two')
+    assert options['network_g']['dim'] == 24
+
+
 def test_what_released_weights_leave_open_is_asked_for(tmp_path):
     weights, network, *_ = golden('light_x2')
     torch.save({'params': weights}, tmp_path / 'released.pth')

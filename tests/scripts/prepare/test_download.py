@@ -282,4 +282,4 @@ def test_what_cannot_be_downloaded_says_what_to_do(tmp_path, refused, name, word
 
 def test_a_wrong_address_is_refused(tmp_path, refused):
     text = refused('download', 'benchmark', '--output', tmp_path, '--base-url', 'ftp://mirror')
-    assert 'begins with http:// or https://' in text
+    assert 'http:// or https://' in text
