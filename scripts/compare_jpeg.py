@@ -17,8 +17,8 @@ from skimage import data
 
 from comparison import Panel, draw_comparison  # after the repository is on the path
 from sst import load_model
+from sst.ops.imresize import imresize_to
 from sst.utils.errors import in_one_line
-from sst.utils.imresize import imresize_to
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = ('astronaut', 'chelsea', 'coffee')

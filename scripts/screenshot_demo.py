@@ -19,8 +19,8 @@ import numpy as np
 import skimage.data
 from PIL import Image
 
+from sst.ops.imresize import imresize
 from sst.utils.errors import UserError, in_one_line
-from sst.utils.imresize import imresize
 
 ROOT = Path(__file__).resolve().parents[1]
 BROWSERS = ('chromium', 'chromium-browser', 'google-chrome')

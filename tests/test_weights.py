@@ -10,8 +10,8 @@ from PIL import Image
 import sst
 from sst.interop.description import describe
 from sst.interop.sources import shipped
+from sst.ops.imresize import crop_to_multiple, imresize
 from sst.options import load_options
-from sst.utils.imresize import crop_to_multiple, imresize
 
 GAIN = {'SST-tiny-x2': 1.5, 'SST-tiny-x4': 0.7}  # dB on the photograph below
 MOST = 4_000_000  # bytes

@@ -12,8 +12,8 @@ import skimage.data
 from tqdm import tqdm
 
 from prepare.pictures import read_rgb, shrink, write_png
+from sst.ops.imresize import crop_to_multiple
 from sst.utils.errors import UserError
-from sst.utils.imresize import crop_to_multiple
 
 TRAINING = (
     'brick.png',

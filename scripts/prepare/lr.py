@@ -21,7 +21,7 @@ from prepare.pictures import (
     shrink,
     write_picture,
 )
-from sst.utils.imresize import crop_to_multiple
+from sst.ops.imresize import crop_to_multiple
 
 SCALES = (2, 3, 4)
 

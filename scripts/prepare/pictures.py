@@ -13,8 +13,8 @@ from PIL import Image
 
 from prepare.files import write_whole
 from prepare.parallel import FileError
+from sst.ops.imresize import imresize
 from sst.utils.errors import UserError
-from sst.utils.imresize import imresize
 from sst.utils.jpeg import CORNERS, JPEG_HEAD, lacks_pixels
 from sst.utils.pixels import claimed_size, opened, too_large
 from sst.utils.png import without_damaged_extras

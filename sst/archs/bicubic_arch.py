@@ -5,7 +5,7 @@ import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
-from sst.utils.imresize import imresize
+from sst.ops.imresize import imresize
 
 
 @ARCH_REGISTRY.register()

@@ -11,8 +11,8 @@ from sst.archs.bias import build_bias
 from sst.archs.layers import CLA, Conv2d, ConvFFN, PointwiseGate
 from sst.archs.upsamplers import build_upsampler
 from sst.ops import UnsupportedBackendError, check_backend, check_fused_layers, window_attention
+from sst.ops.cuda_graphs import CudaGraphs, can_be_graphed
 from sst.options import SSTNetwork
-from sst.utils.cuda_graphs import CudaGraphs, can_be_graphed
 
 GATES = {'CLA': CLA, 'pointwise': PointwiseGate, 'none': None}
 

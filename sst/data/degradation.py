@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from sst.data.blur_kernels import blur_kernel, sinc_kernel
-from sst.utils.imresize import imresize
+from sst.ops.imresize import imresize
 
 METHODS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 

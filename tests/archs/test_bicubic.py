@@ -4,7 +4,7 @@ import torch
 from basicsr.archs import build_network
 
 from sst.archs.bicubic_arch import Bicubic
-from sst.utils.imresize import imresize
+from sst.ops.imresize import imresize
 
 
 def test_is_in_the_registry_and_has_no_parameters():

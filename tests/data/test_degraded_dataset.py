@@ -12,8 +12,8 @@ from stored import noise, write_folder, write_lmdb
 
 from sst.data import build_dataset, degraded_dataset
 from sst.data.stream import seeded
+from sst.ops.imresize import imresize
 from sst.options.degradation import Degradation
-from sst.utils.imresize import imresize
 
 OFF = {'blur_prob': 0, 'resize_prob': [0, 0, 1], 'noise_prob': 0, 'jpeg_prob': 0}
 PLAIN = {'first': OFF, 'second': OFF, 'final_sinc_prob': 0}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from runs import REPOSITORY
 
-from sst.utils.imresize import imresize
+from sst.ops.imresize import imresize
 
 OPTIONS = """\
 _base_: [{repository}/options/demo.yml]

@@ -13,7 +13,7 @@ import torch
 from runs import environment
 
 import sst
-from sst.utils.imresize import imresize
+from sst.ops.imresize import imresize
 
 REPOSITORY = Path(__file__).parents[2]
 PHOTOGRAPHS = ('astronaut.png', 'chelsea.png', 'rocket.jpg', 'motorcycle_left.png')

@@ -9,7 +9,7 @@ from basicsr.archs import build_network
 from helpers import tiny_options, write_noise
 from runs import REPOSITORY, assert_equal_to_the_bit, run, weights
 
-from sst.utils.imresize import imresize
+from sst.ops.imresize import imresize
 
 OPTIONS = """\
 _base_: [{repository}/options/train_robust_x4.yml]

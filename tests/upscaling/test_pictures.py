@@ -18,7 +18,7 @@ from PIL import Image
 import sst
 from sst.archs import SST
 from sst.inference.pictures import read_picture
-from sst.utils.imresize import imresize_to
+from sst.ops.imresize import imresize_to
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from video_files import VARIED, counted, encoded, frames_of, make, packets_of, planes_of, times_of
 
 import sst
-from sst.utils.imresize import imresize_to
+from sst.ops.imresize import imresize_to
 
 av = pytest.importorskip('av')
 

@@ -12,8 +12,8 @@ from PIL import Image
 from sst.api import Upscaler
 from sst.archs import SST
 from sst.inference.pictures import read_picture
+from sst.ops.imresize import imresize
 from sst.utils.errors import UserError
-from sst.utils.imresize import imresize
 from sst.web.enlarging import enlarge_upload, preview_upload
 
 LIMIT = 1e6

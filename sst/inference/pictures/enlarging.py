@@ -10,8 +10,8 @@ from torch import Tensor
 
 from sst.inference.pictures.picture import Bands, Picture, as_floats, rgb_of
 from sst.inference.tiles import Tiler
+from sst.ops.imresize import imresize_rows
 from sst.utils.errors import UserError
-from sst.utils.imresize import imresize_rows
 
 _INVISIBLE = 0.5 / 255  # alpha that 8 bits round to nothing
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from sst.inference import Tiler
 from sst.inference.pictures import Metadata, Picture, enlarge, read_picture, write_picture
+from sst.ops.imresize import imresize
 from sst.utils.errors import UserError
-from sst.utils.imresize import imresize
 
 
 def bicubic(lr):

@@ -10,7 +10,7 @@ import pytest
 from helpers import write_noise
 
 import prepare_data
-from sst.utils.imresize import crop_to_multiple, imresize_reference
+from sst.ops.imresize import crop_to_multiple, imresize_reference
 
 
 def read(path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sst.utils.imresize import (
+from sst.ops.imresize import (
     crop_to_multiple,
     imresize,
     imresize_reference,

@@ -11,7 +11,7 @@ from torch import nn
 
 from sst.archs import SST
 from sst.ops.backends import fused
-from sst.utils.cuda_graphs import CudaGraphs
+from sst.ops.cuda_graphs import CudaGraphs
 
 LIMIT = 10_000  # pixels
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
