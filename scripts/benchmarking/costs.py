@@ -8,8 +8,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from sst.options import SSTNetwork
-from sst.options.network import RIB
+from sst.archs.sst_options import SSTOptions
 from sst.utils.errors import UserError
 
 TILE = 16  # matrix units work on multiples of 16 channels
@@ -69,7 +68,7 @@ class Layer:
     table: int  # multiply-adds of RIB's factors
 
 
-def parse(network: Mapping[str, Any]) -> SSTNetwork:
+def parse(network: Mapping[str, Any]) -> SSTOptions:
     """The checked options of a network whose costs are known here.
 
     Raises:
@@ -77,7 +76,7 @@ def parse(network: Mapping[str, Any]) -> SSTNetwork:
     """
     if network.get('type', 'SST') != 'SST':
         raise UserError(f'network_g.type: {network["type"]}, allowed is SST')
-    options = SSTNetwork.parse(network)
+    options = SSTOptions.parse(network)
     if options.bias.type != 'RIB' or options.gate != 'CLA' or len(set(options.window_sizes)) == 1:
         raise UserError(
             f'network_g: bias {options.bias.type}, gate {options.gate}, windows {list(options.window_sizes)}; '
@@ -154,7 +153,7 @@ def floor(network: Mapping[str, Any], pixels: int, ceilings: Ceilings, *, traini
     )
 
 
-def _hidden(options: SSTNetwork) -> int:
+def _hidden(options: SSTOptions) -> int:
     return int(options.dim * options.ffn_expansion)
 
 
@@ -162,16 +161,15 @@ def _tiled(channels: int) -> int:
     return -(-channels // TILE) * TILE
 
 
-def _layers(options: SSTNetwork) -> Iterator[Layer]:
+def _layers(options: SSTOptions) -> Iterator[Layer]:
     bias = options.bias
-    assert isinstance(bias, RIB), 'parse() guards this call'
     for _ in range(options.num_blocks):
         for window, heads, rank in zip(options.window_sizes, options.num_heads, bias.ranks, strict=True):
             table = window**2 * bias.hidden * (2 + 4 * bias.bands + 2 * heads * rank)
             yield Layer(window, heads, options.dim // heads, rank, table)
 
 
-def _outside_layers(options: SSTNetwork) -> int:
+def _outside_layers(options: SSTOptions) -> int:
     """Multiply-adds per LR pixel of stem, convolutions of the body and upsampler."""
     dim, square = options.dim, options.scale**2
     body = 9 * (3 * dim + (options.num_blocks + 1) * dim**2)
@@ -187,7 +185,7 @@ def _outside_layers(options: SSTNetwork) -> int:
             return body + 3 * dim + 49 * dim**2 + dim**2 + 9 * (dim * m + m * m * enlarged + 3 * m * square)
 
 
-def _upsampler_maps(options: SSTNetwork) -> int:
+def _upsampler_maps(options: SSTOptions) -> int:
     """Numbers per LR pixel that an upsampler reads and writes, its largest map once."""
     square = options.scale**2
     if options.upsampler.type == 'pixelshuffle_direct':

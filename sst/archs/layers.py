@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from sst.ops import depthwise_gelu_add, norm_linear
 
+# A typing error must not build networks for minutes; this lies far beyond any use.
+MOST_CHANNELS = 8192
+
 
 class Conv2d(nn.Conv2d):
     """A convolution on a map (B, H, W, C) that keeps its size: zero padding by half the kernel.
@@ -19,31 +22,6 @@ class Conv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-
-
-class CLA(nn.Module):
-    """Convolutional local attention's gate, sigmoid(PW(DW3x3(x))) (Eq. 9)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.depthwise = Conv2d(dim, dim, 3, groups=dim)
-        self.pointwise = nn.Linear(dim, dim)
-        self.fused = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        return norm_linear(self.depthwise(x), None, self.pointwise, 'sigmoid', fused=self.fused)
-
-
-class PointwiseGate(nn.Module):
-    """The gate without its convolution, sigmoid(PW(x)) (ablation)."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.pointwise = nn.Linear(dim, dim)
-        self.fused = False
-
-    def forward(self, x: Tensor) -> Tensor:
-        return norm_linear(x, None, self.pointwise, 'sigmoid', fused=self.fused)
 
 
 class ConvFFN(nn.Module):

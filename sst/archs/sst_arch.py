@@ -7,37 +7,38 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from sst.archs import gates, upsamplers  # noqa: F401 - imported to register their parts
 from sst.archs.bias import build_bias
-from sst.archs.layers import CLA, Conv2d, ConvFFN, PointwiseGate
-from sst.archs.upsamplers import build_upsampler
+from sst.archs.layers import Conv2d, ConvFFN
+from sst.archs.sst_options import SSTOptions
 from sst.ops import UnsupportedBackendError, check_backend, check_fused_layers, window_attention
 from sst.ops.cuda_graphs import CudaGraphs, can_be_graphed
-from sst.options import SSTNetwork
-
-GATES = {'CLA': CLA, 'pointwise': PointwiseGate, 'none': None}
+from sst.options.registries import GATES, UPSAMPLERS
 
 
 @ARCH_REGISTRY.register()
 class SST(nn.Module):
-    """LR picture in, HR picture out.
+    """LR image in, HR image out.
 
-    Takes the fields of `sst.options.SSTNetwork` as keywords (`scale`, `dim`, `num_blocks`, `window_sizes`, `num_heads`,
+    Takes the fields of `SST.Options` as keywords (`scale`, `dim`, `num_blocks`, `window_sizes`, `num_heads`,
     `ffn_expansion`, `bias`, `gate`, `upsampler`, `backend`, `attention_dtype`); the defaults are SST-light at x2.
 
     Raises:
         OptionsError: for unknown, wrong or contradictory fields, in words.
     """
 
+    Options = SSTOptions
+
     def __init__(self, **options) -> None:
         super().__init__()
-        self.options = options = SSTNetwork.parse(options).model_dump()
+        self.options = options = SSTOptions.parse(options).model_dump()
         dim = options['dim']
         self.scale = options['scale']
         self.stem = Conv2d(3, dim, 3)
         self.blocks = nn.Sequential(*(Block(options) for _ in range(options['num_blocks'])))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.conv = Conv2d(dim, dim, 3)
-        self.upsampler = build_upsampler(options['upsampler'], dim, self.scale)
+        self.upsampler = UPSAMPLERS.build(options['upsampler'], dim=dim, scale=self.scale)
         self.graphs: CudaGraphs | None = None
         self.apply(initialise)
 
@@ -91,8 +92,8 @@ class SST(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm)):
                 module.to(chosen)
-            if isinstance(module, (ConvFFN, CLA, PointwiseGate)):
-                module.fused = fused
+            if hasattr(module, 'fused'):  # those that have kernels for several steps at once
+                module.fused = fused  # type: ignore[assignment]
         self.graphs = CudaGraphs(graphs) if graphs else None
         return self
 
@@ -182,13 +183,12 @@ class WindowAttention(nn.Module):
         self.dtype = None if options['attention_dtype'] == 'auto' else getattr(torch, options['attention_dtype'])
         self.qkv = nn.Linear(dim, 3 * dim)
         self.bias = build_bias(options['bias'], index, window=self.window, num_heads=self.num_heads, dim=dim)
-        gate = GATES[options['gate']]
-        self.gate = gate(dim) if gate else None
+        self.gate = GATES.build(options['gate'], dim=dim)
         self.proj = nn.Linear(dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         term, rotation = self.bias.tables()
-        gate = self.gate(x) if self.gate else None
+        gate = self.gate(x)
         out = window_attention(
             self.qkv(x),
             self.window,

@@ -1,12 +1,23 @@
-"""From features at LR to the picture at HR: (features (B, H, W, C), image (B, H, W, 3)) to (B, sH, sW, 3).
+"""From features at LR to the HR image: (features (B, H, W, C), image (B, H, W, 3)) to (B, sH, sW, 3).
 
-The features may be of half precision; the image stays what it is, and so does what is added to it.
+The features may be in half precision. The image keeps its dtype, and so does what is added to it. Upsamplers are
+registered in UPSAMPLERS.
 """
 
+import math
+from collections.abc import Mapping
+from typing import Annotated
+
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from sst.archs.layers import Conv2d
+from sst.archs.bias.base import Released
+from sst.archs.layers import MOST_CHANNELS, Conv2d
+from sst.options.parts import PartOptions
+from sst.options.registries import UPSAMPLERS
+
+Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS, description='channels between the convolutions')]
 
 
 def pixel_shuffle(x: Tensor, scale: int) -> Tensor:
@@ -19,8 +30,11 @@ def enlarge(x: Tensor, scale: int) -> Tensor:
     return x.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
 
 
+@UPSAMPLERS.register('pixelshuffle_direct')
 class PixelShuffleDirect(nn.Module):
     """One convolution, pixel shuffle, plus the enlarged input (the light models)."""
+
+    released = Released('pixelshuffle_direct', names={'up_conv': 'up'})
 
     def __init__(self, dim: int, scale: int) -> None:
         super().__init__()
@@ -30,9 +44,28 @@ class PixelShuffleDirect(nn.Module):
     def forward(self, features: Tensor, image: Tensor) -> Tensor:
         return pixel_shuffle(self.up(features), self.scale) + enlarge(image, self.scale)
 
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict | None:
+        """The options that the shapes of an upsampler's parameters tell, the network's `scale` too, or None."""
+        if 'up.weight' not in state or 'reduce.weight' in state:
+            return None
+        return {'scale': math.isqrt(state['up.weight'].shape[0] // 3)}
 
+
+@UPSAMPLERS.register('pixelshuffle')
 class PixelShuffle(nn.Module):
     """Convolution, LeakyReLU, convolution, one pixel shuffle (by 4 too), convolution, plus the enlarged input."""
+
+    class Options(PartOptions):
+        """The options of PixelShuffle."""
+
+        channels: Channels
+
+    released = Released(
+        'pixelshuffle',
+        fields={'intermediate_dim': 'channels'},
+        names={'feature_conv': 'reduce', 'up_conv': 'up', 'final_conv': 'last'},
+    )
 
     def __init__(self, dim: int, scale: int, channels: int) -> None:
         super().__init__()
@@ -45,9 +78,38 @@ class PixelShuffle(nn.Module):
         x = F.leaky_relu(self.reduce(features), 0.1)
         return self.last(pixel_shuffle(self.up(x), self.scale)) + enlarge(image, self.scale)
 
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict | None:
+        """As `PixelShuffleDirect.recognise`."""
+        if not {'up.weight', 'reduce.weight'} <= state.keys():
+            return None
+        outputs, channels = state['up.weight'].shape[:2]
+        return {'channels': channels, 'scale': math.isqrt(outputs // channels)}
 
+
+@UPSAMPLERS.register('nearest_conv')
 class NearestConv(nn.Module):
-    """Features of the image added to those of the body, then nearest enlargement and convolutions. No image skip."""
+    """Nearest enlargement and convolutions, after features of the image are added. The image itself is not added."""
+
+    class Options(PartOptions):
+        """The options of NearestConv."""
+
+        channels: Channels
+
+    released = Released(
+        'nn+conv',
+        fields={'intermediate_dim': 'channels'},
+        names={
+            'f_img.0': 'image_in',
+            'f_img.1': 'image_conv',
+            'f_img.3': 'image_out',
+            'f.0': 'reduce',
+            'f.3': 'convs.0',
+            'f.5': 'last',  # of x2 and x3; x4 has one more step
+            'f.6': 'convs.1',
+            'f.8': 'last',
+        },
+    )
 
     def __init__(self, dim: int, scale: int, channels: int) -> None:
         super().__init__()
@@ -66,15 +128,10 @@ class NearestConv(nn.Module):
             x = F.leaky_relu(conv(enlarge(x, step)), 0.1)
         return self.last(x)
 
-
-def build_upsampler(options: dict, dim: int, scale: int) -> nn.Module:
-    """The upsampler of the network's `upsampler` mapping."""
-    match options['type']:
-        case 'pixelshuffle_direct':
-            return PixelShuffleDirect(dim, scale)
-        case 'pixelshuffle':
-            return PixelShuffle(dim, scale, options['channels'])
-        case 'nearest_conv':
-            return NearestConv(dim, scale, options['channels'])
-        case other:
-            raise ValueError(f'unknown upsampler type {other!r}')
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict | None:
+        """As `PixelShuffleDirect.recognise`; x2 and x3 have the same shapes."""
+        if 'image_conv.weight' not in state:
+            return None
+        told = {'channels': state['reduce.weight'].shape[0]}
+        return told | {'scale': 4} if 'convs.1.weight' in state else told

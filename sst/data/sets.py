@@ -7,7 +7,7 @@ import basicsr.data  # noqa: F401 - registers BasicSR's datasets
 
 from sst.data.paired_dataset import PairedDataset
 from sst.options.data import roots_of
-from sst.options.registered import entries
+from sst.options.registries import DATASETS
 from sst.utils.errors import UserError
 
 
@@ -20,7 +20,7 @@ def build_dataset(options: dict[str, Any]) -> Any:
         UserError: unknown `type`, pictures without partner, unreadable lists, or no picture at all.
     """
     name, kind = options['name'], options['type']
-    if kind not in (known := entries('DATASET')):
+    if kind not in (known := DATASETS):
         there = ', '.join(sorted(known))
         raise UserError(f'dataset {name}: unknown type "{kind}"; there are: {there}')
     try:

@@ -1,19 +1,17 @@
-"""What the shapes of an SST's weights say about the network, and what they leave open."""
+"""What the shapes of an SST's weights say about the network, and what they leave open.
+
+What they say of its bias, gate and upsampler those parts tell themselves, by their `recognise`.
+"""
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 from torch import Tensor
 
-BIAS_BY_PARAMETER = {
-    'query_weight': 'RIB',
-    'query': 'FlashBias',
-    'table': 'RPB',
-    'frequencies': 'RoPE',
-    'conv.weight': 'CPE',
-}
+from sst.options.registries import BIASES, GATES, UPSAMPLERS
 
 
 @dataclass(frozen=True)
@@ -23,28 +21,33 @@ class Facts:
     dim: int
     blocks: int
     layers: int
-    bias: str
+    bias: Mapping[str, Any]
     heads: tuple[int, ...] | None
-    ranks: tuple[int, ...] | None
     ffn_hidden: int
     gate: str
-    upsampler: str
-    channels: int | None
+    upsampler: Mapping[str, Any]
     scale: int | None
     windows: tuple[int, ...] | None
-    hidden: int | None
-    bands: int | None
+
+    def told(self) -> Iterator[tuple[str, Any]]:
+        """Names and values of what is known, those of the parts' options included."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Mapping):
+                yield field.name, value['type']
+                yield from ((key, item) for key, item in value.items() if key != 'type')
+            elif value is not None:
+                yield field.name.replace('_', ' '), value
 
     def __str__(self) -> str:
-        shown = [(f.name.replace('_', ' '), getattr(self, f.name)) for f in fields(self)]
-        return ', '.join(f'{name} {plain(value)}' for name, value in shown if value is not None)
+        return ', '.join(f'{name} {plain(value)}' for name, value in self.told())
 
 
 def facts(state: Mapping[str, Tensor]) -> Facts | None:
-    """Read the facts off a state dict under our names; None where it is none of an SST."""
+    """Read the facts off a state dict under our names; None where it is not an SST's."""
     try:
         return _read_facts(state)
-    except LookupError:  # a name or a dimension that an SST has
+    except (LookupError, ValueError):  # a name or a dimension that an SST has
         return None
 
 
@@ -52,41 +55,33 @@ def _read_facts(state: Mapping[str, Tensor]) -> Facts:
     blocks = {int(m[1]) for name in state if (m := re.match(r'blocks\.(\d+)\.', name))}
     layers = sorted({int(m[1]) for name in state if (m := re.match(r'blocks\.0\.layers\.(\d+)\.', name))})
     first = 'blocks.0.layers.0.'
-    bias = next((b for p, b in BIAS_BY_PARAMETER.items() if f'{first}attn.bias.{p}' in state), 'none')
-    if bias == 'RIB' and state[f'{first}attn.bias.hidden_weight'].shape[0] == 2:
-        bias = 'SIREN'
-    heads, ranks, windows, hidden, bands = None, None, None, None, None
-    main = {'RIB': 'query_weight', 'SIREN': 'query_weight', 'FlashBias': 'query', 'RPB': 'table', 'RoPE': 'frequencies'}
-    if bias in main:
-        shapes = [state[f'blocks.0.layers.{i}.attn.bias.{main[bias]}'].shape for i in layers]
-        heads = tuple(shape[1 if bias == 'RoPE' else 0] for shape in shapes)
-        ranks = tuple(shape[-1] for shape in shapes) if bias in ('RIB', 'SIREN', 'FlashBias') else None
-        if bias == 'RPB':
-            windows = tuple((math.isqrt(shape[1]) + 1) // 2 for shape in shapes)  # (2w - 1)^2 entries
-        if bias == 'FlashBias':
-            windows = tuple(math.isqrt(shape[1]) for shape in shapes)
-    if bias in ('RIB', 'SIREN'):
-        inputs, hidden = state[f'{first}attn.bias.hidden_weight'].shape[:2]
-        bands = (inputs - 2) // 4 if bias == 'RIB' else None
-    gate = 'CLA' if f'{first}attn.gate.depthwise.weight' in state else 'pointwise'
-    gate = gate if f'{first}attn.gate.pointwise.weight' in state else 'none'
-    upsampler, channels, scale = _upsampler_facts(state)
+    bias = _recognised(BIASES, [_below(state, f'blocks.0.layers.{layer}.attn.bias.') for layer in layers])
+    upsampler = _recognised(UPSAMPLERS, _below(state, 'upsampler.'))
     return Facts(
         dim=state['norm.weight'].shape[0],
         blocks=len(blocks),
         layers=len(layers),
+        heads=bias.pop('num_heads', None),
+        windows=bias.pop('window_sizes', None),
         bias=bias,
-        heads=heads,
-        ranks=ranks,
         ffn_hidden=state[f'{first}ffn.expand.weight'].shape[0],
-        gate=gate,
+        gate=_recognised(GATES, _below(state, f'{first}attn.gate.'))['type'],
+        scale=upsampler.pop('scale', None),
         upsampler=upsampler,
-        channels=channels,
-        scale=scale,
-        windows=windows,
-        hidden=hidden,
-        bands=bands,
     )
+
+
+def _recognised(registry: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
+    """`type` and options of the part whose parameters these are; type 'unknown' where no part recognises them."""
+    for name, part in registry.items():
+        found = part.recognise(parameters) if hasattr(part, 'recognise') else None
+        if found is not None:
+            return {'type': name, **found}
+    return {'type': 'unknown' if any(parameters) else 'none'}  # a list of mappings or one mapping
+
+
+def _below(state: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
+    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
 
 
 def network_of(found: Facts, stated: Mapping[str, object]) -> dict:
@@ -99,8 +94,6 @@ def network_of(found: Facts, stated: Mapping[str, object]) -> dict:
     expansion = found.ffn_hidden / found.dim
     if int(found.dim * expansion) < found.ffn_hidden:  # rounded below the integer
         expansion = math.nextafter(expansion, math.inf)
-    bias = {'type': found.bias, 'ranks': found.ranks, 'hidden': found.hidden, 'bands': found.bands}
-    upsampler = {'type': found.upsampler, 'channels': found.channels}
     return {
         'type': 'SST',
         'scale': found.scale or stated['scale'],
@@ -109,28 +102,16 @@ def network_of(found: Facts, stated: Mapping[str, object]) -> dict:
         'window_sizes': found.windows or stated['window_sizes'],
         'num_heads': found.heads or stated['num_heads'],
         'ffn_expansion': expansion,
-        'bias': {key: value for key, value in bias.items() if value is not None},
+        'bias': dict(found.bias),
         'gate': found.gate,
-        'upsampler': {key: value for key, value in upsampler.items() if value is not None},
+        'upsampler': dict(found.upsampler),
     }
 
 
 def untold(found: Facts) -> tuple[str, ...]:
-    """Which of the options of the network no shape of these weights tells."""
-    told = {'window_sizes': found.windows, 'num_heads': found.heads, 'scale': found.scale}
-    return tuple(key for key, value in told.items() if value is None)
-
-
-def _upsampler_facts(state: Mapping[str, Tensor]) -> tuple[str, int | None, int | None]:
-    if 'upsampler.image_conv.weight' in state:  # x2 and x3 have the same shapes
-        return (
-            'nearest_conv',
-            state['upsampler.reduce.weight'].shape[0],
-            4 if 'upsampler.convs.1.weight' in state else None,
-        )
-    up = state['upsampler.up.weight']
-    channels = up.shape[1] if 'upsampler.reduce.weight' in state else None
-    return 'pixelshuffle' if channels else 'pixelshuffle_direct', channels, math.isqrt(up.shape[0] // (channels or 3))
+    """Which options of the network no shape of these weights tells."""
+    known = {'window_sizes': found.windows, 'num_heads': found.heads, 'scale': found.scale}
+    return tuple(key for key, value in known.items() if value is None)
 
 
 def plain(value: object) -> str:

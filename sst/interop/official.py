@@ -1,23 +1,17 @@
-"""The released SST files: their option fields and weight names turned into ours."""
+"""The released SST files: their option fields and weight names turned into ours.
+
+What a bias, a gate or an upsampler is called there, the part itself says (`released`).
+"""
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
-BIAS_TYPES = {
-    'RIB': 'RIB',
-    'RIBSiren': 'SIREN',
-    'Naive': 'RPB',  # the same bias computed in three ways
-    'SDPA': 'RPB',
-    'Flex': 'RPB',
-    'FlashBias': 'FlashBias',
-    'RoPEViT': 'RoPE',
-    'CPE': 'CPE',
-    'NoPE': 'none',
-}
-GATES = {'DWC': 'CLA', 'Linear': 'pointwise', None: 'none'}
-UPSAMPLERS = {'pixelshuffle_direct': 'pixelshuffle_direct', 'pixelshuffle': 'pixelshuffle', 'nn+conv': 'nearest_conv'}
+from sst.options.parts import Registry
+from sst.options.registries import BIASES, GATES, UPSAMPLERS
+
 DEFAULTS = {
     'exp_ratio': 2,
     'attn_type': 'RIB',
@@ -50,16 +44,6 @@ def network_options(released: Mapping) -> dict:
         raise ValueError(f'unknown released option field {sorted(unknown)}; known are {[*REQUIRED, *DEFAULTS]}')
     if missing := [key for key in REQUIRED if key not in fields]:
         raise ValueError(f'the released options lack {missing}')
-    bias = {'type': _look_up(BIAS_TYPES, 'attn_type', fields)}
-    if bias['type'] in ('RIB', 'SIREN', 'FlashBias'):
-        bias['ranks'] = fields['ranks']
-    if bias['type'] in ('RIB', 'SIREN'):
-        bias['hidden'] = fields['rib_hidden_dim']
-    if bias['type'] == 'RIB':
-        bias['bands'] = fields['rib_n_freqs']
-    upsampler = {'type': _look_up(UPSAMPLERS, 'upsampler_type', fields)}
-    if upsampler['type'] != 'pixelshuffle_direct':
-        upsampler['channels'] = fields['intermediate_dim']
     return {
         'type': 'SST',
         'scale': fields['upscaling_factor'],
@@ -68,16 +52,20 @@ def network_options(released: Mapping) -> dict:
         'window_sizes': fields['window_sizes'],
         'num_heads': fields['num_heads'],
         'ffn_expansion': fields['exp_ratio'],
-        'bias': bias,
-        'gate': _look_up(GATES, 'gate_type', fields),
-        'upsampler': upsampler,
+        'bias': _part(BIASES, 'attn_type', fields),
+        'gate': _part(GATES, 'gate_type', fields)['type'],
+        'upsampler': _part(UPSAMPLERS, 'upsampler_type', fields),
     }
 
 
-def _look_up(table: Mapping, key: str, fields: Mapping) -> str:
-    if fields[key] not in table:
-        raise ValueError(f'released option {key}: {fields[key]!r} is unknown; known are {list(table)}')
-    return table[fields[key]]
+def _part(registry: Registry, key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The part that a released option means, with its options."""
+    released = {name: part.released for name, part in registry.items() if 'released' in vars(part)}
+    for name, known in released.items():
+        if fields[key] in known.types:
+            return {'type': name} | {ours: fields[theirs] for theirs, ours in known.fields.items()}
+    types = [kind for known in released.values() for kind in known.types]
+    raise ValueError(f'released option {key}: {fields[key]!r} is unknown; known are {types}')
 
 
 # Released name of a layer's parameter -> ours. The weights of 1x1 convolutions become those of linear layers.
@@ -86,28 +74,9 @@ LAYER_NAMES = {
     'norm_ffn': 'ffn_norm',
     'attn.to_qkv': 'attn.qkv',
     'attn.to_out': 'attn.proj',
-    'attn.to_hidden': 'attn.bias.hidden_weight',
-    'attn.hidden_b': 'attn.bias.hidden_bias',
-    'attn.to_q': 'attn.bias.query_weight',
-    'attn.to_k': 'attn.bias.key_weight',
-    'attn.flashbias_q': 'attn.bias.query',
-    'attn.flashbias_k': 'attn.bias.key',
-    'attn.relative_position_bias': 'attn.bias.table',
-    'attn.rope_freqs': 'attn.bias.frequencies',
-    'cpe': 'attn.bias.conv',
     'ffn.proj': 'ffn.expand',
     'ffn.dwc': 'ffn.depthwise',
     'ffn.agg': 'ffn.project',
-}
-UPSAMPLER_NAMES = {
-    'feature_conv': 'reduce',
-    'up_conv': 'up',
-    'final_conv': 'last',
-    'f_img.0': 'image_in',
-    'f_img.1': 'image_conv',
-    'f_img.3': 'image_out',
-    'f.0': 'reduce',
-    'f.3': 'convs.0',
 }
 
 
@@ -145,10 +114,9 @@ def _our_name(name: str, num_blocks: int, num_layers: int, gate: str) -> str:
         return f'stem.{kind}'
     if path.startswith('upsampler.'):
         part = path.removeprefix('upsampler.')
-        # nn+conv: f.5 is the last convolution of x2 and x3; x4 has one more step, f.6, and ends with f.8
-        step = {'f.5': 'last', 'f.6': 'convs.1', 'f.8': 'last'} | UPSAMPLER_NAMES
-        if part in step:
-            return f'upsampler.{step[part]}.{kind}'
+        names = _names(UPSAMPLERS)
+        if part in names:
+            return f'upsampler.{names[part]}.{kind}'
     if match := re.fullmatch(r'body\.(\d+)\.(weight|bias)', name):
         end = {num_blocks: 'norm', num_blocks + 1: 'conv'}.get(int(match[1]))
         if end:
@@ -158,15 +126,18 @@ def _our_name(name: str, num_blocks: int, num_layers: int, gate: str) -> str:
         if layer == num_layers and rest in ('weight', 'bias'):
             return f'blocks.{block}.conv.{rest}'
         stem = rest.removesuffix('.weight').removesuffix('.bias')
-        names = LAYER_NAMES | {
-            'attn.gate.0': 'attn.gate.pointwise' if gate == 'pointwise' else 'attn.gate.depthwise',
-            'attn.gate.1': 'attn.gate.pointwise',
-        }
+        names = LAYER_NAMES | _names(BIASES, 'attn.bias.') | _names({gate: GATES[gate]}, 'attn.gate.')
         if stem in names:
             return f'blocks.{block}.layers.{layer}.{names[stem]}{rest.removeprefix(stem)}'
     raise ValueError(
         f'{name!r} is no released SST weight of a network of {num_blocks} blocks of {num_layers} layers, gate {gate}'
     )
+
+
+def _names(parts: Mapping[str, Any], start: str = '') -> dict[str, str]:
+    """Released names of parameters, and ours, of all these parts."""
+    known = (part.released for part in parts.values() if 'released' in vars(part))
+    return {theirs: f'{start}{ours}' for released in known for theirs, ours in released.names.items()}
 
 
 def _our_shape(name: str, tensor: Tensor) -> Tensor:

@@ -99,7 +99,8 @@ class PlainAttention(nn.Module):
         if self.shift:
             out = out.roll((self.shift, self.shift), dims=(1, 2))
         out = out[:, :height, :width]
-        return self.proj(out if self.gate is None else out * self.gate(x))
+        gate = self.gate(x)
+        return self.proj(out if gate is None else out * gate)
 
     def _attended(self, tokens: Tensor) -> Tensor:
         """(M, N, 3, heads, d) to (M, N, C): Eq. 4-6."""

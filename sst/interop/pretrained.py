@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from sst.archs import SST
+from sst.archs.sst_options import SSTOptions
 from sst.interop.checkpoint import fitting
 from sst.interop.facts import Facts, facts, network_of, untold
 from sst.interop.published import PUBLISHED, published_names
 from sst.interop.sources import CONFIG, IN_A_FOLDER, find_weights
 from sst.interop.weights import STATED, Weights, read_weights, require_description
-from sst.options import SSTNetwork
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
@@ -136,8 +136,8 @@ def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[s
         told = network_of(found, stated)
     if told.get('type', 'SST') != 'SST':
         raise UserError(f'{where}: holds a network {told["type"]}; only SST is built from a weights file')
-    network = SSTNetwork.parse(told, where=f'{where}: network_g').model_dump()
-    wanted = SSTNetwork.parse(network | dict(asked)).model_dump()
+    network = SSTOptions.parse(told, where=f'{where}: network_g').model_dump()
+    wanted = SSTOptions.parse(network | dict(asked)).model_dump()
     for key in asked:
         if network[key] != wanted[key]:
             raise UserError(f'{where}: has {key} {network[key]}, not {wanted[key]}; leave the argument out')

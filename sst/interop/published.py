@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sst.options import SSTNetwork
+from sst.archs.sst_options import SSTOptions
 
 USUAL, PLUS = [16, 32, 64, 16, 32, 64], [16, 32, 48, 32, 48, 96]
 RIB = {'type': 'RIB', 'hidden': 32, 'bands': 10}
@@ -54,7 +54,7 @@ def published_names(network: Mapping[str, Any], *, any_windows: bool = False) ->
 
 
 def _identity(network: Mapping[str, Any], any_windows: bool) -> dict[str, Any]:
-    options = SSTNetwork.parse(network).model_dump()
+    options = SSTOptions.parse(network).model_dump()
     options['ffn_expansion'] = int(options['dim'] * options['ffn_expansion'])  # the hidden channels
     left_out = (*NOT_OF_THE_MODEL, 'window_sizes') if any_windows else NOT_OF_THE_MODEL
     return {key: value for key, value in options.items() if key not in left_out}

@@ -1,6 +1,6 @@
-"""Keys that other option files have and ours do not: what to write in their place."""
+"""Keys of other programs' option files that ours do not have, and what to write in their place."""
 
-NO_GAN = 'training with a discriminator is not part of this program; delete it'
+NO_GAN = 'this program does not train with a discriminator; delete it'
 
 # BasicSR's keys that cannot be taken (habits.py has the others), wherever they stand.
 BASICSR = {
@@ -46,15 +46,15 @@ REAL_ESRGAN = (
 
 
 def advice(key: str, section: tuple[str | int, ...]) -> str:
-    """Text for an unknown key that is known from elsewhere, or ''."""
+    """Text for an unknown key that other programs know, or ''."""
     if section[:1] == ('datasets',) and key == 'scale':
-        return "unknown key, not needed: it is the run's scale; delete the line"
+        return "unknown key; the run's scale counts: delete the line"
     if section[:1] == ('datasets',) and (rounds := _of_real_esrgan(key)):
-        return f"a key of Real-ESRGAN's files, use {rounds} with type DegradedImageDataset"
+        return f"a key of Real-ESRGAN's files; use {rounds} with type DegradedImageDataset"
     if key in BASICSR:
-        return f"BasicSR's key, {BASICSR[key]}"
+        return f"a key of BasicSR's files: {BASICSR[key]}"
     if section in ((), ('network_g',)) and key in RELEASED:
-        return f'a field of the released files, use {RELEASED[key]}'
+        return f'a key of the released files; use {RELEASED[key]}'
     return ''
 
 

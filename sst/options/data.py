@@ -5,12 +5,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from sst.options.degradation import Degradation
 from sst.options.faults import Fault, fault, refuse, shown
-from sst.options.registered import registered
-from sst.options.section import STRICT, OpenSection, Section, by_type
+from sst.options.parts import PartOptions, part_of
+from sst.options.registries import DATASETS
+from sst.options.section import STRICT, Section
 from sst.utils.suggest import did_you_mean
 
 SECTIONS = ('train', 'val', 'test', 'val_1', 'test_1')
@@ -22,7 +23,7 @@ PREPARE = 'what to type or do when the data is missing'
 
 def _folder_name(name: str) -> str:
     if name.strip() != name or name in ('', '.', '..'):
-        raise fault(f'{shown(name)}, allowed is the name of a folder, without path separators')
+        raise fault(f'must be the name of a folder, without path separators, not {shown(name)}')
     return _part_of_name(name)
 
 
@@ -30,24 +31,25 @@ def _part_of_name(name: str) -> str:
     try:
         length = len(os.fsencode(name))
     except UnicodeEncodeError:
-        raise fault(f'{shown(name)}, allowed in this locale are ASCII names; for others: export PYTHONUTF8=1') from None
+        text = f'must be an ASCII name in this locale, not {shown(name)}; for others type: export PYTHONUTF8=1'
+        raise fault(text) from None
     if re.search(r'[/\\]', name) or not name.isprintable() or length > LONGEST_NAME:
         raise fault(
-            f'{shown(name)}, allowed is part of a file name: at most {LONGEST_NAME} bytes, without path separators'
+            f'must be part of a file name, at most {LONGEST_NAME} bytes without path separators, not {shown(name)}'
         )
     return name
 
 
 def _template(template: str) -> str:
     if template.count('{}') != 1 or re.search(r'[{}]', template.replace('{}', '')):
-        raise fault(f'{shown(template)}, allowed is a text with one {{}}, which stands for the name of the HR file')
+        raise fault(f'must hold {{}} once, which stands for the name of the HR file, not {shown(template)}')
     return template
 
 
 def _one_or_several(dataroot: Any) -> Any:
     roots = dataroot if isinstance(dataroot, list) else [dataroot]
     if not roots or not all(isinstance(root, str) and root for root in roots):
-        raise fault(f'{shown(dataroot)}, allowed is a folder or LMDB, or a list of them')
+        raise fault(f'must be a folder or LMDB, or a list of them, not {shown(dataroot)}')
     return dataroot
 
 
@@ -68,8 +70,8 @@ class IOBackend(Section):
     type: Literal['disk', 'lmdb'] = Field(default='disk', description='files in a folder, or one LMDB database')
 
 
-class OurDataset(Section):
-    """What the datasets of this program share."""
+class OurDataset(PartOptions):
+    """What our datasets share."""
 
     name: FolderName = Field(description='name of the data, as in tables and folders')
     dataroot_gt: Roots = Field(
@@ -86,7 +88,7 @@ class OurDataset(Section):
         if self.io_backend and self.io_backend.type == 'lmdb':
             refuse(
                 [
-                    ((key,), f'{shown(root)}, allowed with io_backend lmdb is a name that ends in .lmdb')
+                    ((key,), f'must be a name that ends in .lmdb, because io_backend is lmdb, not {shown(root)}')
                     for key in ('dataroot_gt', 'dataroot_lq')
                     for root in roots_of(getattr(self, key, []))
                     if not root.endswith('.lmdb')
@@ -96,9 +98,8 @@ class OurDataset(Section):
 
 
 class Paired(OurDataset):
-    """Pairs of HR and LR pictures."""
+    """Pairs of HR and LR images."""
 
-    type: Literal['PairedImageDataset'] = Field(description='the kind of dataset')
     dataroot_lq: Roots = Field(description='LR pictures, as dataroot_gt; of a list each belongs to the HR of its place')
     meta_info_file: str | None = Field(default=None, description='file that lists the pictures to use; null takes all')
     filename_tmpl: Template = Field(
@@ -109,36 +110,47 @@ class Paired(OurDataset):
     def _pairs(self) -> Self:
         gt_roots, lq_roots = roots_of(self.dataroot_gt), roots_of(self.dataroot_lq)
         if len(gt_roots) != len(lq_roots):
-            text = f'{len(lq_roots)} given, allowed are as many as in dataroot_gt ({len(gt_roots)})'
+            text = f'must have as many entries as dataroot_gt ({len(gt_roots)}), not {len(lq_roots)}'
             refuse([(('dataroot_lq',), text)])
         refuse(
             [
-                (('dataroot_lq',), f'{shown(lq)}, allowed is a folder for a folder and an LMDB for an LMDB ({gt})')
+                (
+                    ('dataroot_lq',),
+                    f'must be {"an LMDB" if gt.endswith(".lmdb") else "a folder"}, as {gt} is, not {shown(lq)}',
+                )
                 for gt, lq in zip(gt_roots, lq_roots, strict=True)
                 if gt.endswith('.lmdb') != lq.endswith('.lmdb')
             ]
         )
         if self.meta_info_file and (len(gt_roots) > 1 or gt_roots[0].endswith('.lmdb')):
-            text = f'{shown(self.meta_info_file)}, allowed with a single pair of folders; delete the line'
+            text = f'needs a single pair of folders, so {shown(self.meta_info_file)} cannot be used; delete the line'
             refuse([(('meta_info_file',), text)])
         return self
 
 
 class Downsample(OurDataset):
-    """HR pictures; LR pictures are made of them by Pillow's bicubic."""
-
-    type: Literal['DownsampleImageDataset'] = Field(description='the kind of dataset')
+    """HR images; LR images are made of them, or of the crops to train with, by Pillow's bicubic."""
 
 
-class _Degrading(OurDataset):
-    type: Literal['DegradedImageDataset'] = Field(description='the kind of dataset')
+class Degraded(OurDataset):
+    """HR images; LR images are made of them by random blur, resizing, noise and JPEG.
+
+    Sets to evaluate get the same LR images each time; training gets other ones each time.
+    """
+
     degradation: Degradation = Field(default=Degradation(), description='blur, resizing, noise and JPEG')
+    seed: int | None = Field(
+        default=None, ge=0, description='of sets to evaluate: another number degrades each image in another way'
+    )
 
-
-class Degraded(_Degrading):
-    """HR pictures; LR pictures are made of them by random blur, resizing, noise and JPEG, each time alike."""
-
-    seed: int = Field(default=0, ge=0, description='another number degrades each picture in another way')
+    @model_validator(mode='after')
+    def _seeded(self) -> Self:
+        trains = 'gt_size' in type(self).model_fields
+        if trains and self.seed is not None:
+            refuse([(('seed',), 'must be left out, because training draws from manual_seed')])
+        if not trains:
+            self.seed = self.seed or 0
+        return self
 
 
 class Loading(Section):
@@ -155,49 +167,19 @@ class Loading(Section):
     @model_validator(mode='after')
     def _loaded_ahead(self) -> Self:
         if self.prefetch_mode == 'cpu' and not self.num_workers:  # samples seed the random numbers of their process
-            refuse([(('num_workers',), '0, allowed with prefetch_mode cpu is at least 1')])
+            refuse([(('num_workers',), 'must be at least 1 with prefetch_mode cpu, not 0')])
         return self
 
 
-class PairedTraining(Loading, Paired):
-    """Pairs of HR and LR pictures to train with."""
+for name, section in (
+    ('PairedImageDataset', Paired),
+    ('DownsampleImageDataset', Downsample),
+    ('DegradedImageDataset', Degraded),
+):
+    DATASETS.describe(name, section)
 
-
-class DownsampleTraining(Loading, Downsample):
-    """HR pictures to train with; LR pictures are made of their crops by Pillow's bicubic."""
-
-
-class DegradedTraining(Loading, _Degrading):
-    """HR pictures to train with; LR pictures are made of their crops by random blur, resizing, noise and JPEG."""
-
-
-class Other(OpenSection):
-    """Any other dataset that is registered in BasicSR; its own keys are not checked."""
-
-    name: FolderName = Field(description='name of the data, as in tables and folders')
-    type: Annotated[str, registered('DATASET')] = Field(description='the kind of dataset: a name registered in BasicSR')
-    prepare: str | None = Field(default=None, description=PREPARE)
-
-
-class OtherTraining(Loading, Other):
-    """Any other dataset that is registered in BasicSR, to train with."""
-
-
-OURS = ('PairedImageDataset', 'DownsampleImageDataset', 'DegradedImageDataset')
-Training = Annotated[
-    Annotated[PairedTraining, Tag('<PairedImageDataset>')]
-    | Annotated[DownsampleTraining, Tag('<DownsampleImageDataset>')]
-    | Annotated[DegradedTraining, Tag('<DegradedImageDataset>')]
-    | Annotated[OtherTraining, Tag('<other>')],
-    by_type(*OURS),
-]
-Evaluation = Annotated[
-    Annotated[Paired, Tag('<PairedImageDataset>')]
-    | Annotated[Downsample, Tag('<DownsampleImageDataset>')]
-    | Annotated[Degraded, Tag('<DegradedImageDataset>')]
-    | Annotated[Other, Tag('<other>')],
-    by_type(*OURS),
-]
+Training = Annotated[Any, part_of(DATASETS, Loading, nullable=True)]
+Evaluation = Annotated[Any, part_of(DATASETS)]
 
 
 def _schema(schema: dict[str, Any]) -> None:
@@ -212,31 +194,36 @@ class Datasets(Section):
     model_config = STRICT | ConfigDict(extra='allow', json_schema_extra=_schema)
     __pydantic_extra__: dict[str, Evaluation]
 
-    train: Training | None = Field(default=None, description='what to train with')
+    train: Training = Field(default=None, description='what to train with')
 
     @model_validator(mode='before')
     @classmethod
     def _sections(cls, sets: Any) -> Any:
         if isinstance(sets, Mapping):
-            allowed = 'allowed: train, val, val_1, val_2, ..., test, test_1, test_2, ...'
+            known = 'sections are train, val, val_1, val_2, ..., test, test_1, test_2, ...'
             wrong = [key for key in sets if key != 'train' and not re.fullmatch(SECTION_NAME, key)]
-            refuse([((key,), f'unknown section, {allowed}{did_you_mean(key, SECTIONS)}') for key in wrong])
+            refuse([((key,), f'unknown section; {known}{did_you_mean(key, SECTIONS)}') for key in wrong])
         return sets
 
     @model_validator(mode='after')
     def _names(self) -> Self:
         faults: list[Fault] = []
         if getattr(self.train, 'optional', False):
-            faults.append((('train', 'optional'), 'true, allowed for sets to validate on; delete the line'))
+            faults.append((('train', 'optional'), 'is for sets to validate on, not for training; delete the line'))
         first: dict[str, str] = {}
         for key, dataset in self.by_section().items():
             other = first.setdefault(dataset.name, key)
             if other != key:
-                faults.append(((key, 'name'), f'{shown(dataset.name)}, which datasets.{other} has, allowed is another'))
+                faults.append(
+                    (
+                        (key, 'name'),
+                        f'must differ from the name of datasets.{other}, which is {shown(dataset.name)} too',
+                    )
+                )
         refuse(faults)
         return self
 
-    def by_section(self) -> dict[str, OurDataset | Other]:
+    def by_section(self) -> dict[str, Any]:
         """The sets under the names of their sections."""
-        train: dict[str, OurDataset | Other] = {'train': self.train} if self.train else {}
+        train: dict[str, Any] = {'train': self.train} if self.train else {}
         return train | (self.__pydantic_extra__ or {})

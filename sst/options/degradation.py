@@ -11,19 +11,19 @@ from sst.options.section import Section
 
 def _ordered(limits: list[float]) -> list[float]:
     if limits[0] > limits[1]:
-        raise fault(f'{shown(limits)}, allowed are two numbers, the smaller one first: {shown(limits[::-1])}')
+        raise fault(f'must have the smaller number first: {shown(limits[::-1])}, not {shown(limits)}')
     return limits
 
 
 def _around_one(limits: list[float]) -> list[float]:
     if not limits[0] <= 1 <= limits[1]:
-        raise fault(f'{shown(limits)}, allowed is a factor of at most 1 and one of at least 1, as [0.5, 1.5]')
+        raise fault(f'must be a factor of at most 1 and one of at least 1, such as [0.5, 1.5], not {shown(limits)}')
     return limits
 
 
 def _shares(shares: list[float]) -> list[float]:
     if not math.isclose(sum(shares), 1, abs_tol=1e-6):
-        raise fault(f'{shown(shares)}, allowed are three probabilities whose sum is 1, as [0.2, 0.7, 0.1]')
+        raise fault(f'must be three probabilities whose sum is 1, such as [0.2, 0.7, 0.1], not {shown(shares)}')
     return shares
 
 

@@ -31,12 +31,25 @@ def write_document(path: str | os.PathLike = 'docs/options.md') -> Path:
 def _sections(place: str, section: Schema, known: Schema) -> Iterator[str]:
     """The section's table, then those of the sections in it."""
     yield from _table(place, section)
-    for key, field in section.get('properties', {}).items():
-        for name in _references(field):
-            yield from _sections(_inner(place, key), known[name], known)
+    fields = {**section.get('properties', {})}
     for pattern, field in section.get('patternProperties', {}).items():
-        for name in _references(field):
-            yield from _sections(_inner(place, 'val_1' if pattern.startswith('^(val') else pattern), known[name], known)
+        fields['val_1' if pattern.startswith('^(val') else pattern] = field
+    for key, field in fields.items():
+        for inner in _inner_sections(field, known):
+            yield from _sections(f'{place}.{key}' if place else key, inner, known)
+
+
+def _inner_sections(field: Schema, known: Schema) -> Iterator[Schema]:
+    """The sections that may stand in a field."""
+    if '$ref' in field:
+        field = known[field['$ref'].rpartition('/')[2]]
+    if 'properties' in field:
+        yield field
+    choices = [*field.get('anyOf', []), *field.get('allOf', [])[:1]]  # the second only limits the first
+    if 'properties' not in field and isinstance(field.get('additionalProperties'), Mapping):
+        choices.append(field['additionalProperties'])
+    for choice in choices:
+        yield from _inner_sections(choice, known)
 
 
 def _table(place: str, section: Schema) -> Iterator[str]:
@@ -62,19 +75,6 @@ def _table(place: str, section: Schema) -> Iterator[str]:
         yield 'Other keys are its parameters.\n'
 
 
-def _inner(place: str, key: str) -> str:
-    return f'{place}.{key}' if place else key
-
-
-def _references(field: Schema) -> list[str]:
-    """The sections that may stand in a field."""
-    found = [field['$ref'].rpartition('/')[2]] if '$ref' in field else []
-    inner = [*field.get('anyOf', []), *field.get('oneOf', [])]
-    if isinstance(field.get('additionalProperties'), Mapping):
-        inner.append(field['additionalProperties'])
-    return found + [name for item in inner for name in _references(item)]
-
-
 def _default(field: Schema) -> str:
     if 'default' not in field or isinstance(field['default'], Mapping):
         return ''
@@ -82,7 +82,7 @@ def _default(field: Schema) -> str:
 
 
 def _value(field: Schema) -> str:
-    if '$ref' in field or 'oneOf' in field:
+    if '$ref' in field or 'properties' in field or 'allOf' in field:
         return 'section'
     if 'anyOf' in field:
         return ' or '.join(dict.fromkeys(_value(item) for item in field['anyOf']))

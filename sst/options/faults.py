@@ -1,12 +1,12 @@
-"""What is wrong with options, in words: one line per fault, that says what was given and what is allowed."""
+"""What is wrong with options, in words: one line per fault, with its key, what was given and what to write."""
 
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, Tag, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from sst.options.advice import advice
@@ -16,7 +16,8 @@ from sst.utils.suggest import did_you_mean
 Path = tuple[str | int, ...]
 Fault = tuple[Path, str]  # where, and what is wrong there
 
-ALLOWED = {
+# pydantic's errors in our words; it has hundreds more, which are shown as they are.
+MUST_BE = {
     'int_type': 'an integer',
     'int_from_float': 'an integer',
     'float_type': 'a number',
@@ -28,7 +29,6 @@ ALLOWED = {
     'tuple_type': 'a list',
     'dict_type': 'a mapping',
     'model_type': 'a mapping',
-    'union_tag_not_found': 'a mapping with a type',
     'greater_than': 'more than {gt}',
     'greater_than_equal': 'at least {ge}',
     'less_than': 'less than {lt}',
@@ -36,11 +36,13 @@ ALLOWED = {
     'too_short': 'a list of at least {min_length}',
     'too_long': 'a list of at most {max_length}',
 }
-OTHER = 'any other name that is registered in BasicSR'  # for the tag <other>
+
+
+MOST_NAMES = 12  # that a line lists
 
 
 class OptionsError(UserError):
-    """Faulty options: one line per fault, `<file>: <key>: <what was given>, <what is allowed>`."""
+    """Faulty options: one line per fault, `<file>: <key>: <what is wrong>`."""
 
 
 def fault(text: str) -> PydanticCustomError:
@@ -77,22 +79,19 @@ def shown(value: Any) -> str:
 
 
 def not_one_of(value: Any, allowed: Sequence[Any], what: str = '') -> str:
-    """Text of a value that is not among the allowed ones; of many names only the nearest is told."""
+    """Text for a value that is not among the allowed ones; of many names only the nearest is told."""
     near = did_you_mean(value, [name for name in allowed if isinstance(name, str)]) if isinstance(value, str) else ''
-    names = ', '.join(str(name) for name in allowed)
-    listed = f'allowed is {what} ({names})' if what else f'allowed: {names}'
-    if what and near and len(allowed) > 12:
-        listed = f'allowed is {what}'
-    return f'{shown(value)}, {listed}{near}'
+    names = ', '.join([*map(str, allowed[:MOST_NAMES]), *(['...'] if len(allowed) > MOST_NAMES else [])])
+    return f'must be {f"{what}: " if what else "one of "}{names}, not {shown(value)}{near}'
 
 
 def unknown_key(key: str, allowed: Sequence[str], when: str = '') -> str:
-    return f'unknown key, allowed{when}: {", ".join(allowed)}{did_you_mean(key, allowed)}'
+    return f'unknown key; keys{when} are {", ".join(allowed)}{did_you_mean(key, allowed)}'
 
 
-def faults_of(error: ValidationError, model: type[BaseModel]) -> list[Fault]:
-    """The faults that pydantic found in a mapping for `model`, in our words."""
-    found = [_fault_of(details, model) for details in error.errors(include_url=False) if not _miscounted(details)]
+def faults_of(error: ValidationError, model: type[BaseModel], when: str = '') -> list[Fault]:
+    """The faults that pydantic found in a mapping for `model`, in our words; `when` says why it has just these keys."""
+    found = [_fault_of(item, model, when) for item in error.errors(include_url=False) if not _miscounted(item)]
     return list(dict.fromkeys(found))
 
 
@@ -101,78 +100,53 @@ def _miscounted(details: ErrorDetails) -> bool:
     return details['type'] == 'too_short' and len(details['input']) >= details['ctx']['min_length']
 
 
-def _fault_of(details: ErrorDetails, model: type[BaseModel]) -> Fault:
-    kind, loc, value, context = details['type'], details['loc'], details['input'], details.get('ctx', {})
-    place = tuple(part for part in loc if not _is_tag(part))
+def _fault_of(details: ErrorDetails, model: type[BaseModel], when: str) -> Fault:
+    kind, place, value, context = details['type'], details['loc'], details['input'], details.get('ctx', {})
+    key = str(place[-1]) if place else ''
+    advised = '' if when else advice(key, place[:-1])  # which knows sections by their place in a file
     if kind == 'fault':
-        return place, context['text']
-    if kind == 'extra_forbidden':
-        key = str(place[-1])
-        keys = [name for _, section in _at(model, loc[:-1]) for name in _fields(section)]
-        kind = next((str(part)[1:-1] for part in loc[-2:-1] if _is_tag(part)), '')
-        return place, advice(key, place[:-1]) or unknown_key(key, keys, f' with type {kind}' if kind else '')
-    if kind == 'missing':
-        fields = [_fields(section).get(str(place[-1])) for _, section in _at(model, loc[:-1])]
-        described = next((field.description for field in fields if field and field.description), '')
-        return place, f'missing, required{": " if described else ""}{described}'
-    if kind in ('union_tag_invalid', 'union_tag_not_found') and isinstance(value, Mapping):
-        names = [OTHER if tag == '<other>' else tag[1:-1] for tag, _ in _at(model, loc) if tag]
-        if 'type' in value:
-            return (*place, 'type'), not_one_of(value['type'], names)
-        return (*place, 'type'), f'missing, required: one of {", ".join(names)}'
+        return place, advised if advised and context['text'].startswith('unknown key') else context['text']
+    if kind in ('extra_forbidden', 'missing'):
+        fields = _fields_at(model, place[:-1])
+        if kind == 'extra_forbidden':
+            return place, advised or unknown_key(key, list(fields), when if len(place) == 1 else '')
+        description = fields[key].description if key in fields else ''
+        return place, f'missing{when if len(place) == 1 else ""}{": give " if description else ""}{description or ""}'
     if kind == 'literal_error':
-        return place, not_one_of(value, [name for _, member in _at(model, loc) for name in _choices(member)])
-    if kind in ALLOWED:
-        return place, f'{shown(value)}, allowed is {ALLOWED[kind].format(**context)}'
-    return place, f'{shown(value)}, {details["msg"]}'
+        choices = re.findall(r"'?([^',]+?)'?(?:, | or |$)", context['expected'])
+        field = _fields_at(model, place[:-1]).get(key)
+        nullable = field is not None and type(None) in _members(field.annotation)
+        return place, not_one_of(value, [*choices, 'null'] if nullable else choices)
+    if kind in MUST_BE:
+        return place, f'must be {MUST_BE[kind].format(**context)}, not {shown(value)}'
+    return place, f'{details["msg"]}, not {shown(value)}'
 
 
-# Where pydantic's error came from: the annotation that its `loc` leads to. Members of a union bear tags `<name>`.
-
-
-def _is_tag(part: str | int) -> bool:
-    return isinstance(part, str) and part.startswith('<') and part.endswith('>')
+def _fields_at(model: Any, place: Path) -> Mapping[str, Any]:
+    """The fields of the section at a place of a model."""
+    for part in place:
+        field = _fields(model).get(str(part))
+        inner = field.annotation if field else next(_values(model), None)
+        model = next((item for item in _members(inner) if _fields(item) or get_args(item)), None)
+    return _fields(model)
 
 
 def _fields(annotation: Any) -> Mapping[str, Any]:
     return annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
 
 
-def _members(annotation: Any, tag: str = '') -> Iterator[tuple[str, Any]]:
-    """(tag, annotation) of what a value may be, unions and annotations taken apart."""
+def _members(annotation: Any) -> Iterator[Any]:
+    """What a value may be, with unions and annotations taken apart."""
     if get_origin(annotation) is Annotated:
-        inner, *metadata = get_args(annotation)
-        yield from _members(inner, next((item.tag for item in metadata if isinstance(item, Tag)), tag))
+        yield from _members(get_args(annotation)[0])
     elif get_origin(annotation) in (Union, UnionType):
         for member in get_args(annotation):
-            yield from _members(member, tag)
+            yield from _members(member)
     else:
-        yield tag, annotation
+        yield annotation
 
 
-def _choices(annotation: Any) -> Iterator[Any]:
-    if get_origin(annotation) is Literal:
-        yield from get_args(annotation)
-    elif annotation is type(None):
-        yield 'null'
-
-
-def _at(model: Any, loc: Path) -> list[tuple[str, Any]]:
-    """(tag, annotation) of what may stand at `loc` of a model."""
-    here = [('', model)]
-    for part in loc:
-        here = [inner for tag, annotation in here for inner in _step(tag, annotation, part)]
-    return here
-
-
-def _step(tag: str, annotation: Any, part: str | int) -> Iterator[tuple[str, Any]]:
-    if _is_tag(part):
-        if tag == part:
-            yield '', annotation
-    elif part in _fields(annotation):
-        yield from _members(_fields(annotation)[str(part)].annotation)
-    elif _fields(annotation):
-        for extra in get_args(annotation.__annotations__.get('__pydantic_extra__'))[1:]:
-            yield from _members(extra)
-    elif get_origin(annotation) in (dict, list, tuple):
-        yield from _members(get_args(annotation)[1 if get_origin(annotation) is dict else 0])
+def _values(annotation: Any) -> Iterator[Any]:
+    """What a mapping's or a list's values may be."""
+    if get_origin(annotation) in (dict, list, tuple):
+        yield get_args(annotation)[1 if get_origin(annotation) is dict else 0]

@@ -4,14 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sst.options.data import OURS
 from sst.options.schema import Options
 from sst.utils.json_text import json_text
 
 REFERENCE = {'type': 'string', 'pattern': r'\$\{'}
-# Sections with keys that are not known, and the types that have sections of their own. Where a file leaves the type to
-# its base, its keys are read as those of our own.
-STRICTER = {'OtherNetwork': ('SST', 'from_weights'), 'Other': OURS, 'OtherTraining': OURS}
 BASES = {
     'description': 'option files that this one builds on, in this order, relative to this file',
     'anyOf': [{'type': 'string'}, {'type': 'array', 'items': {'type': 'string'}}],
@@ -21,9 +17,6 @@ BASES = {
 def write_schema(path: str | os.PathLike = 'options/schema.json') -> Path:
     """Write the JSON schema of option files; no key is required, as bases fill in."""
     schema = _loosened(Options.model_json_schema())
-    for section, ours in STRICTER.items():
-        schema['$defs'][section]['required'] = ['type']
-        schema['$defs'][section]['properties']['type']['not'] = {'enum': list(ours)}
     schema['title'] = 'SST options'
     schema['properties'] = {'_base_': BASES, **schema['properties']}
     target = Path(path)

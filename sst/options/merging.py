@@ -12,7 +12,7 @@ from sst.options.reading import DEEPEST, MOST_VALUES, count_values, did_you_mean
 
 COMMAND_LINE = '--force_yml'
 LEAST_VALUES = 50  # that a file counts as, because opening one takes time too
-FORM = 'allowed is key:key=value, as train:ema_decay=0.99'
+FORM = 'write key:key=value, such as train:ema_decay=0.99'
 
 
 class Merged:
@@ -147,7 +147,7 @@ def bases_of(content: dict[str, Any], path: Path) -> list[Path]:
     names = content.pop('_base_', [])
     names = [names] if isinstance(names, str) else names
     if not isinstance(names, list) or not all(isinstance(name, str) and name and '\0' not in name for name in names):
-        raise OptionsError(f'{path}: _base_: {shown(names)}, allowed is a list of option files, relative to this one')
+        raise OptionsError(f'{path}: _base_: must be a list of option files, relative to this one, not {shown(names)}')
     return [Path(os.path.normpath(path.parent / name)) for name in names]
 
 
@@ -155,7 +155,7 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
     circle = [*above, path]
     if path.resolve() in [other.resolve() for other in above]:
         way = ' -> '.join(str(other) for other in circle)
-        raise OptionsError(f'{above[-1]}: _base_: {path.name} builds on itself ({way}), allowed are files that do not')
+        raise OptionsError(f'{above[-1]}: _base_: {path.name} builds on itself ({way})')
     if above and not os.path.exists(path):  # unlike Path.exists, it takes names that are too long
         raise OptionsError(f'{above[-1]}: _base_: no file {path}{did_you_mean_file(path)}')
     if above and path.is_dir():
@@ -176,13 +176,13 @@ def _parsed(text: str) -> tuple[list[str], Any]:
     path, equals, written = text.partition('=')
     keys = [key.strip() for key in path.split(':')]
     if not equals or len(keys) > DEEPEST or not all(key and key.isprintable() for key in keys):
-        raise OptionsError(f'{COMMAND_LINE}: {shown(text)}, {FORM}')
+        raise OptionsError(f'{COMMAND_LINE}: {shown(text)}: {FORM}')
     if not written.strip():
-        raise OptionsError(f'{COMMAND_LINE}: {shown(text)} has no value, {FORM}; for no value write {path}=null')
+        raise OptionsError(f'{COMMAND_LINE}: {shown(text)} has no value: {FORM}; for no value write {path}=null')
     if any('.' in key for key in keys):
-        raise OptionsError(f'{COMMAND_LINE}: {shown(text)}, {FORM}; keys are joined by colons')
+        raise OptionsError(f'{COMMAND_LINE}: {shown(text)}: {FORM}; colons join keys')
     if keys[0] == '_base_':
-        raise OptionsError(f'{COMMAND_LINE}: _base_: {written}, allowed only in option files')
+        raise OptionsError(f'{COMMAND_LINE}: _base_: {written}: only option files can name bases')
     try:
         return keys, parse(written)
     except ValueError as error:
@@ -194,7 +194,7 @@ def _set_entry(items: list, keys: list[str], value: Any, place: Place) -> None:
     index, *rest = keys
     if not index.isdecimal() or int(index) >= len(items) or (rest and not isinstance(items[int(index)], list)):
         raise OptionsError(
-            f'{COMMAND_LINE}: {dotted((*place, *keys))}: {index}, allowed is the number of an entry of {shown(items)}, '
+            f'{COMMAND_LINE}: {dotted((*place, *keys))}: {index} must be the number of an entry of {shown(items)}, '
             f'0 to {len(items) - 1}'
         )
     if rest:

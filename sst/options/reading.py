@@ -62,7 +62,7 @@ class Loader(yaml.SafeLoader):
             problem = f'{ascii(text)[:80]} holds half a character, write the character itself'
             raise ConstructorError(problem=problem, problem_mark=node.start_mark)
         if node.tag == INTEGER and len(text) > MOST_DIGITS:
-            problem = f'{text[:20]}... is too large, allowed are integers of at most {MOST_DIGITS} digits'
+            problem = f'{text[:20]}... is too large: an integer has at most {MOST_DIGITS} digits'
             raise ConstructorError(problem=problem, problem_mark=node.start_mark)
         return text
 
@@ -98,7 +98,7 @@ def read_file(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise OptionsError(f'{path}: {error.strerror}') from None
     except UnicodeDecodeError:
-        raise OptionsError(f'{path}: no UTF-8 text, allowed is a YAML file') from None
+        raise OptionsError(f'{path}: must be a YAML file, but it is not UTF-8 text') from None
     try:
         content = parse(text)
     except ValueError as error:
@@ -106,7 +106,7 @@ def read_file(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise OptionsError(f'{path}: holds {shown(content)}, allowed is a mapping of options')
+        raise OptionsError(f'{path}: must hold a mapping of options, not {shown(content)}')
     return content
 
 
@@ -120,7 +120,7 @@ def did_you_mean_file(path: Path) -> str:
 def folder_fault(path: Path) -> str:
     """Text for a folder that is named in place of an option file."""
     inside = min(path.glob('*.yml'), default=None)
-    return f'a folder, allowed is an option file{f", as {inside}" if inside else ""}'
+    return f'a folder; name an option file{f", such as {inside}" if inside else ""}'
 
 
 def parse(text: str) -> Any:

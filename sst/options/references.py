@@ -124,7 +124,7 @@ def _readable(value: Any, place: Place, faults: list[Fault]) -> Any:
     if isinstance(value, list):
         return [_readable(item, (*place, index), faults) for index, item in enumerate(value)]
     if _refers(value) and not _well_formed(value):
-        faults.append((place, f'{shown(value)}, allowed is ${{key}} or ${{section.key}}'))
+        faults.append((place, f'write ${{key}}, ${{section.key}} or ${{mul:a,b}}, not {shown(value)}'))
         return None
     return value
 
@@ -144,7 +144,7 @@ def _unresolved(text: str, error: Exception, data: dict[str, Any]) -> str:
     reason = str(error).partition('\n')[0].rstrip('.')
     missing = re.search("Interpolation key '([^']+)' not found", reason)
     near = did_you_mean(missing[1], _dotted_keys(data, '')) if missing else ''
-    return f'{shown(text)}, allowed is a reference that can be followed ({reason}){near}'
+    return f'{shown(text)} cannot be followed ({reason}){near}'
 
 
 def _dotted_keys(data: dict[str, Any], above: str) -> Iterator[str]:

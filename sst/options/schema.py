@@ -2,25 +2,23 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PlainValidator, Tag, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
-from sst.options.faults import Fault, fault, not_one_of, refuse, shown
-from sst.options.network import SSTNetwork
-from sst.options.registered import call_faults, drivable_model, network_scale, registered
-from sst.options.section import OpenSection, Section, by_type
+from sst.options.faults import Fault, fault, refuse, shown
+from sst.options.parts import part_of
+from sst.options.registries import METRICS, NETWORKS, drivable_model
+from sst.options.section import OpenSection, Section
 from sst.options.training import Train
 from sst.utils.pixels import MEGAPIXELS, MOST_MEGAPIXELS
 
-# What BasicSR's metrics take where a picture is an array (H, W, 3).
-PICTURES = {'input_order': ('HWC',), 'convert_to': ('y', 'gray')}
 COLUMNS = ('set', 'image', 'images')  # of metrics.csv and metrics.json
 
 
 def _gpus(value: Any) -> Any:
     if value == 'auto' or (type(value) is int and value >= 0):
         return value
-    raise fault(f'{shown(value)}, allowed: auto, 0 (the CPU) or the number of GPUs')
+    raise fault(f'must be auto, 0 (the CPU) or the number of GPUs, not {shown(value)}')
 
 
 GPUs = Annotated[
@@ -28,17 +26,6 @@ GPUs = Annotated[
     PlainValidator(_gpus),
     WithJsonSchema({'anyOf': [{'const': 'auto'}, {'type': 'integer', 'minimum': 0}]}),
 ]
-
-
-class OtherNetwork(OpenSection):
-    """Any other network that is registered in BasicSR; its other keys are the parameters of its constructor."""
-
-    type: Annotated[str, registered('ARCH')] = Field(description='name of the network')
-
-    @model_validator(mode='after')
-    def _callable(self) -> Self:
-        refuse(call_faults('ARCH', self.model_dump()))
-        return self
 
 
 class WeightsNetwork(OpenSection):
@@ -50,12 +37,7 @@ class WeightsNetwork(OpenSection):
     type: Literal['from_weights'] = Field(description='the network of the weights')
 
 
-Network = Annotated[
-    Annotated[SSTNetwork, Tag('<SST>')]
-    | Annotated[WeightsNetwork, Tag('<from_weights>')]
-    | Annotated[OtherNetwork, Tag('<other>')],
-    by_type('SST', 'from_weights'),
-]
+Network = Annotated[Any, part_of(NETWORKS, special={'from_weights': WeightsNetwork})]
 
 
 class Dist(Section):
@@ -81,26 +63,6 @@ class Paths(Section):
     resume_state: str | None = Field(
         default=None, min_length=1, description='training state to go on from: a file, or the folder of a run'
     )
-
-
-class Metric(OpenSection):
-    """A metric that is registered in BasicSR; its other keys are the parameters of its function."""
-
-    type: Annotated[str, registered('METRIC')] = Field(description='name of the metric, as calculate_psnr')
-    better: Literal['higher', 'lower'] = Field(default='higher', description='which figures are the better ones')
-
-    @model_validator(mode='after')
-    def _callable(self) -> Self:
-        section: dict[str, Any] = self.model_dump()
-        faults = call_faults('METRIC', section, given={'img', 'img2'}, ours=('type', 'better'))
-        border = section.get('crop_border', 0)
-        if isinstance(border, bool) or not isinstance(border, int) or border < 0:
-            faults.append((('crop_border',), f'{shown(border)}, allowed is an integer of at least 0'))
-        for key, allowed in PICTURES.items():
-            if key in section and section[key] not in allowed:
-                faults.append(((key,), not_one_of(section[key], allowed)))
-        refuse(faults)
-        return self
 
 
 class Val(Section):
@@ -132,11 +94,13 @@ class Val(Section):
         default=32, ge=0, description='LR pixels that a tile reads beyond each side, rounded up to the windows'
     )
     num_workers: int = Field(default=1, ge=0, le=MOST_WORKERS, description='loading processes')
-    metrics: dict[str, Metric] | None = Field(default=None, description='metrics under the names of their columns')
+    metrics: dict[str, Annotated[Any, part_of(METRICS)]] | None = Field(
+        default=None, description='metrics under the names of their columns'
+    )
 
     @model_validator(mode='after')
     def _columns(self) -> Self:
-        text = f'allowed is any name but {", ".join(COLUMNS)}: these columns are taken'
+        text = f'must have another name, because the columns {", ".join(COLUMNS)} are taken'
         refuse([(('metrics', name), text) for name in self.metrics or {} if name in COLUMNS])
         return self
 
@@ -191,39 +155,37 @@ class Options(Section):
         return self
 
     def _inference_faults(self) -> list[Fault]:
-        if isinstance(self.network_g, SSTNetwork):
+        if hasattr(NETWORKS.get(self.network_g.type), 'optimize_for_inference'):
             return []
         return [
-            (('val', key), f'{shown(getattr(self.val, key))}, allowed for {self.network_g.type} is {shown(unused)}')
+            (('val', key), f'must be {shown(unused)} for a network {self.network_g.type}, not {shown(given)}')
             for key, unused in (('dtype', None), ('fused', False), ('graphs', 0))
-            if getattr(self.val, key) != unused
+            if (given := getattr(self.val, key)) != unused
         ]
 
     def _scale_faults(self) -> list[Fault]:
-        if isinstance(self.network_g, SSTNetwork):
-            key, scale = 'scale', self.network_g.scale
-        else:
-            key, scale = network_scale(self.network_g.model_dump())
-        if not key or scale == self.scale:
+        key = next((key for key in ('scale', 'upscale') if hasattr(self.network_g, key)), '')
+        scale = getattr(self.network_g, key, self.scale)
+        if scale == self.scale:
             return []
-        return [(('network_g', key), f"{shown(scale)}, allowed is the run's scale {self.scale}; write ${{scale}}")]
+        return [(('network_g', key), f"must be the run's scale {self.scale}, not {shown(scale)}; write ${{scale}}")]
 
     def _training_faults(self) -> list[Fault]:
         data = self.datasets.train
         if self.train is not None and self.logger is None:
             self.logger = Logger()
         if self.train is None:
-            return [(('datasets', 'train'), 'given, allowed only with a section train')] if data else []
+            return [(('datasets', 'train'), 'needs a section train')] if data else []
         if data is None:
-            return [(('datasets', 'train'), 'missing, required by the section train')]
+            return [(('datasets', 'train'), 'missing: the section train needs it')]
         faults: list[Fault] = []
         if data.batch_size % self.train.accumulate:
-            text = f'{data.batch_size}, allowed is a multiple of train.accumulate {self.train.accumulate}'
+            text = f'must be a multiple of train.accumulate {self.train.accumulate}, not {data.batch_size}'
             faults.append((('datasets', 'train', 'batch_size'), text))
         if data.gt_size % self.scale:
             near = max(data.gt_size // self.scale, 1) * self.scale
-            text = f'{data.gt_size}, allowed is a multiple of scale {self.scale}, as {near}'
+            text = f'must be a multiple of scale {self.scale}, such as {near}, not {data.gt_size}'
             faults.append((('datasets', 'train', 'gt_size'), text))
-        if self.train.recompute and not isinstance(self.network_g, SSTNetwork):
-            faults.append((('train', 'recompute'), f'true, allowed for {self.network_g.type} is false'))
+        if self.train.recompute and not hasattr(NETWORKS.get(self.network_g.type), 'recompute_activations'):
+            faults.append((('train', 'recompute'), f'must be false for a network {self.network_g.type}'))
         return faults

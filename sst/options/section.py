@@ -1,10 +1,10 @@
-"""What all sections of an option file share: strict types, no unknown keys, members of a union told apart by `type`."""
+"""What all sections of an option file share: strict types and no unknown keys."""
 
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from sst.options.faults import Path, fault, not_one_of, refuse, shown
 
@@ -12,20 +12,20 @@ STRICT = ConfigDict(strict=True, extra='forbid', allow_inf_nan=False)
 
 
 class Section(BaseModel):
-    """A mapping of the option file. 4 is a number where 4.0 is; "4", 4.0 or true are no integers."""
+    """A mapping of the option file. 4 is a number where 4.0 is; "4", 4.0 and true are not integers."""
 
     model_config = STRICT
 
 
 class OpenSection(Section):
-    """A section whose other keys are parameters of what its `type` names."""
+    """A section that also takes keys which it does not declare."""
 
     model_config = STRICT | ConfigDict(extra='allow')
 
     @model_validator(mode='after')
     def _finite(self) -> Self:
-        found = _not_finite(self.model_extra, ())
-        refuse([(place, f'{shown(value)}, allowed is a finite number') for place, value in found])
+        found = _not_finite(dict(self), ())
+        refuse([(place, f'must be a finite number, not {shown(value)}') for place, value in found])
         return self
 
 
@@ -38,7 +38,7 @@ def _not_finite(value: Any, place: Path) -> Iterator[tuple[Path, float]]:
 
 
 def only(*allowed: str | int) -> BeforeValidator:
-    """For a choice that has integers: unlike `Literal` it does not take 2.0 for 2 or false for 0."""
+    """For a choice among integers: unlike `Literal` it does not take 2.0 for 2 or false for 0."""
 
     def check(value: Any) -> Any:
         if any(value == choice and type(value) is type(choice) for choice in allowed):
@@ -46,18 +46,3 @@ def only(*allowed: str | int) -> BeforeValidator:
         raise fault(not_one_of(value, allowed))
 
     return BeforeValidator(check)
-
-
-def by_type(*known: str) -> Discriminator:
-    """Tells the members of a union apart by `type`.
-
-    The members' tags are `<type>`; with `known` given, any type that is not among them has the tag `<other>`.
-    """
-
-    def tag(value: Any) -> str | None:
-        kind = value.get('type') if isinstance(value, Mapping) else getattr(value, 'type', None)
-        if not isinstance(kind, str):
-            return None
-        return f'<{kind}>' if not known or kind in known else '<other>'
-
-    return Discriminator(tag)

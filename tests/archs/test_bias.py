@@ -6,7 +6,10 @@ import pytest
 import torch
 from helpers import assert_close
 
-from sst.archs.bias import CPE, RIB, RPB, SIREN, FlashBias, RoPE
+from sst.archs.bias.cpe import CPE
+from sst.archs.bias.factored import RIB, SIREN, FlashBias
+from sst.archs.bias.rope import RoPE
+from sst.archs.bias.rpb import RPB
 
 
 def coordinate(token, window):
@@ -55,7 +58,7 @@ def test_rpb_has_one_number_per_head_and_offset():
 
 
 def test_rope_turns_by_pixels_times_frequencies():
-    bias = RoPE(4, 2, 10)  # d' = 12
+    bias = RoPE(4, 2, 20)  # d' = 12
     angle = bias.rotation().angle
     fx, fy = bias.frequencies
     assert angle.shape == (2, 16, 6)
@@ -63,7 +66,7 @@ def test_rope_turns_by_pixels_times_frequencies():
 
 
 def test_rope_starts_with_the_published_magnitudes():
-    fx, fy = RoPE(4, 2, 12).frequencies
+    fx, fy = RoPE(4, 2, 24).frequencies
     expected = torch.tensor([10 ** (-k / 12) for k in (0, 4, 8)] * 2)
     assert_close((fx**2 + fy**2).sqrt(), expected.expand(2, -1), 1e-6)
     assert_close(fx[:, :3] * fx[:, 3:] + fy[:, :3] * fy[:, 3:] + 1, torch.ones(2, 3), 1e-6)  # a quarter turn apart

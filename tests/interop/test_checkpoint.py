@@ -222,8 +222,8 @@ def test_a_test_run_never_resizes(tmp_path):
 def test_facts_are_read_off_shapes():
     net = SST(**tiny_options(scale=4, upsampler={'type': 'nearest_conv', 'channels': 6}))
     found = facts(net.state_dict())
-    assert (found.dim, found.blocks, found.layers, found.heads, found.ranks) == (12, 2, 2, (2, 2), (2, 4))
-    assert (found.gate, found.upsampler, found.channels, found.scale) == ('CLA', 'nearest_conv', 6, 4)
+    assert (found.dim, found.blocks, found.layers, found.heads, found.bias['ranks']) == (12, 2, 2, (2, 2), (2, 4))
+    assert (found.gate, found.upsampler, found.scale) == ('CLA', {'type': 'nearest_conv', 'channels': 6}, 4)
 
 
 def test_loaded_weights_are_used_at_once(tmp_path):

@@ -8,12 +8,13 @@ from helpers import assert_close, picture, tiny_options
 from released import golden
 
 from sst.archs import SST
+from sst.archs.sst_options import SSTOptions
 from sst.interop.checkpoint import load_weights
 from sst.interop.facts import facts, network_of
 from sst.interop.pretrained import UntoldError, from_pretrained, save_pretrained
 from sst.interop.published import PUBLISHED, published_names
 from sst.interop.weights import read_weights
-from sst.options import SSTNetwork, load_options
+from sst.options import load_options
 from sst.utils.errors import UserError
 from sst.utils.safetensors_files import write_safetensors
 
@@ -53,7 +54,7 @@ def test_the_tensors_alone_tell_the_network(tmp_path, options):
     """As after a program that drops the texts of a file."""
     net = SST(**tiny_options(**options))
     weights = read_weights(str(save_pretrained(net, tmp_path / 'net.safetensors')))
-    found = SSTNetwork.parse(network_of(facts(weights.state), weights.stated)).model_dump()
+    found = SSTOptions.parse(network_of(facts(weights.state), weights.stated)).model_dump()
     wanted = net.options
     assert int(found.pop('ffn_expansion') * 12) == int(wanted.pop('ffn_expansion') * 12)
     assert found == wanted

@@ -63,5 +63,5 @@ def test_cosine_stays_at_its_end_when_training_goes_on():
 
 
 def test_unknown_scheduler():
-    with pytest.raises(ValueError, match='OneCycle'):
+    with pytest.raises(KeyError, match='OneCycle'):
         learning_rate(1, 1.0, {'type': 'OneCycle'})

@@ -62,11 +62,11 @@ def test_origin_is_the_last_file_that_set_a_key(tmp_path):
         ({'a': '_base_: b.yml', 'b': '_base_: a.yml'}, r'b.yml: _base_: a.yml builds on itself'),
         ({'a': '_base_: datta.yml', 'data': ''}, r'a.yml: _base_: no file \S+; did you mean "\S+/data.yml"\?$'),
         ({'a': '_base_: c.yml', 'b': ''}, r'a.yml: _base_: no file \S+c.yml$'),
-        ({'a': '_base_: .'}, r'a.yml: _base_: \S+ is a folder, allowed is an option file, as \S+a.yml$'),
+        ({'a': '_base_: .'}, r'a.yml: _base_: \S+ is a folder; .*a.yml$'),
         ({'a': f'_base_: {"x" * 400}'}, r'a.yml: _base_: no file \S+xxx$'),
-        ({'a': '_base_: "b\\0"'}, r'a.yml: _base_: \["b\\u0000"\], allowed is a list'),
-        ({'a': '_base_: 3'}, r'a.yml: _base_: 3, allowed is a list'),
-        ({'a': '_base_: [b.yml, 3]', 'b': ''}, r'a.yml: _base_: \["b.yml", 3\], allowed is a list'),
+        ({'a': '_base_: "b\\0"'}, r'a.yml: _base_: .* not \["b\\u0000"\]'),
+        ({'a': '_base_: 3'}, r'a.yml: _base_: .* not 3'),
+        ({'a': '_base_: [b.yml, 3]', 'b': ''}, r'a.yml: _base_: .* not \["b.yml", 3\]'),
     ],
 )
 def test_faulty_bases(tmp_path, texts, message):
@@ -110,21 +110,21 @@ def test_later_overrides_win():
 @pytest.mark.parametrize(
     ('override', 'message'),
     [
-        ('a', '"a", allowed is key:key=value'),
-        ('=b', '"=b", allowed is key:key=value'),
-        ('a=', '"a=" has no value, allowed is key:key=value'),
-        ('\udcff=1', '"\udcff=1", allowed is key:key=value'),
+        ('a', '"a": write key:key=value'),
+        ('=b', '"=b": write key:key=value'),
+        ('a=', '"a=" has no value: write key:key=value'),
+        ('\udcff=1', '"\udcff=1": write key:key=value'),
         ('a:' * 100 + 'a=1', '"a:a:'),
-        ('a::b=1', '"a::b=1", allowed is key:key=value'),
-        ('train.total_iter=1', '"train.total_iter=1", allowed is key:key=value'),
-        ('_base_=x.yml', '_base_: x.yml, allowed only in option files'),
+        ('a::b=1', '"a::b=1": write key:key=value'),
+        ('train.total_iter=1', '"train.total_iter=1": write key:key=value'),
+        ('_base_=x.yml', '_base_: x.yml: '),
         ('name=[1', 'name: "[1", line 1: no YAML'),
         ('name=!!python/name:os.system', 'name: "!!python/name:os.system", line 1: no YAML'),
         ('scale:x=1', 'scale.x: scale is 2, which has no keys'),
-        ('network_g:window_sizes:9=8', 'network_g.window_sizes.9: 9, allowed is the number of an entry'),
+        ('network_g:window_sizes:9=8', 'network_g.window_sizes.9: 9 must be the number'),
         ('train:total_itr=1', 'train.total_itr: unknown key'),
         ('trian:total_iter=1', 'trian: unknown key'),
-        ('scale="2"', 'scale: "2" (a text), allowed is an integer'),
+        ('scale="2"', 'scale: must be an integer, not "2" (a text)'),
     ],
 )
 def test_faulty_override(override, message):
@@ -152,4 +152,4 @@ def test_one_new_type_after_another():
 
 def test_a_new_type_refuses_what_is_given_with_it():
     overrides = ['network_g:bias:type=RoPE', 'network_g:bias:ranks=8']
-    assert refused(DEMO, overrides).startswith('--force_yml: network_g.bias.ranks: unknown key, allowed with type RoPE')
+    assert refused(DEMO, overrides).startswith('--force_yml: network_g.bias.ranks: unknown key')

@@ -65,8 +65,8 @@ def test_aliases_are_copies():
         ('a: ' + '[' * 100 + ']' * 100, 'no YAML: it is nested more than 30 deep'),
         ('a: ' + '{b: ' * 20_000, 'no YAML'),
         ('a: !!bool x', 'no YAML: a value is not what its tag'),
-        ('- 1', 'holds [1], allowed is a mapping'),
-        ('just text', 'holds "just text", allowed is a mapping'),
+        ('- 1', 'must hold a mapping of options, not [1]'),
+        ('just text', 'must hold a mapping of options, not "just text"'),
     ],
 )
 def test_faulty_file_is_one_line(tmp_path, text, message):
@@ -106,7 +106,7 @@ def test_a_missing_file_suggests_no_other_name(tmp_path):
 
 def test_folder_and_binary_file(tmp_path):
     (tmp_path / 'x.yml').write_bytes(b'\xff\xfe\x00')
-    with pytest.raises(OptionsError, match=r': a folder, allowed is an option file, as \S+x.yml$'):
+    with pytest.raises(OptionsError, match=r': a folder; .*x.yml$'):
         read_file(tmp_path)
-    with pytest.raises(OptionsError, match='no UTF-8 text'):
+    with pytest.raises(OptionsError, match='UTF-8'):
         read_file(tmp_path / 'x.yml')

@@ -1,23 +1,82 @@
 """The one interface of positional biases."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar
 
 import torch
+from pydantic import BeforeValidator, Field, WithJsonSchema
 from torch import Tensor, nn
 
 from sst.ops import Rotation, Term
+from sst.options.faults import fault, shown
+from sst.options.registries import BIASES
+
+WHOLE_NUMBERS: dict[str, Any] = {'type': 'array', 'items': {'type': 'integer', 'minimum': 1}, 'minItems': 1}
 
 
+def _from_list(value: Any) -> Any:
+    if not isinstance(value, (list, tuple)):
+        raise fault(f'must be a positive integer or a list with one per window, not {shown(value)}')
+    return tuple(value)
+
+
+# In the file one number or a list; after parsing a tuple with one number per layer of a block.
+ONE_PER_LAYER = BeforeValidator(_from_list)
+PerLayer = Annotated[
+    tuple[Annotated[int, Field(ge=1)], ...],
+    ONE_PER_LAYER,
+    WithJsonSchema({'anyOf': [{'type': 'integer', 'minimum': 1}, WHOLE_NUMBERS]}),
+]
+Hidden = Annotated[int, Field(ge=1, le=65536, description='hidden channels of the coordinate network')]
+Ranks = Annotated[PerLayer, Field(description='rank of the bias: one number, or a list with one per layer of a block')]
+
+
+class Released:
+    """What the released SST files call a bias, a gate or an upsampler.
+
+    Args:
+        types: values of the released option that mean this part.
+        fields (Mapping): released options and what they are called here.
+        names (Mapping): released names of parameters within a layer and what they are called here within this part.
+    """
+
+    def __init__(
+        self, *types: str | None, fields: Mapping[str, str] | None = None, names: Mapping[str, str] | None = None
+    ) -> None:
+        self.types, self.fields, self.names = types, fields or {}, names or {}
+
+
+@BIASES.register('none')
 class PositionalBias(nn.Module):
-    """How a layer's attention learns where its tokens are. The default does nothing at all.
+    """How a layer's attention learns where its tokens are. This one does nothing at all.
 
     A bias may act on the features, on q and k, or on the logits; a subclass overrides what it does. One object serves
-    one layer: it knows the window and the heads.
+    one layer. Its constructor takes the options of the bias and, of `window` (pixels), `num_heads` and `dim`, those
+    that it names.
     """
+
+    released: ClassVar[Released] = Released('NoPE')
 
     def __init__(self) -> None:
         super().__init__()
         self._cache: _Cache | None = None
+
+    @classmethod
+    def of_layer(cls, options: Mapping[str, Any], index: int) -> dict[str, Any]:
+        """The options for the layer with that index in its block; by default all layers have the same."""
+        return dict(options)
+
+    @classmethod
+    def recognise(cls, layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Any] | None:
+        """The options that the shapes of this bias' parameters tell, `num_heads` and `window_sizes` of the network too.
+
+        Args:
+            layers: the parameters of the bias in each layer of a block, by their names.
+
+        Returns:
+            dict | None: None where they are not of this bias. A bias that cannot tell need not override this.
+        """
+        return None
 
     def features(self, x: Tensor) -> Tensor:
         """Act on the layer's input, a map (B, H, W, C), before its first LayerNorm."""

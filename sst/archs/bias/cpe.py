@@ -1,13 +1,19 @@
 """Conditional positional encoding (ablation)."""
 
+from collections.abc import Mapping, Sequence
+
 from torch import Tensor
 
-from sst.archs.bias.base import PositionalBias
+from sst.archs.bias.base import PositionalBias, Released
 from sst.archs.layers import Conv2d
+from sst.options.registries import BIASES
 
 
+@BIASES.register()
 class CPE(PositionalBias):
-    """x + DW3x3(x) before the layer; attention itself knows no positions."""
+    """Depthwise convolution before the layer, x + DW3x3(x); attention itself does not know positions."""
+
+    released = Released('CPE', names={'cpe': 'conv'})
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -15,3 +21,7 @@ class CPE(PositionalBias):
 
     def features(self, x: Tensor) -> Tensor:
         return x + self.conv(x)
+
+    @classmethod
+    def recognise(cls, layers: Sequence[Mapping[str, Tensor]]) -> dict | None:
+        return {} if 'conv.weight' in layers[0] else None

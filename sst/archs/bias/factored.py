@@ -1,16 +1,31 @@
 """Biases of low rank, q k^T: RIB (the paper's), its SIREN variant and FlashBias."""
 
+import math
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from sst.archs.bias.base import PositionalBias, window_coordinates
+from sst.archs.bias.base import Hidden, PositionalBias, Ranks, Released, window_coordinates
 from sst.ops import Factored
+from sst.options.parts import PartOptions
+from sst.options.registries import BIASES
 from sst.utils.autocast import autocast_off
 
 
-class ImplicitBias(PositionalBias):
+class LowRankBias(PositionalBias):
+    """A bias whose rank may differ from layer to layer."""
+
+    @classmethod
+    def of_layer(cls, options: Mapping[str, Any], index: int) -> dict[str, Any]:
+        others = {key: value for key, value in options.items() if key != 'ranks'}
+        return others | {'rank': options['ranks'][index]}
+
+
+class ImplicitBias(LowRankBias):
     """A coordinate network shared by all heads, then one linear map per head to the rank (Eq. 2 and 3).
 
     H = activation(embedding W_h + b_h); Pq = H W_q, Pk = H W_k; logits += (Pq / sqrt(r)) Pk^T. Always in float32.
@@ -42,7 +57,24 @@ class ImplicitBias(PositionalBias):
         heads, _, rank = weight.shape
         return (h @ weight.transpose(0, 1).flatten(1)).unflatten(1, (heads, rank)).transpose(0, 1)
 
+    @classmethod
+    def recognise(cls, layers: Sequence[Mapping[str, Tensor]]) -> dict | None:
+        if 'query_weight' not in layers[0]:
+            return None
+        weights = [layer['query_weight'] for layer in layers]  # (heads, hidden, rank) each
+        heads, ranks = ([weight.shape[axis] for weight in weights] for axis in (0, 2))
+        return {'num_heads': tuple(heads), 'ranks': tuple(ranks), 'hidden': weights[0].shape[1]}
 
+
+NAMES = {
+    'attn.to_hidden': 'hidden_weight',
+    'attn.hidden_b': 'hidden_bias',
+    'attn.to_q': 'query_weight',
+    'attn.to_k': 'key_weight',
+}
+
+
+@BIASES.register()
 class RIB(ImplicitBias):
     """Rank-factorized implicit neural bias (Eq. 1-6).
 
@@ -53,6 +85,18 @@ class RIB(ImplicitBias):
         hidden (int): width of the hidden layer.
         bands (int): L, the frequency bands of the Fourier embedding.
     """
+
+    class Options(PartOptions):
+        """The options of RIB."""
+
+        ranks: Ranks
+        hidden: Hidden = 32
+        # float32 cannot hold 2^128
+        bands: int = Field(default=10, ge=1, le=100, description='frequencies of the Fourier embedding')
+
+    released = Released(
+        'RIB', fields={'ranks': 'ranks', 'rib_hidden_dim': 'hidden', 'rib_n_freqs': 'bands'}, names=NAMES
+    )
 
     def __init__(self, window: int, num_heads: int, rank: int, hidden: int = 32, bands: int = 10) -> None:
         super().__init__(window, num_heads, rank, hidden, inputs=2 + 4 * bands)
@@ -66,9 +110,24 @@ class RIB(ImplicitBias):
         waves = torch.stack((phase.sin(), phase.cos()), dim=2)  # (N, L, sin|cos, 2)
         return (torch.cat((coordinates, waves.flatten(1)), dim=-1) @ weight + bias).relu()  # Eq. 1 and 2
 
+    @classmethod
+    def recognise(cls, layers: Sequence[Mapping[str, Tensor]]) -> dict | None:
+        found = super().recognise(layers)
+        inputs = layers[0]['hidden_weight'].shape[0] if found else 2
+        return found | {'bands': (inputs - 2) // 4} if found and inputs > 2 else None
 
+
+@BIASES.register()
 class SIREN(ImplicitBias):
     """RIB without Fourier embedding and with a sine in place of ReLU (ablation): H = sin(30 (p W_h + b_h))."""
+
+    class Options(PartOptions):
+        """The options of SIREN."""
+
+        ranks: Ranks
+        hidden: Hidden = 32
+
+    released = Released('RIBSiren', fields={'ranks': 'ranks', 'rib_hidden_dim': 'hidden'}, names=NAMES)
 
     def __init__(self, window: int, num_heads: int, rank: int, hidden: int = 32) -> None:
         super().__init__(window, num_heads, rank, hidden, inputs=2)
@@ -80,12 +139,27 @@ class SIREN(ImplicitBias):
     def hidden(self, coordinates: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return (30 * (coordinates @ weight + bias)).sin()
 
+    @classmethod
+    def recognise(cls, layers: Sequence[Mapping[str, Tensor]]) -> dict | None:
+        found = super().recognise(layers)
+        return found if found and layers[0]['hidden_weight'].shape[0] == 2 else None
 
-class FlashBias(PositionalBias):
+
+@BIASES.register()
+class FlashBias(LowRankBias):
     """Factors learnt freely, one vector per token and head (ablation).
 
     The published code starts both at zero, from where no gradient leads away; here they start small and random.
     """
+
+    class Options(PartOptions):
+        """The options of FlashBias."""
+
+        ranks: Ranks
+
+    released = Released(
+        'FlashBias', fields={'ranks': 'ranks'}, names={'attn.flashbias_q': 'query', 'attn.flashbias_k': 'key'}
+    )
 
     def __init__(self, window: int, num_heads: int, rank: int) -> None:
         super().__init__()
@@ -96,3 +170,11 @@ class FlashBias(PositionalBias):
 
     def term(self) -> Factored:
         return Factored(self.query * self.query.shape[-1] ** -0.5, self.key)
+
+    @classmethod
+    def recognise(cls, layers: Sequence[Mapping[str, Tensor]]) -> dict | None:
+        if 'query' not in layers[0]:
+            return None
+        shapes = [layer['query'].shape for layer in layers]  # (heads, N, rank) each
+        heads, tokens, ranks = zip(*shapes, strict=True)
+        return {'num_heads': heads, 'window_sizes': tuple(map(math.isqrt, tokens)), 'ranks': ranks}

@@ -1,14 +1,22 @@
 """Relative positional bias, Swin's table (ablation)."""
 
+import math
+from collections.abc import Mapping, Sequence
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from sst.archs.bias.base import PositionalBias
+from sst.archs.bias.base import PositionalBias, Released
 from sst.ops import RelativeTable
+from sst.options.registries import BIASES
 
 
+@BIASES.register()
 class RPB(PositionalBias):
-    """A learnt number per head and relative position: (2w - 1)^2 of them."""
+    """Table of relative positions: a learnt number per head and relative position, (2w - 1)^2 of them."""
+
+    # The release computes the same bias in three ways.
+    released = Released('Naive', 'SDPA', 'Flex', names={'attn.relative_position_bias': 'table'})
 
     def __init__(self, window: int, num_heads: int) -> None:
         super().__init__()
@@ -17,3 +25,10 @@ class RPB(PositionalBias):
 
     def term(self) -> RelativeTable:
         return RelativeTable(self.table, self.window)
+
+    @classmethod
+    def recognise(cls, layers: Sequence[Mapping[str, Tensor]]) -> dict | None:
+        if 'table' not in layers[0]:
+            return None
+        heads, entries = zip(*(layer['table'].shape for layer in layers), strict=True)
+        return {'num_heads': heads, 'window_sizes': tuple((math.isqrt(count) + 1) // 2 for count in entries)}
