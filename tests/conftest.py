@@ -16,6 +16,8 @@ import sst  # noqa: F401  # makes BasicSR importable and registers everything
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a shell; programs inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # as below nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 hypothesis.settings.register_profile('untimed', deadline=None)  # a busy machine is no fault
 hypothesis.settings.load_profile('untimed')

@@ -100,7 +100,15 @@ class _Entry(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> '_Entry':
-        entry = super().frombuf(buf, encoding, errors)
+        return cls._limited(super().frombuf(buf, encoding, errors))
+
+    @classmethod
+    def _frombuf(cls, *arguments: Any, **keywords: Any) -> '_Entry':
+        """What newer versions of Python call in place of `frombuf`."""
+        return cls._limited(super()._frombuf(*arguments, **keywords))  # type: ignore[misc]
+
+    @staticmethod
+    def _limited(entry: Any) -> '_Entry':
         if entry.type in _RECORDS and not 0 <= entry.size <= LARGEST_RECORD:
             raise tarfile.ReadError(f'a record of {entry.size} bytes')
         return entry

@@ -10,9 +10,11 @@ from pydantic import ValidationError
 from sst.options.faults import Fault, OptionsError, Path, dotted, faults_of, options_error
 from sst.options.from_weights import complete
 from sst.options.habits import needless
-from sst.options.merging import Merged, read_chain, take_out
+from sst.options.imports import load_parts
+from sst.options.merging import COMMAND_LINE, Merged, read_chain, take_out
 from sst.options.references import resolve, without_followers
 from sst.options.schema import Options
+from sst.utils.errors import UserError
 
 
 def load_options(
@@ -41,6 +43,7 @@ def load_options(
     """
     merged = read_chain(path, processes)
     _override(merged, overrides or ())
+    _import(merged)
 
     def prefix(place: Path) -> str:
         return f'{merged.origin(place)}: '
@@ -96,6 +99,19 @@ def _override(merged: Merged, overrides: Iterable[str]) -> None:
             lines.append(str(error))
     if lines:
         raise OptionsError('\n'.join(lines))
+
+
+def _import(merged: Merged) -> None:
+    """Load the user's modules that register parts."""
+    names = merged.data.get('imports')
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return  # the checks tell
+    origin = merged.origin(('imports',))
+    try:
+        merged.data['imports'] = load_parts(names, '.' if origin == COMMAND_LINE else os.path.dirname(origin))
+    except UserError as error:
+        raise OptionsError(f'{origin}: {error}') from error
+    merged.notes += [f'{origin}: imports: {name} was loaded' for name in merged.data['imports']]
 
 
 def _leave_out(data: dict[str, Any]) -> None:

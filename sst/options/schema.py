@@ -129,6 +129,10 @@ class Options(Section):
         default='SSTModel', description='SSTModel, its other name ESRModel, or a registered model built on it'
     )
     scale: int = Field(ge=1, description='enlargement')
+    imports: list[str] = Field(
+        default=[],
+        description='Python files and modules with parts of your own; relative to this file or the current folder',
+    )
     num_gpu: GPUs = Field(
         default='auto',
         description='auto takes a GPU where there is one; 0 computes on the CPU; else the number of GPUs and processes',

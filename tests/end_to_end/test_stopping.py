@@ -66,7 +66,10 @@ def test_a_stopped_run_goes_on_to_the_same_weights(folder, processes, stop, code
 
 
 def test_a_run_whose_terminal_is_closed_is_saved(folder):
-    ours, theirs = pty.openpty()
+    try:
+        ours, theirs = pty.openpty()
+    except OSError:
+        pytest.skip('no terminals here')
     with subprocess.Popen(
         command('sst-train', '-opt', 'tiny.yml', *LONG),
         cwd=folder, env=environment(), stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
