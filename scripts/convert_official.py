@@ -13,9 +13,9 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
-from sst.interop.official import network_options
 from sst.interop.weights import read_weights  # after the repository is on the path
 from sst.options import load_options
+from sst.options.released import network_options
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_save, atomic_write_text
 

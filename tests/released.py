@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sst.interop.official import network_options
+from sst.options.released import network_options
 
 FIXTURES = Path(__file__).parent / 'fixtures'
 

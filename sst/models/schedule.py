@@ -36,7 +36,7 @@ class MultiStep(PartOptions):
     """The learning rate falls by a factor at each milestone."""
 
     milestones: list[Positive] = Field(description='iterations at which the rate falls, increasing')
-    gamma: float = Field(default=0.5, gt=0, description='factor at each milestone')
+    gamma: float = Field(default=0.1, gt=0, description='factor at each milestone')
 
     @model_validator(mode='after')
     def _increasing(self) -> Self:

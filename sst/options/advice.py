@@ -1,9 +1,11 @@
-"""Keys of other programs' option files that ours do not have, and what to write in their place."""
+"""Keys of other programs' option files that are refused, and what to write in their place.
+
+The other programs are BasicSR, Real-ESRGAN and the released SST. `translation.py` has those that are understood.
+"""
 
 NO_GAN = 'this program does not train with a discriminator; delete it'
-
-# BasicSR's keys that cannot be taken (habits.py has the others), wherever they stand.
-BASICSR = {
+# Refused, wherever they stand, with what to write.
+REFUSED = {
     'batch_size_per_gpu': 'give either it or batch_size, the total over all processes',
     'num_worker_per_gpu': 'give either it or num_workers',
     'use_grad_clip': 'use grad_clip, the largest norm of the gradient',
@@ -15,9 +17,13 @@ BASICSR = {
     'pretrain_network_d': NO_GAN,
     'total_epochs': 'use total_iter',
     'epochs': 'use total_iter',
+    'mean': 'networks get images in [0, 1]; delete it',
+    'std': 'networks get images in [0, 1]; delete it',
+    'color': 'networks get RGB images; delete it',
+    'ignore_resume_networks': 'a run goes on with all that its state holds; delete it',
 }
 
-# Fields of the released SST files.
+# Fields of the released SST's network, with what they are when a file leaves them out.
 RELEASED = {
     'n_blocks': 'num_blocks',
     'exp_ratio': 'ffn_expansion',
@@ -31,7 +37,7 @@ RELEASED = {
     'intermediate_dim': 'upsampler.channels',
 }
 
-# Of Real-ESRGAN's files; there the keys of the second round end in 2.
+# Fields of Real-ESRGAN's files; there the keys of the second round end in 2.
 REAL_ESRGAN = (
     'blur_sigma',
     'sinc_prob',
@@ -46,13 +52,13 @@ REAL_ESRGAN = (
 
 
 def advice(key: str, section: tuple[str | int, ...]) -> str:
-    """Text for an unknown key that other programs know, or ''."""
+    """What to write in place of an unknown key that other programs know, or ''."""
     if section[:1] == ('datasets',) and key == 'scale':
         return "unknown key; the run's scale counts: delete the line"
-    if section[:1] == ('datasets',) and (rounds := _of_real_esrgan(key)):
-        return f"a key of Real-ESRGAN's files; use {rounds} with type DegradedImageDataset"
-    if key in BASICSR:
-        return f"a key of BasicSR's files: {BASICSR[key]}"
+    if section[:1] == ('datasets',) and (ours := _of_real_esrgan(key)):
+        return f"a key of Real-ESRGAN's files; use {ours} with type DegradedImageDataset"
+    if key in REFUSED:
+        return f"a key of BasicSR's files: {REFUSED[key]}"
     if section in ((), ('network_g',)) and key in RELEASED:
         return f'a key of the released files; use {RELEASED[key]}'
     return ''

@@ -9,11 +9,11 @@ from pydantic import ValidationError
 
 from sst.options.faults import Fault, OptionsError, Path, dotted, faults_of, options_error
 from sst.options.from_weights import complete
-from sst.options.habits import needless
 from sst.options.imports import load_parts
 from sst.options.merging import COMMAND_LINE, Merged, read_chain, take_out
 from sst.options.references import resolve, without_followers
 from sst.options.schema import Options
+from sst.options.translation import why_not_needed
 from sst.utils.errors import UserError
 
 
@@ -74,13 +74,13 @@ def _checked(data: dict[str, Any], merged: Merged) -> tuple[Options | None, list
             return Options.model_validate(data), []
         except ValidationError as error:
             faults = faults_of(error, Options)
-        useless = {place for place, _ in faults if place in merged.inherited or needless(place)}
+        useless = {place for place, _ in faults if place in merged.inherited or why_not_needed(place)}
         if not useless:
             return None, faults
         merged.notes += [
-            f'{merged.origin(place)}: {dotted(place)}: not needed, because {needless(place)}'
+            f'{merged.origin(place)}: {dotted(place)}: not needed, because {why_not_needed(place)}'
             for place in sorted(useless)
-            if needless(place)
+            if why_not_needed(place)
         ]
         merged.inherited -= useless
         take_out(data, useless)

@@ -7,8 +7,8 @@ from typing import Any
 
 from sst.options.faults import OptionsError, dotted, shown
 from sst.options.faults import Path as Place
-from sst.options.habits import translate
 from sst.options.reading import DEEPEST, MOST_VALUES, count_values, did_you_mean_file, folder_fault, parse, read_file
+from sst.options.translation import translate
 
 COMMAND_LINE = '--force_yml'
 LEAST_VALUES = 50  # that a file counts as, because opening one takes time too
@@ -51,8 +51,11 @@ class Merged:
         return self.leaf
 
     def merge(self, over: dict[str, Any], origin: str) -> None:
-        """Merge a mapping over what is there."""
-        self.notes += [f'{origin}: {note}' for note in translate(over, self._processes)]
+        """Merge a mapping over what is there. Raises OptionsError for a released network that cannot be translated."""
+        try:
+            self.notes += [f'{origin}: {note}' for note in translate(over, self._processes)]
+        except ValueError as error:
+            raise OptionsError(f'{origin}: network_g: {error}') from error
         self._merge(self.data, over, origin, ())
 
     def _merge(self, below: dict[str, Any], over: dict[str, Any], origin: str, section: Place) -> None:

@@ -8,7 +8,15 @@ import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
-from pydantic import ConfigDict, Field, ValidationError, create_model, model_serializer
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainValidator,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    model_serializer,
+)
 from pydantic_core import core_schema
 
 from sst.options.faults import fault, faults_of, not_one_of, refuse, shown
@@ -241,15 +249,24 @@ def from_signature(
     return section
 
 
+def _number(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise fault(f'must be a number, not {shown(value)}')
+    return value
+
+
+Number = Annotated[Any, PlainValidator(_number), WithJsonSchema({'type': 'number'})]  # integers stay what they are
+
+
 def _kind(item: inspect.Parameter) -> Any:
     """What a parameter takes, as far as annotation and default tell."""
     annotation, default = item.annotation, item.default
     simple = get_args(annotation) if get_origin(annotation) in (Union, type(int | str)) else (annotation,)
     if get_origin(annotation) is Literal or all(kind in SIMPLE for kind in simple):
         return annotation | None if default is None else annotation
-    for kind, meant in ((bool, bool), ((int, float), float), (str, str), ((list, tuple), list)):
+    for kind, meant in ((bool, bool), ((int, float), Number), (str, str), ((list, tuple), list)):
         if isinstance(default, kind):
-            return Annotated[meant, Field()]
+            return meant
     return Any
 
 

@@ -4,7 +4,8 @@ from basicsr.archs import build_network
 from helpers import assert_close
 from released import golden, released_names
 
-from sst.interop.official import convert_state_dict, is_released, network_options
+from sst.interop.official import convert_state_dict, is_released
+from sst.options.released import network_options
 
 
 @pytest.mark.parametrize('mode', ['train', 'eval'])
