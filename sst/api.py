@@ -13,11 +13,10 @@ from torch import Tensor
 from sst.archs import SST
 from sst.inference import Tiler, TileSize, self_ensemble, window_multiple
 from sst.inference.devices import best_device
-from sst.inference.pictures import Picture as Whole
-from sst.inference.pictures import enlarge
+from sst.inference.enlarging import Bands, Samples, enlarge, whole
 from sst.interop.pretrained import from_pretrained
 
-Picture = TypeVar('Picture', np.ndarray, Tensor, PIL.Image.Image)
+Image = TypeVar('Image', np.ndarray, Tensor, PIL.Image.Image)
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 SHAPES = ((), (1,), (2,), (3,), (4,))  # beyond (H, W): grey, with alpha, RGB, RGBA
 MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's pictures: those that stay what they are
@@ -70,12 +69,12 @@ class Upscaler:
 
     def enlarge(
         self,
-        picture: Whole,
+        samples: Samples,
         size: tuple[int, int] | None = None,
         on_tile: Callable[[int, int], None] | None = None,
-    ) -> Whole:
-        """A picture as `sst.inference.pictures` reads and writes it; see `sst.inference.pictures.enlarge`."""
-        return enlarge(picture, self._tiler, size, on_tile)
+    ) -> Bands:
+        """Samples (H, W, C), enlarged while the result is iterated; see `sst.inference.enlarging.enlarge`."""
+        return enlarge(samples, self._tiler, size, on_tile)
 
     def tiles(self, height: int, width: int) -> list[tuple[int, int]]:
         """(height, width), LR pixels, of the tiles in which a picture of this size is computed, their overlap too."""
@@ -86,7 +85,7 @@ class Upscaler:
         """About how many bytes of the device's memory a picture of this size takes while it is computed."""
         return max(self._fitting.needed(*tile, width) for tile in self.tiles(height, width))
 
-    def __call__(self, image: Picture) -> Picture:
+    def __call__(self, image: Image) -> Image:
         """Enlarge a picture.
 
         Args:
@@ -138,7 +137,7 @@ class Upscaler:
         if white is None:
             _require_range(float(image.min()), float(image.max()))
         samples = image.reshape(*image.shape[:2], -1)
-        sr = self.enlarge(Whole(samples if white else samples.astype(np.float32))).whole()
+        sr = whole(self.enlarge(samples if white else samples.astype(np.float32)))
         result = sr.reshape(*sr.shape[:2], *image.shape[2:])
         return (np.rint(result * white) if white else result).astype(image.dtype)
 

@@ -25,6 +25,7 @@ PACKAGES = {
     'numpy': 'numpy',
     'omegaconf': 'omegaconf',
     'pydantic': 'pydantic',
+    'pyvips': 'pyvips[binary]',
     'requests': 'requests',
     'rich': 'rich',
     'safetensors': 'safetensors',
