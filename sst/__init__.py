@@ -16,11 +16,11 @@ with starting():
     hide_unusable('imagecodecs', 'version')  # before tifffile does
     basicsr_compat.install()
 
-    from sst import archs, data, metrics, models  # noqa: F401  # BasicSR must be importable first; imported to register
+    from sst import archs, data, interop, metrics, models  # noqa: F401  # after BasicSR; imported to register
 
 if TYPE_CHECKING:
     from sst.api import Upscaler, load_model
-    from sst.interop.pretrained import from_pretrained, save_pretrained
+    from sst.checkpoints.pretrained import from_pretrained, save_pretrained
     from sst.utils.allocator import keep_memory
 
 __version__ = '0.1.0'
@@ -28,7 +28,7 @@ __all__ = ['Upscaler', 'from_pretrained', 'keep_memory', 'load_model', 'save_pre
 
 MODULES = {
     'api': ('Upscaler', 'load_model'),
-    'interop.pretrained': ('from_pretrained', 'save_pretrained'),
+    'checkpoints.pretrained': ('from_pretrained', 'save_pretrained'),
     'utils.allocator': ('keep_memory',),
 }
 

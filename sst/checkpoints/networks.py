@@ -1,0 +1,117 @@
+"""Networks from their options (`network_g`) and weights, and the options of a network that is there."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sst.archs import SST
+from sst.checkpoints.fitting import fitting
+from sst.checkpoints.weights import Weights
+from sst.options.imports import load_parts
+from sst.options.merging import read_chain
+from sst.options.references import resolve
+from sst.options.registered import call_faults, entries, network_scale
+from sst.utils.errors import UserError
+from sst.utils.suggest import did_you_mean
+
+OF_THE_MACHINE = ('backend', 'attention_dtype')  # options that belong to no file
+
+
+def options_of(net: nn.Module) -> dict[str, Any] | None:
+    """`network_g` without what belongs to a machine: who computes the attention, and in which format.
+
+    None for a network other than SST that `sst.from_pretrained` did not build: nothing tells its options.
+    """
+    if isinstance(net, SST):
+        return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
+    return getattr(net, 'network_g', None)
+
+
+def build(network: Mapping[str, Any], weights: Weights, where: str) -> nn.Module:
+    """The network of these options with these weights, in float32 on the CPU and in evaluation mode.
+
+    Raises:
+        UserError: the options build no network, or the weights do not fit it.
+    """
+    try:
+        net = _built(network, 'meta', where)  # nothing large is built for weights that do not fit
+    except UserError:  # some networks compute numbers as they are built, as SwinIR its drop rates
+        net = _built(network, 'cpu', where)
+    state, _ = fitting(net, weights, where)
+    return with_state(network, state, where)
+
+
+def with_state(network: Mapping[str, Any], state: Mapping[str, Tensor], where: str = 'network_g') -> nn.Module:
+    """As `build`, for a state dict that fits."""
+    net = _built(network, 'cpu', where)
+    net.load_state_dict(state)
+    if not isinstance(net, SST):
+        net.network_g = dict(network)  # type: ignore[assignment]  # for `options_of`; modules take any attribute
+    return net.eval()
+
+
+def _built(network: Mapping[str, Any], device: str, where: str) -> nn.Module:
+    arguments = dict(network)
+    kind = arguments.pop('type')
+    try:
+        with torch.random.fork_rng(devices=[]), torch.device(device):
+            return entries('ARCH')[kind](**arguments)
+    except Exception as fault:  # constructors of other people raise anything
+        reason = ' '.join(str(fault).split()) or type(fault).__name__
+        raise UserError(f'{where}: {kind} cannot be built from these options: {reason}') from fault
+
+
+def require_known(network: Mapping[str, Any], where: str) -> None:
+    """Raise UserError unless `network` names a registered network other than SST and the parameters that it takes."""
+    kind, names = network.get('type'), entries('ARCH')
+    if not isinstance(kind, str) or kind not in names:
+        raise UserError(
+            f'{where}: its network {kind!r} is not registered{did_you_mean(str(kind), names)}; for a network of your '
+            'own name the file that registers it: --imports FILE.py, in Python imports=["FILE.py"]'
+        )
+    faults = [f'{".".join(map(str, place))}: {text}' for place, text in call_faults('ARCH', network)]
+    if faults:
+        raise UserError(f'{where}: network_g.{"; network_g.".join(faults)}')
+
+
+def require_harmless(network: Mapping[str, Any], where: str) -> None:
+    """Raise UserError for a network that a file must not choose.
+
+    A file comes from anybody. Some of BasicSR's networks read other files or fetch weights while they are built, such
+    as SpyNet and VGGFeatureExtractor. None of these enlarges pictures, so none has a scale.
+    """
+    if not network_scale(network)[0] or any(_may_name_a_file(value) for value in network.values()):
+        raise UserError(
+            f'{where}: tells a network {network["type"]} that may read other files; if you trust it, name it yourself: '
+            '--network FILE.yml, in Python network_g={...}'
+        )
+
+
+def _may_name_a_file(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_may_name_a_file, value.values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(_may_name_a_file, value))
+    return isinstance(value, str) and bool(set('/\\.') & set(value))
+
+
+def network_in_options(path: str | Path) -> dict[str, Any]:
+    """`network_g` of an option file, that of its `_base_` files below it, after its `imports` are loaded.
+
+    Raises:
+        UserError: the file cannot be read or has no `network_g` with a type.
+    """
+    data = read_chain(path).data
+    imports = data.get('imports')
+    load_parts(imports if isinstance(imports, list) else [], Path(path).parent)
+    try:
+        network = resolve(data)[0].get('network_g')
+    except ValueError as fault:
+        raise UserError(f'{path}: {fault}') from None
+    if not isinstance(network, dict) or not isinstance(network.get('type'), str):
+        raise UserError(f'{path}: has no network_g with a type; name the option file of the network')
+    return json.loads(json.dumps(network, default=str))
