@@ -10,7 +10,7 @@ from sst.checkpoints.networks import network_in_options  # after the repository 
 from sst.checkpoints.pretrained import from_pretrained
 from sst.interop.onnx import OPSET, export_onnx
 from sst.utils.command_line import CommandLine, add_network_arguments
-from sst.utils.errors import UserError, in_one_line
+from sst.utils.errors import in_one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,17 +24,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_network_arguments(parser)
     args = parser.parse_args(arguments)
     with in_one_line():
-        try:
-            net = from_pretrained(
-                args.weights,
-                network_g=network_in_options(args.network) if args.network else None,
-                window_sizes=args.window_sizes,
-                imports=args.imports,
-                param_key=args.param_key,
-            )
-            scale = export_onnx(net, args.output, args.opset)
-        except ValueError as error:  # an old opset
-            raise UserError(str(error)) from error
+        net = from_pretrained(
+            args.weights,
+            network_g=network_in_options(args.network),
+            window_sizes=args.window_sizes,
+            imports=args.imports,
+            param_key=args.param_key,
+        )
+        scale = export_onnx(net, args.output, args.opset)
     print(f'{args.weights} -> {args.output}: x{scale}, {args.output.stat().st_size:,} bytes')
 
 

@@ -26,18 +26,12 @@ if TYPE_CHECKING:
 __version__ = '0.1.0'
 __all__ = ['Upscaler', 'from_pretrained', 'keep_memory', 'load_model', 'save_pretrained']
 
-MODULES = {
-    'api': ('Upscaler', 'load_model'),
-    'checkpoints.pretrained': ('from_pretrained', 'save_pretrained'),
-    'utils.allocator': ('keep_memory',),
-}
-
 
 def __getattr__(name: str) -> Any:
     """The names of `__all__`, imported when they are first asked for: training does without them."""
     from importlib import import_module
 
-    for module, names in MODULES.items():
-        if name in names:
-            return getattr(import_module(f'sst.{module}'), name)
+    if name in __all__:
+        module = {'Upscaler': 'api', 'load_model': 'api', 'keep_memory': 'utils.allocator'}.get(name)
+        return getattr(import_module(f'sst.{module or "checkpoints.pretrained"}'), name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

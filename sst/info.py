@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     with in_one_line():
         load_parts(args.imports)
-        network = network_in_options(args.network) if args.network else None
+        network = network_in_options(args.network)
     found, code = [], 0
     for file in args.files:
         try:

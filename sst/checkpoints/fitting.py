@@ -28,19 +28,22 @@ def load_weights(net: nn.Module, path: str, param_key: str | None = None, **how:
 
 
 def fitting_weights(
-    net: nn.Module,
-    path: str,
-    param_key: str | None = None,
-    *,
-    average: bool = True,
-    strict: bool = True,
-    transfer: bool = False,
+    net: nn.Module, path: str, param_key: str | None = None, *, average: bool = True, **how: bool
 ) -> tuple[dict[str, Tensor], str]:
-    """The weights of a file that a network is to load. The network may be on `meta`: its shapes are enough.
+    """As `fitting`, for the weights in a file; `param_key` and `average` as for `read_weights`."""
+    weights = read_weights(path, param_key, average=average, own=net.state_dict().keys())
+    return fitting(net, weights, path, **how)
+
+
+def fitting(
+    net: nn.Module, weights: Weights, path: str, *, strict: bool = True, transfer: bool = False
+) -> tuple[dict[str, Tensor], str]:
+    """Those weights that a network is to load.
 
     Args:
-        net (nn.Module): the bare network.
-        path (str), param_key (str | None), average (bool): as for `read_weights`.
+        net (nn.Module): the bare network. It may be on `meta`: its shapes are enough.
+        weights (Weights): what is there.
+        path (str): their file's name in messages.
         strict (bool): every weight must fit; else those that fit are taken.
         transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
 
@@ -48,16 +51,9 @@ def fitting_weights(
         tuple: names to tensors, and what they are, for the log.
 
     Raises:
-        UserError: where the weights do not fit: which facts differ, and what the file holds; or are no finite numbers.
+        MisfitError: they are those of another SST; the error says which facts differ.
+        UserError: they do not fit, or are not finite numbers.
     """
-    weights = read_weights(path, param_key, average=average, own=net.state_dict().keys())
-    return fitting(net, weights, path, strict=strict, transfer=transfer)
-
-
-def fitting(
-    net: nn.Module, weights: Weights, path: str, *, strict: bool = True, transfer: bool = False
-) -> tuple[dict[str, Tensor], str]:
-    """As `fitting_weights`, for weights that are read already; `path` is their file's name in messages."""
     state, own = weights.state, net.state_dict()
     report = f'Loaded {path} ({weights.key})'
     trained = weights.windows

@@ -1,6 +1,7 @@
 """Networks from their options (`network_g`) and weights, and the options of a network that is there."""
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,10 @@ from sst.options.imports import load_parts
 from sst.options.merging import read_chain
 from sst.options.references import resolve
 from sst.options.registered import call_faults, entries, network_scale
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, reason_of
 from sst.utils.suggest import did_you_mean
 
+PATH = re.compile(r'"[^"]*[/\\.][^"]*"')  # a text of JSON that may name a file
 OF_THE_MACHINE = ('backend', 'attention_dtype')  # options that belong to no file
 
 
@@ -29,6 +31,11 @@ def options_of(net: nn.Module) -> dict[str, Any] | None:
     if isinstance(net, SST):
         return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
     return getattr(net, 'network_g', None)
+
+
+def as_written(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a file would hold them: lists in place of tuples."""
+    return json.loads(json.dumps(network, default=str))
 
 
 def build(network: Mapping[str, Any], weights: Weights, where: str) -> nn.Module:
@@ -61,8 +68,7 @@ def _built(network: Mapping[str, Any], device: str, where: str) -> nn.Module:
         with torch.random.fork_rng(devices=[]), torch.device(device):
             return entries('ARCH')[kind](**arguments)
     except Exception as fault:  # constructors of other people raise anything
-        reason = ' '.join(str(fault).split()) or type(fault).__name__
-        raise UserError(f'{where}: {kind} cannot be built from these options: {reason}') from fault
+        raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault
 
 
 def require_known(network: Mapping[str, Any], where: str) -> None:
@@ -84,27 +90,21 @@ def require_harmless(network: Mapping[str, Any], where: str) -> None:
     A file comes from anybody. Some of BasicSR's networks read other files or fetch weights while they are built, such
     as SpyNet and VGGFeatureExtractor. None of these enlarges pictures, so none has a scale.
     """
-    if not network_scale(network)[0] or any(_may_name_a_file(value) for value in network.values()):
+    if not network_scale(network)[0] or PATH.search(json.dumps(network, default=str)):
         raise UserError(
             f'{where}: tells a network {network["type"]} that may read other files; if you trust it, name it yourself: '
             '--network FILE.yml, in Python network_g={...}'
         )
 
 
-def _may_name_a_file(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return any(map(_may_name_a_file, value.values()))
-    if isinstance(value, (list, tuple)):
-        return any(map(_may_name_a_file, value))
-    return isinstance(value, str) and bool(set('/\\.') & set(value))
-
-
-def network_in_options(path: str | Path) -> dict[str, Any]:
-    """`network_g` of an option file, that of its `_base_` files below it, after its `imports` are loaded.
+def network_in_options(path: str | Path | None) -> dict[str, Any] | None:
+    """`network_g` of an option file with its `_base_` files, after its `imports` are loaded; None without a file.
 
     Raises:
         UserError: the file cannot be read or has no `network_g` with a type.
     """
+    if path is None:
+        return None
     data = read_chain(path).data
     imports = data.get('imports')
     load_parts(imports if isinstance(imports, list) else [], Path(path).parent)
@@ -114,4 +114,4 @@ def network_in_options(path: str | Path) -> dict[str, Any]:
         raise UserError(f'{path}: {fault}') from None
     if not isinstance(network, dict) or not isinstance(network.get('type'), str):
         raise UserError(f'{path}: has no network_g with a type; name the option file of the network')
-    return json.loads(json.dumps(network, default=str))
+    return as_written(network)

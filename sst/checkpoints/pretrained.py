@@ -1,6 +1,5 @@
 """Networks to and from files that tell everything: weights, options with windows, and where they come from."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ from torch import nn
 
 from sst.archs import SST
 from sst.checkpoints.facts import Facts, facts, network_of, untold
-from sst.checkpoints.networks import OF_THE_MACHINE, build, options_of, require_harmless, require_known
+from sst.checkpoints.networks import OF_THE_MACHINE, as_written, build, options_of, require_harmless, require_known
 from sst.checkpoints.published import PUBLISHED, published_names
 from sst.checkpoints.sources import CONFIG, IN_A_FOLDER, find_weights
-from sst.checkpoints.weights import STATED, Weights, read_weights, require_reasonable
+from sst.checkpoints.weights import STATED, Weights, read_weights
 from sst.options import SSTNetwork
 from sst.options.imports import load_parts
 from sst.utils.errors import UserError
@@ -115,14 +114,13 @@ def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[s
 
     Args:
         weights (Weights): the file's.
-        where (str): its name, for errors, and where `config.json` may lie beside it.
+        where (str): its name in errors.
         asked (Mapping): what the caller says of `network_g`.
 
     Raises:
         UntoldError, UserError: as `from_pretrained`.
     """
-    found = facts(weights.state)
-    told = weights.network_g or _beside(Path(where))
+    found, told = facts(weights.state), weights.network_g
     kind = (told or {}).get('type') or asked.get('type') or ('SST' if found or told else None)
     if kind is None:
         first = next(iter(weights.state))
@@ -131,7 +129,12 @@ def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[s
             "network_g={'type': 'EDSR', ...}, in programs --network FILE.yml with such a section"
         )
     if kind != 'SST':
-        return _other_network(told, where, asked)
+        network = as_written({**asked, **(told or {})})
+        require_known(network, where)
+        if told and 'type' not in asked:
+            require_harmless(network, where)
+        _require_agreement(network, as_written(asked), where)
+        return network
     if found is None:
         raise UserError(f'{where}: holds no SST but {len(weights.state)} other weights; name its network in network_g')
     if told is None:
@@ -139,23 +142,16 @@ def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[s
         _require_told(found, stated, where)
         told = network_of(found, stated) | dict(asked)
     network = SSTNetwork.parse(told, where=f'{where}: network_g').model_dump()
-    _require_agreement(network, SSTNetwork.parse(network | dict(asked)).model_dump(), asked, where)
+    wanted = SSTNetwork.parse(network | dict(asked)).model_dump()
+    _require_agreement(network, {key: wanted[key] for key in asked}, where)
+    _require_agreement(network, weights.stated, where, 'as its tensors say; write it anew with sst.save_pretrained')
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
 
 
-def _other_network(told: Mapping[str, Any] | None, where: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    network = json.loads(json.dumps({**asked, **(told or {})}, default=str))  # as an option file would hold it
-    require_known(network, where)
-    if told is not None and 'type' not in asked:
-        require_harmless(network, where)
-    _require_agreement(network, json.loads(json.dumps({**network, **asked}, default=str)), asked, where)
-    return network
-
-
-def _require_agreement(told: Mapping, wanted: Mapping, asked: Mapping, where: str) -> None:
-    for key in asked:
-        if told[key] != wanted[key] and key not in OF_THE_MACHINE:
-            raise UserError(f'{where}: has {key} {told[key]}, not {wanted[key]}; leave the argument out')
+def _require_agreement(told: Mapping, wanted: Mapping, where: str, advice: str = 'leave the argument out') -> None:
+    for key, value in wanted.items():
+        if told[key] != value and key not in OF_THE_MACHINE:
+            raise UserError(f'{where}: its network_g has {key} {told[key]}, not {value}; {advice}')
 
 
 def network_for_options(source: str, given: Mapping[str, Any], key: str | None) -> tuple[Path, dict[str, Any]]:
@@ -171,29 +167,13 @@ def network_for_options(source: str, given: Mapping[str, Any], key: str | None) 
     """
     path = find_weights(source)
     weights = read_weights(str(path), key)
+    found = facts(weights.state)
+    left_open = untold(found) if found and not weights.network_g else ()
+    asked = {option: given[option] for option in left_open if option in given and option not in weights.stated}
     try:
-        network = network_in(weights, str(path), {})
-    except UntoldError:
-        asked = {key: given[key] for key in STATED if key in given and key not in weights.stated}
-        try:
-            network = network_in(weights, str(path), asked)
-        except UntoldError as fault:
-            raise UserError(f'{fault}; that is: --force_yml network_g:KEY=VALUE, without blanks') from fault
-    return path, json.loads(json.dumps(network, default=str))  # as an option file would hold it
-
-
-def _beside(path: Path) -> dict[str, Any] | None:
-    """`network_g` from the `config.json` that belongs to a `model.safetensors`."""
-    config = path.with_name(CONFIG)
-    if path.name != IN_A_FOLDER or not config.is_file():
-        return None
-    try:
-        content = json.loads(config.read_text(encoding='utf-8'))
-    except (OSError, ValueError, RecursionError) as fault:
-        raise UserError(f'{config}: cannot be read as JSON: {" ".join(str(fault).split())}') from fault
-    network = content.get('network_g') if isinstance(content, dict) else None
-    require_reasonable(network, f'{config}: its network_g')
-    return network if isinstance(network, dict) else None
+        return path, as_written(network_in(weights, str(path), asked))
+    except UntoldError as fault:
+        raise UserError(f'{fault}; that is: --force_yml network_g:KEY=VALUE, without blanks') from fault
 
 
 def _require_told(found: Facts, stated: Mapping[str, Any], where: str) -> None:
@@ -201,12 +181,11 @@ def _require_told(found: Facts, stated: Mapping[str, Any], where: str) -> None:
     missing = [key for key in untold(found) if key not in stated]
     if not missing:
         return
-    windows = {name: PUBLISHED[name]['window_sizes'] for name in candidates(found)}
-    choices = ', '.join(f'window_sizes={sizes} if it is {name}' for name, sizes in windows.items())
+    own = 'as in the option file that it was trained with'
+    choices = [f'window_sizes={PUBLISHED[name]["window_sizes"]} if it is {name}' for name in candidates(found)]
     advice = {
-        'window_sizes': choices
-        or f'window_sizes=[...], {found.layers} sizes as in the option file that it was trained with',
-        'num_heads': 'num_heads=N as in the option file that it was trained with',
+        'window_sizes': ', '.join(choices) or f'window_sizes=[...], {found.layers} sizes {own}',
+        'num_heads': f'num_heads=N {own}',
         'scale': 'scale=2 or scale=3',
     }
     raise UntoldError(

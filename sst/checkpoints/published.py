@@ -5,46 +5,33 @@ from typing import Any
 
 from sst.options import SSTNetwork
 
-USUAL, PLUS = [16, 32, 64, 16, 32, 64], [16, 32, 48, 32, 48, 96]
-RIB = {'type': 'RIB', 'hidden': 32, 'bands': 10}
-LIGHT: dict[str, Any] = {
-    'dim': 48,
-    'num_blocks': 5,
-    'window_sizes': [8, 16, 32, 16, 32, 64],
-    'num_heads': 3,
-    'ffn_expansion': 1.5,
-    'bias': RIB | {'ranks': [16, 16, 16, 24, 24, 24]},
-    'upsampler': {'type': 'pixelshuffle_direct'},
-}
-BASE: dict[str, Any] = {
-    'dim': 180,
-    'num_blocks': 6,
-    'window_sizes': USUAL,
-    'num_heads': 6,
-    'ffn_expansion': 1.25,
-    'bias': RIB | {'ranks': [18, 18, 18, 34, 34, 34]},
-    'upsampler': {'type': 'pixelshuffle', 'channels': 64},
-}
-LARGE: dict[str, Any] = {
-    'dim': 192,
-    'num_blocks': 8,
-    'window_sizes': USUAL,
-    'num_heads': 6,
-    'ffn_expansion': 2.0,
-    'bias': RIB | {'ranks': [16, 16, 16, 32, 32, 32]},
-    'upsampler': {'type': 'pixelshuffle', 'channels': 96},
-}
-# `network_g` but for the scale, as in options/_base_/models
-PUBLISHED: dict[str, dict[str, Any]] = {
-    'SST-light': LIGHT,
-    'SST-light+': LIGHT | {'window_sizes': PLUS},
-    'SST': BASE,
-    'SST+': BASE | {'window_sizes': PLUS},
-    'SST-L': LARGE,
-    'SST-L+': LARGE | {'window_sizes': PLUS},
-    'SST-XL+': LARGE | {'window_sizes': PLUS, 'dim': 224, 'num_blocks': 10, 'num_heads': 7},
-}
 NOT_OF_THE_MODEL = ('scale', 'backend', 'attention_dtype')  # the same model has them all
+USUAL, PLUS = [16, 32, 64, 16, 32, 64], [16, 32, 48, 32, 48, 96]
+
+
+def _model(windows: list[int], dim: int, blocks: int, heads: int, expansion: float, *ranks: int, channels: int) -> dict:
+    upsampler = {'type': 'pixelshuffle', 'channels': channels} if channels else {'type': 'pixelshuffle_direct'}
+    return {
+        'dim': dim,
+        'num_blocks': blocks,
+        'window_sizes': windows,
+        'num_heads': heads,
+        'ffn_expansion': expansion,
+        'bias': {'type': 'RIB', 'ranks': [rank for rank in ranks for _ in range(3)], 'hidden': 32, 'bands': 10},
+        'upsampler': upsampler,
+    }
+
+
+# `network_g` without the scale, as in options/_base_/models
+PUBLISHED: dict[str, dict[str, Any]] = {
+    'SST-light': _model([8, 16, 32, 16, 32, 64], 48, 5, 3, 1.5, 16, 24, channels=0),
+    'SST-light+': _model(PLUS, 48, 5, 3, 1.5, 16, 24, channels=0),
+    'SST': _model(USUAL, 180, 6, 6, 1.25, 18, 34, channels=64),
+    'SST+': _model(PLUS, 180, 6, 6, 1.25, 18, 34, channels=64),
+    'SST-L': _model(USUAL, 192, 8, 6, 2.0, 16, 32, channels=96),
+    'SST-L+': _model(PLUS, 192, 8, 6, 2.0, 16, 32, channels=96),
+    'SST-XL+': _model(PLUS, 224, 10, 7, 2.0, 16, 32, channels=96),
+}
 
 
 def published_names(network: Mapping[str, Any], *, any_windows: bool = False) -> list[str]:

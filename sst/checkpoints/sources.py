@@ -1,11 +1,10 @@
 """Where weights come from: files, the names of those that ship with the package, the Hugging Face hub."""
 
-import contextlib
 import os
 import re
 from pathlib import Path
 
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, reason_of
 from sst.utils.optional import require
 from sst.utils.suggest import did_you_mean
 
@@ -28,14 +27,15 @@ def find_weights(source: str | Path) -> Path:
             lower case; or an address `hf://owner/repo[@revision][/file]`, downloaded into the hub's cache once.
 
     Raises:
-        UserError: none of these, with the names there are; or a download that failed.
+        UserError: there is no such file, name or address, or a download failed.
     """
-    text = str(source)
+    text, path = str(source), Path(os.path.expanduser(source))
     if text.startswith(HUB):
         return download(text)
-    path = Path(os.path.expanduser(source))
     if os.path.isdir(path):
-        return _in_folder(path)
+        if not (file := path / IN_A_FOLDER).is_file():
+            raise UserError(f'{text}: is a folder without {IN_A_FOLDER}; name the weights file in it')
+        return file
     if os.path.isfile(path):
         return path
     names = shipped()
@@ -44,48 +44,31 @@ def find_weights(source: str | Path) -> Path:
             return file
     there = ', '.join(names) or 'none in this installation'
     raise UserError(
-        f'{text}: no such file and no name of weights that ship (there: {there}){did_you_mean(text, names)}; a file or '
-        'hf://owner/repo/file may be given'
+        f'{text}: no such file, and no weights of that name ship (there are: {there}){did_you_mean(text, names)}; name '
+        'a file or hf://owner/repo/file'
     )
 
 
-def _in_folder(folder: Path) -> Path:
-    if (file := folder / IN_A_FOLDER).is_file():
-        return file
-    raise UserError(f'{folder}: a folder without {IN_A_FOLDER}; name the weights file in it')
-
-
 def download(address: str) -> Path:
-    """The local file of `hf://owner/repo[@revision][/file]`; without a file `model.safetensors`, its config beside it.
+    """The local copy of `hf://owner/repo[@revision][/file]`; `model.safetensors` where the address names no file.
 
     Raises:
-        UserError: an address of another form or with parts that could lead out of the hub's cache, huggingface_hub not
-            installed, or a download that failed; in one line.
+        UserError: the address has another form or parts that could lead out of the hub's cache, huggingface_hub is not
+            installed, or the download failed; in one line.
     """
     match = re.fullmatch(r'hf://([\w.-]+/[\w.-]+)(?:@([^/]+))?(?:/(.+))?', address)
     parts = re.split('[/@]', address.removeprefix(HUB))
     if not match or not address.isprintable() or '\\' in address or {'', '.', '..'} & set(parts):
         raise UserError(
-            f'{address if address.isprintable() else repr(address)}: no address of weights; allowed are '
-            'hf://owner/repo/file and hf://owner/repo, without empty parts, "." and ".."'
+            f'{address if address.isprintable() else repr(address)}: is no address of weights; use '
+            'hf://owner/repo/file or hf://owner/repo, without empty parts, "." and ".."'
         )
-    repository, revision, name = match.groups()
-    if name:
-        return _fetch(address, repository, name, revision)
-    file = _fetch(address, repository, IN_A_FOLDER, revision)
-    with contextlib.suppress(UserError):  # the weights' file itself may tell all
-        _fetch(address, repository, CONFIG, revision)
-    return file
-
-
-def _fetch(address: str, repository: str, name: str, revision: str | None) -> Path:
-    require(
-        'huggingface_hub', 'hf_hub_download', 'hub', f'{address}: the hub', ', or download the file and name it instead'
-    )
+    instead = ', or download the file and name it instead'
+    require('huggingface_hub', 'hf_hub_download', 'hub', f'{address}: the hub', instead)
     from huggingface_hub import hf_hub_download
 
+    repository, revision, name = match.groups()
     try:
-        return Path(hf_hub_download(repository, name, revision=revision))
+        return Path(hf_hub_download(repository, name or IN_A_FOLDER, revision=revision))
     except Exception as fault:  # the network, a wrong name, rights: the hub's errors have no base of their own
-        reason = ' '.join(str(fault).split())[:300] or type(fault).__name__
-        raise UserError(f'{address}: cannot be downloaded: {reason}') from fault
+        raise UserError(f'{address}: cannot be downloaded: {reason_of(fault)}') from fault

@@ -14,6 +14,10 @@ from sst.utils.files import load_torch
 from sst.utils.safetensors_files import is_safetensors, read_safetensors
 
 DEEPEST, MOST_VALUES = 50, 100_000  # of what a file tells beside its weights
+UNREASONABLE = (
+    f'is nested more than {DEEPEST} deep or holds more than {MOST_VALUES:,} values, so it describes no weights; write '
+    'the file anew with sst.save_pretrained, or take another'
+)
 # Small integer tensors among an SST's weights: what no shape tells, for programs that see the tensors alone.
 STATED = ('window_sizes', 'num_heads', 'scale')
 
@@ -108,10 +112,8 @@ def weights_in(
     origin, state = _translated(state, where)
     for part in ('network_g', 'metadata'):
         require_reasonable(content.get(part), f'{where}: its {part}')
-    network = _mapping(content.get('network_g')) or None
-    _require_one_truth(stated, network or {}, where)
-    metadata = _mapping(content.get('metadata'))
-    return Weights(state, key or 'the file itself', network, stated, metadata, entries(content), origin)
+    network, metadata = (_mapping(content.get(part)) for part in ('network_g', 'metadata'))
+    return Weights(state, key or 'the file itself', network or None, stated, metadata, entries(content), origin)
 
 
 def require_reasonable(value: object, what: str) -> None:
@@ -122,15 +124,8 @@ def require_reasonable(value: object, what: str) -> None:
         inner = item.values() if isinstance(item, Mapping) else item if isinstance(item, (list, tuple, set)) else ()
         seen += len(inner)  # the same part may be in it many times over
         if depth > DEEPEST or seen > MOST_VALUES:
-            raise _unreasonable(what)
+            raise UserError(f'{what} {UNREASONABLE}')
         waiting += [(part, depth + 1) for part in inner]
-
-
-def _unreasonable(what: str) -> UserError:
-    return UserError(
-        f'{what} is nested more than {DEEPEST} deep or holds more than {MOST_VALUES:,} values, so it describes no '
-        'weights; write the file anew with sst.save_pretrained, or take another'
-    )
 
 
 def _from_json(text: str, what: str) -> object:
@@ -139,7 +134,7 @@ def _from_json(text: str, what: str) -> object:
     except ValueError:
         return text
     except RecursionError:
-        raise _unreasonable(what) from None
+        raise UserError(f'{what} {UNREASONABLE}') from None
 
 
 def _mapping(value: object) -> dict[str, Any]:
@@ -164,19 +159,6 @@ def _take_stated(state: State) -> dict[str, Any]:
     for name in stated:
         del state[name]
     return {name: tuple(value.tolist()) if value.dim() else value.item() for name, value in stated.items()}
-
-
-def _require_one_truth(stated: Mapping[str, Any], network: Mapping[str, Any], where: str) -> None:
-    """Raise UserError for a file whose tensors and options say different things: one of them was edited."""
-    for name, value in stated.items():
-        told = network.get(name, value)
-        if name != 'scale' and isinstance(told, int):  # one number for all layers
-            told = [told] * len(value)
-        if (tuple(told) if isinstance(told, list) else told) != value:
-            raise UserError(
-                f'{where}: contradicts itself: {name} is {value} among its tensors, {told} in its network_g; write it '
-                'anew with sst.save_pretrained'
-            )
 
 
 def _special_form(value: Tensor) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, reason_of
 
 SMALLEST = 24  # pixels a side, at least
 DOUBLINGS = 7  # of the multiple that is tried: from 1 to 64
@@ -40,7 +40,7 @@ def tried(net: nn.Module, device: torch.device, multiple: int = 1) -> Trial:
             answer, numbers = _answer(net, torch.full((1, 3, side, side), GREY, device=device))
             break
         except Exception as fault:  # networks of other people raise anything
-            faults.append(' '.join(str(fault).split())[:300] or type(fault).__name__)
+            faults.append(reason_of(fault))
             multiple *= 2
     else:
         raise UserError(f'{name}: fails on RGB pictures: {faults[0]}')

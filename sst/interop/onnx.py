@@ -1,11 +1,9 @@
 """Networks as ONNX models, for onnxruntime and what is built on it: images of any size, any number at once."""
 
-import logging
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -46,46 +44,47 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
         int: the network's scale.
 
     Raises:
-        UserError: a package of the extra `onnx` is not installed, the network cannot be exported for any size, or the
-            file cannot be written.
-        ValueError: an opset that is too old.
+        UserError: the opset is too old, a package of the extra `onnx` is not installed, the network cannot be exported
+            for any size, or the file cannot be written.
     """
     if opset < OPSET:
-        raise ValueError(f'opset {opset}: must be at least {OPSET}')
+        raise UserError(f'opset {opset}: must be at least {OPSET}')
     for package, part in (('onnx', 'save'), ('onnxscript', 'opset18'), ('onnxruntime', 'InferenceSession')):
         require(package, part, 'onnx', f'{path}: ONNX export')  # torch's exporter needs the second
     import onnx
 
-    network, ours = options_of(net) or {}, isinstance(net, SST)
     plain, scale = exportable(net)
-    dim = torch.export.Dim
-    sizes = {2: dim('height', min=1), 3: dim('width', min=1)} | ({0: dim('batch', min=1)} if ours else {})
     try:
-        with _quiet():
-            program = torch.onnx.export(
-                plain,
-                (torch.rand(EXAMPLE)[: 2 if ours else 1],),
-                input_names=['lr'],
-                output_names=['sr'],
-                dynamic_shapes={'lr': sizes},
-                opset_version=opset,
-                dynamo=True,
-                verbose=False,
-            )
+        model = _model(plain, opset, batches=isinstance(net, SST))
+        difference = 0.0 if isinstance(net, SST) else _difference(plain, model.SerializeToString())
+        reason = f'at {PROOF[3]}x{PROOF[2]} pixels its model differs by {difference:.2g}'
     except Exception as fault:  # the exporter's errors have no base of their own
-        reason = one_line(fault.__cause__ or fault)
-        raise UserError(f'{path}: {type(net).__name__} cannot be exported for images of any size: {reason}') from fault
-    assert program is not None, 'dynamo=True gives a program'
-    model = program.model_proto
-    onnx.helper.set_model_props(model, {'scale': str(scale), 'network_g': json_text(network)})
+        difference, reason = math.inf, one_line(fault.__cause__ or fault)
+    if difference > TOLERANCE:
+        raise UserError(f'{path}: {type(net).__name__} cannot be exported for images of any size: {reason}')
+    texts = {'scale': str(scale), 'network_g': json_text(options_of(net) or {})}
+    onnx.helper.set_model_props(model, texts)
     content = model.SerializeToString()
-    if not ours and (difference := _difference(plain, content)) > TOLERANCE:
-        raise UserError(
-            f'{path}: {type(net).__name__} cannot be exported for images of any size: where {PROOF[3]}x{PROOF[2]} '
-            f'pixels are given its model differs by {difference:.2g}'
-        )
     write_whole(Path(path), lambda file: file.write(content), advice='make room or correct the rights')
     return scale
+
+
+def _model(net: nn.Module, opset: int, batches: bool) -> Any:
+    """The ONNX model of an exportable network, for images of any size and, with `batches`, any number of them."""
+    dim = torch.export.Dim
+    sizes = {2: dim('height', min=1), 3: dim('width', min=1)} | ({0: dim('batch', min=1)} if batches else {})
+    program = torch.onnx.export(
+        net,
+        (torch.rand(EXAMPLE)[: 2 if batches else 1],),
+        input_names=['lr'],
+        output_names=['sr'],
+        dynamic_shapes={'lr': sizes},
+        opset_version=opset,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None, 'dynamo=True gives a program'
+    return program.model_proto
 
 
 def _difference(net: nn.Module, content: bytes) -> float:
@@ -182,17 +181,3 @@ def extended(x: Tensor, multiple: int, axes: tuple[int, int] = (1, 2)) -> Tensor
         position = torch.arange(target, device=x.device) % period
         x = x.index_select(axis, torch.minimum(position, period - position).clamp(max=size - 1))
     return x
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter tells of its steps, and of packages that it could use."""
-    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

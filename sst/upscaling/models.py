@@ -61,7 +61,7 @@ class Models:
                 source,
                 self.device,
                 settings.dtype,
-                network_g=network_in_options(settings.network) if settings.network else None,
+                network_g=network_in_options(settings.network),
                 imports=settings.imports,
                 window_sizes=settings.window_sizes,
                 num_heads=heads[0] if heads and len(heads) == 1 else heads,

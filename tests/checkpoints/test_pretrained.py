@@ -59,19 +59,6 @@ def test_the_tensors_alone_tell_the_network(tmp_path, options):
     assert found == wanted
 
 
-def test_config_json_serves_a_file_that_tells_nothing(tmp_path):
-    net = SST(**tiny_options())
-    save_pretrained(net, tmp_path)
-    write_safetensors(tmp_path / 'model.safetensors', net.state_dict(), {})
-    assert network(from_pretrained(tmp_path)) == network(net)
-    (tmp_path / 'config.json').write_text('{')
-    with pytest.raises(UserError, match=r'config\.json'):
-        from_pretrained(tmp_path)
-    (tmp_path / 'config.json').unlink()
-    with pytest.raises(UntoldError):
-        from_pretrained(tmp_path)
-
-
 def test_metadata_and_config_hold_what_was_given(tmp_path):
     metadata = {'name': 'Müller', 'training_data': ['a', 'b'], 'iterations': 5, 'licence': '3'}
     file = save_pretrained(SST(**tiny_options()), tmp_path, metadata)

@@ -36,11 +36,8 @@ def test_names_are_those_of_the_files(weights):
 def test_an_unknown_name_lists_the_names_and_the_other_ways(weights):
     with pytest.raises(UserError) as fault:
         find_weights('SST-tinny-x2')
-    text = str(fault.value)
-    assert 'SST-tinny-x2: no such file and no name' in text
-    assert 'SST-tiny-x2, SST-tiny-x4' in text
-    assert 'did you mean "SST-tiny-x2"?' in text
-    assert 'hf://owner/repo/file' in text
+    for word in ('SST-tinny-x2: ', 'SST-tiny-x2, SST-tiny-x4', 'did you mean "SST-tiny-x2"?', 'hf://owner/repo/file'):
+        assert word in str(fault.value)
 
 
 def test_a_file_goes_before_a_name(weights, tmp_path, monkeypatch):
@@ -60,7 +57,7 @@ CALLS = [
     ('hf://a/b/c.pth', [('a/b', 'c.pth', None)]),
     ('hf://a.x/b-1/folder/c.safetensors', [('a.x/b-1', 'folder/c.safetensors', None)]),
     ('hf://a/b@v1.0/c.pth', [('a/b', 'c.pth', 'v1.0')]),
-    ('hf://a/b', [('a/b', 'model.safetensors', None), ('a/b', 'config.json', None)]),
+    ('hf://a/b', [('a/b', 'model.safetensors', None)]),
 ]
 
 
@@ -71,8 +68,6 @@ def test_an_address_is_downloaded(monkeypatch, address, expected):
 
     def download(repository, name, revision):
         calls.append((repository, name, revision))
-        if name == 'config.json':
-            raise OSError('no such entry')
         return f'/cache/{name}'
 
     monkeypatch.setattr(hub, 'hf_hub_download', download)

@@ -84,7 +84,7 @@ def test_the_file_tells_its_scale(exported):
 
 
 def test_an_old_opset_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='11'):
+    with pytest.raises(UserError, match='11'):
         export_onnx(SST(**tiny_options()), tmp_path / 'net.onnx', opset=11)
     assert not (tmp_path / 'net.onnx').exists()
 
