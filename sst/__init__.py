@@ -17,21 +17,20 @@ with starting():
     basicsr_compat.install()
 
     from sst import archs, data, interop, metrics, models  # noqa: F401  # after BasicSR; imported to register
+    from sst.checkpoints.pretrained import from_pretrained, save_pretrained
+    from sst.utils.allocator import keep_memory
 
 if TYPE_CHECKING:
     from sst.api import Upscaler, load_model
-    from sst.checkpoints.pretrained import from_pretrained, save_pretrained
-    from sst.utils.allocator import keep_memory
 
 __version__ = '0.1.0'
 __all__ = ['Upscaler', 'from_pretrained', 'keep_memory', 'load_model', 'save_pretrained']
 
 
 def __getattr__(name: str) -> Any:
-    """The names of `__all__`, imported when they are first asked for: training does without them."""
-    from importlib import import_module
+    """`Upscaler` and `load_model`, imported when they are first asked for: training does without them."""
+    if name not in ('Upscaler', 'load_model'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from sst import api
 
-    if name in __all__:
-        module = {'Upscaler': 'api', 'load_model': 'api', 'keep_memory': 'utils.allocator'}.get(name)
-        return getattr(import_module(f'sst.{module or "checkpoints.pretrained"}'), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(api, name)

@@ -14,6 +14,7 @@ from sst.checkpoints.published import PUBLISHED, published_names
 from sst.checkpoints.sources import CONFIG, IN_A_FOLDER, find_weights
 from sst.checkpoints.weights import STATED, Weights, read_weights
 from sst.options import SSTNetwork
+from sst.options.from_weights import reads_networks
 from sst.options.imports import load_parts
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
@@ -154,6 +155,7 @@ def _require_agreement(told: Mapping, wanted: Mapping, where: str, advice: str =
             raise UserError(f'{where}: its network_g has {key} {told[key]}, not {value}; {advice}')
 
 
+@reads_networks
 def network_for_options(source: str, given: Mapping[str, Any], key: str | None) -> tuple[Path, dict[str, Any]]:
     """The file that `source` names (as for `find_weights`) and `network_g` of its weights, for option files.
 

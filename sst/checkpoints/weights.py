@@ -22,21 +22,9 @@ UNREASONABLE = (
 STATED = ('window_sizes', 'num_heads', 'scale')
 
 State = dict[str, Tensor]
-Translator = Callable[[State], State | None]
-_translators: dict[str, Translator] = {}
-
-
-def translates(origin: str) -> Callable[[Translator], Translator]:
-    """Decorate a function that gives other people's weights our names, or None where they are not of `origin`.
-
-    `sst/interop` uses it: that room knows other people's files, and this one must not import it.
-    """
-
-    def enter(translator: Translator) -> Translator:
-        _translators[origin] = translator
-        return translator
-
-    return enter
+# By whose names weights bear: what gives them ours, or None for weights of others. `sst/interop` enters what it knows,
+# because this room must not import it.
+TRANSLATORS: dict[str, Callable[[State], State | None]] = {}
 
 
 @dataclass(frozen=True)
@@ -142,7 +130,7 @@ def _mapping(value: object) -> dict[str, Any]:
 
 
 def _translated(state: State, where: str) -> tuple[str, State]:
-    for origin, translate in _translators.items():
+    for origin, translate in TRANSLATORS.items():
         try:
             if (ours := translate(state)) is not None:
                 return origin, ours
