@@ -83,17 +83,13 @@ ELSEWHERE = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    'address',
-    ['hf://', 'hf://a', 'hf://a/', 'hf://a/b c/d', 'hf://a/b@/c', *(f'hf://{rest}' for rest in ELSEWHERE)],
-    ids=ascii,
-)
-def test_an_address_of_another_form_never_reaches_the_hub(monkeypatch, address):
+@pytest.mark.parametrize('rest', ['', 'a', 'a/', 'a/b c/d', 'a/b@/c', *ELSEWHERE], ids=ascii)
+def test_an_address_of_another_form_never_reaches_the_hub(monkeypatch, rest):
     hub = pytest.importorskip('huggingface_hub')
     calls = []
     monkeypatch.setattr(hub, 'hf_hub_download', lambda *arguments, **_: calls.append(arguments))
     with pytest.raises(UserError, match='hf://owner/repo/file') as fault:
-        find_weights(address)
+        find_weights(f'hf://{rest}')
     assert str(fault.value).isprintable()
     assert calls == []
 
@@ -105,9 +101,8 @@ def test_a_failed_download_is_one_line(monkeypatch):
         raise OSError('404 Client Error.\n\nRepository Not Found')
 
     monkeypatch.setattr(hub, 'hf_hub_download', download)
-    with pytest.raises(UserError) as fault:
+    with pytest.raises(UserError, match=r'^hf://a/b/c\.pth: [^\n]*404 Client Error\. Repository Not Found$'):
         find_weights('hf://a/b/c.pth')
-    assert str(fault.value) == 'hf://a/b/c.pth: cannot be downloaded: 404 Client Error. Repository Not Found'
 
 
 def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
