@@ -55,7 +55,7 @@ def convert_dataset(released: Mapping, gpus: int) -> dict:
 
 
 def read_yaml(path: Path) -> dict:
-    """A released option file. Raises UserError where it is none."""
+    """A released option file. Raises UserError for another file."""
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

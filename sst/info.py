@@ -50,16 +50,16 @@ def text(about: dict) -> str:
     from sst.utils.visible import visible
 
     entry = f' ({about["entry"]} of {" and ".join(about["entries"])})' if about['entries'] else ''
-    windows = ' '.join(map(str, about['windows'])) if about['windows'] else 'not told by the file, nor by any shape'
+    windows = ' '.join(map(str, about['windows'])) if about['windows'] else 'unknown, no shape shows them'
     names = {'ours': 'of this codebase', 'released': 'of the released files', 'other': 'of another network'}
     rows = {
         'file': f'{about["file"]}, {about["bytes"]:,} bytes, {about["format"]}',
-        'model': about['model'] or 'not told, and no SST',
-        'scale': f'x{about["scale"]}' if about['scale'] else 'not told',
+        'model': about['model'] or 'unknown, not an SST',
+        'scale': f'x{about["scale"]}' if about['scale'] else 'unknown',
         'windows': windows if about['names'] != 'other' else '-',
         'parameters': f'{about["parameters"]:,} of {", ".join(about["dtype"])}{entry}',
         'names': names[about['names']],
-        'training data': 'not told',
+        'training data': 'unknown',
     }
     rows |= {str(key).replace('_', ' '): value for key, value in about['metadata'].items()}
     return '\n'.join(f'{visible(key):<14} {visible(value)}' for key, value in rows.items())

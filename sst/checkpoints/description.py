@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sst.checkpoints.facts import Facts, facts, untold
-from sst.checkpoints.pretrained import UntoldError, candidates, network_in
+from sst.checkpoints.pretrained import MissingOptionsError, candidates, network_in
 from sst.checkpoints.published import published_names
 from sst.checkpoints.weights import Weights, read_weights
 from sst.utils.safetensors_files import is_safetensors
@@ -16,12 +16,12 @@ from sst.utils.safetensors_files import is_safetensors
 def describe(
     path: str | Path, param_key: str | None = None, network_g: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """What a weights file tells, as JSON can hold it; None where it does not tell.
+    """What is in a weights file, in a form that JSON can hold; None for what is unknown.
 
     Args:
         path (str | Path): the file.
         param_key (str | None): the entry to describe; None as for `read_weights`.
-        network_g (Mapping | None): options that the file does not tell, as for `from_pretrained`.
+        network_g (Mapping | None): options that the file does not hold, as for `from_pretrained`.
 
     Returns:
         dict: `file`, `bytes`, `format` (safetensors or PyTorch), `names` (ours, released or other), `entries` that may
@@ -36,9 +36,9 @@ def describe(
     found = facts(weights.state)
     network = None
     if found or network_g:
-        with suppress(UntoldError):
+        with suppress(MissingOptionsError):
             network = network_in(weights, str(path), network_g or {})
-    told = network or weights.network_g or {}
+    options = network or weights.network_g or {}
     dtypes: Counter[str] = Counter()
     for value in weights.state.values():
         dtypes[str(value.dtype).removeprefix('torch.')] += value.numel()
@@ -49,10 +49,10 @@ def describe(
         'names': weights.origin or ('ours' if found else 'other'),
         'entries': list(weights.entries),
         'entry': weights.key,
-        'model': _model(weights, found, network, told.get('type')),
-        'scale': told.get('scale', told.get('upscale')) or (found.scale if found else None),
+        'model': _model(weights, found, network, options.get('type')),
+        'scale': options.get('scale', options.get('upscale')) or (found.scale if found else None),
         'windows': list(network['window_sizes']) if network and found else None,
-        'network_g': told or None,
+        'network_g': options or None,
         'parameters': dtypes.total(),
         'dtype': dict(dtypes),
         'metadata': weights.metadata,

@@ -13,7 +13,7 @@ from sst.utils.errors import UserError
 
 
 class MisfitError(UserError):
-    """The weights of another SST than the network: the facts of `theirs` and `ours`, and their windows if told."""
+    """The weights of another SST than the network: the facts of `theirs` and `ours`, and their windows if known."""
 
     def __init__(self, text: str, theirs: Facts, ours: Facts, windows: tuple[int, ...]) -> None:
         super().__init__(text)
@@ -48,7 +48,7 @@ def fitting(
         transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
 
     Returns:
-        tuple: names to tensors, and what they are, for the log.
+        tuple: names to tensors, and a text for the log.
 
     Raises:
         MisfitError: they are those of another SST; the error says which facts differ.
@@ -117,7 +117,7 @@ def resize_upsampling(state: Mapping[str, Tensor], old: int, new: int) -> dict[s
 
 def _differences(theirs: Facts, ours: Facts) -> Iterator[str]:
     for field in fields(Facts):
-        # As text, for heads 3 3 3 and 3 3 differ in the number of layers alone, which has a line of its own.
+        # As text: heads 3 3 3 and 3 3 differ only in the number of layers, which has a line of its own.
         file, network = plain(getattr(theirs, field.name)), plain(getattr(ours, field.name))
         if file != network:
             yield f'{field.name.replace("_", " ")} is {file} in the file, {network} in network_g'

@@ -26,7 +26,7 @@ OF_THE_MACHINE = ('backend', 'attention_dtype')  # options that belong to no fil
 def options_of(net: nn.Module) -> dict[str, Any] | None:
     """`network_g` without what belongs to a machine: who computes the attention, and in which format.
 
-    None for a network other than SST that `sst.from_pretrained` did not build: nothing tells its options.
+    None for a network other than SST that `sst.from_pretrained` did not build: its options are unknown.
     """
     if isinstance(net, SST):
         return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
@@ -84,15 +84,16 @@ def require_known(network: Mapping[str, Any], where: str) -> None:
         raise UserError(f'{where}: network_g.{"; network_g.".join(faults)}')
 
 
-def require_harmless(network: Mapping[str, Any], where: str) -> None:
-    """Raise UserError for a network that a file must not choose.
+def require_harmless(from_file: Mapping[str, Any], network: Mapping[str, Any], where: str) -> None:
+    """Raise UserError where a weights file, which comes from anybody, chose options of a network that it must not.
 
-    A file comes from anybody. Some of BasicSR's networks read other files or fetch weights while they are built, such
-    as SpyNet and VGGFeatureExtractor. None of these enlarges pictures, so none has a scale.
+    Some of BasicSR's networks read other files or fetch weights while they are built, as SpyNet and VGGFeatureExtractor
+    do. None of these enlarges images, so none has a scale.
     """
-    if not network_scale(network)[0] or PATH.search(json.dumps(network, default=str)):
+    chosen = 'type' in from_file and not network_scale(network)[0]
+    if chosen or PATH.search(json.dumps(from_file, default=str)):
         raise UserError(
-            f'{where}: tells a network {network["type"]} that may read other files; if you trust it, name it yourself: '
+            f'{where}: names a network {network["type"]} that may read other files; if you trust it, name it yourself: '
             '--network FILE.yml, in Python network_g={...}'
         )
 

@@ -1,4 +1,4 @@
-"""Networks to and from files that tell everything: weights, options with windows, and where they come from."""
+"""Networks to and from files that hold everything: weights, all options, and where they come from."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ from sst.utils.json_text import json_text
 from sst.utils.safetensors_files import write_safetensors
 
 
-class UntoldError(UserError):
+class MissingOptionsError(UserError):
     """A weights file that leaves options of its network open."""
 
 
@@ -90,69 +90,68 @@ def from_pretrained(
         source (str | Path): as for `find_weights`: a file, a folder, a shipped name, `hf://owner/repo/file`.
         network_g (Mapping | None): the options of the network, all or those that the file does not tell, as an option
             file has them: `{'type': 'EDSR', 'num_in_ch': 3, ...}`.
-        window_sizes, num_heads, scale: the same, one by one, for SST. Released files never tell their windows; those
-            of the others that the weights' shapes leave open are asked for by name.
+        window_sizes, num_heads, scale: the same, one by one, for SST. Released files never name their windows. An error
+            asks for the others where the shapes of the weights leave them open.
         imports (Sequence[str]): modules that register networks of your own, `.py` files or dotted names. Their code
-            runs, so it is never a file that says which.
+            runs, so no weights file can name them.
         param_key (str | None): the entry of the file to take; None as for `read_weights`.
         backend (str): who computes SST's attention.
 
     Raises:
-        UntoldError: options are left open; the error says what to pass.
-        UserError: the file is missing, broken or holds another network than the options; or it tells otherwise.
+        MissingOptionsError: options are left open; the error says what to pass.
+        UserError: the file is missing or broken, holds another network, or its own options differ.
     """
     load_parts(imports)
     path = find_weights(source)
     weights = read_weights(str(path), param_key)
     one_by_one = {'window_sizes': window_sizes, 'num_heads': num_heads, 'scale': scale}
-    asked = {**(network_g or {}), **{key: value for key, value in one_by_one.items() if value is not None}}
-    network = network_in(weights, str(path), asked)
+    given = {**(network_g or {}), **{key: value for key, value in one_by_one.items() if value is not None}}
+    network = network_in(weights, str(path), given)
     return build(network | ({'backend': backend} if network['type'] == 'SST' else {}), weights, str(path))
 
 
-def network_in(weights: Weights, where: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """`network_g` of the network in a file, complete, except for an SST's options that belong to a machine.
 
     Args:
         weights (Weights): the file's.
         where (str): its name in errors.
-        asked (Mapping): what the caller says of `network_g`.
+        given (Mapping): what the caller says of `network_g`.
 
     Raises:
-        UntoldError, UserError: as `from_pretrained`.
+        MissingOptionsError, UserError: as `from_pretrained`.
     """
-    found, told = facts(weights.state), weights.network_g
-    kind = (told or {}).get('type') or asked.get('type') or ('SST' if found or told else None)
+    found, in_file = facts(weights.state), weights.network_g
+    kind = (in_file or {}).get('type') or given.get('type') or ('SST' if found or in_file else None)
     if kind is None:
         first = next(iter(weights.state))
-        raise UntoldError(
+        raise MissingOptionsError(
             f'{where}: does not name its network, and the weights (first: {first}) are not those of an SST; pass '
             "network_g={'type': 'EDSR', ...}, in programs --network FILE.yml with such a section"
         )
     if kind != 'SST':
-        network = as_written({**asked, **(told or {})})
+        network = as_written({**given, **(in_file or {})})
         require_known(network, where)
-        if told and 'type' not in asked:
-            require_harmless(network, where)
-        _require_agreement(network, as_written(asked), where)
+        require_harmless({key: value for key, value in (in_file or {}).items() if key not in given}, network, where)
+        _require_agreement(network, as_written(given), where)
         return network
     if found is None:
-        raise UserError(f'{where}: holds no SST but {len(weights.state)} other weights; name its network in network_g')
-    if told is None:
-        stated = {**asked, **weights.stated}
-        _require_told(found, stated, where)
-        told = network_of(found, stated) | dict(asked)
-    network = SSTNetwork.parse(told, where=f'{where}: network_g').model_dump()
-    wanted = SSTNetwork.parse(network | dict(asked)).model_dump()
-    _require_agreement(network, {key: wanted[key] for key in asked}, where)
+        raise UserError(f'{where}: its weights are not those of an SST; name their network in network_g')
+    if in_file is None:
+        stated = {**given, **weights.stated}
+        _require_complete(found, stated, where)
+        in_file = network_of(found, stated) | dict(given)
+    network = SSTNetwork.parse(in_file, where=f'{where}: network_g').model_dump()
+    wanted = SSTNetwork.parse(network | dict(given)).model_dump()
+    _require_agreement(network, {key: wanted[key] for key in given}, where)
     _require_agreement(network, weights.stated, where, 'as its tensors say; write it anew with sst.save_pretrained')
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
 
 
-def _require_agreement(told: Mapping, wanted: Mapping, where: str, advice: str = 'leave the argument out') -> None:
+def _require_agreement(network: Mapping, wanted: Mapping, where: str, advice: str = 'leave the argument out') -> None:
     for key, value in wanted.items():
-        if told[key] != value and key not in OF_THE_MACHINE:
-            raise UserError(f'{where}: its network_g has {key} {told[key]}, not {value}; {advice}')
+        if network[key] != value and key not in OF_THE_MACHINE:
+            raise UserError(f'{where}: its network_g has {key} {network[key]}, not {value}; {advice}')
 
 
 @reads_networks
@@ -171,15 +170,15 @@ def network_for_options(source: str, given: Mapping[str, Any], key: str | None) 
     weights = read_weights(str(path), key)
     found = facts(weights.state)
     left_open = untold(found) if found and not weights.network_g else ()
-    asked = {option: given[option] for option in left_open if option in given and option not in weights.stated}
+    needed = {option: given[option] for option in left_open if option in given and option not in weights.stated}
     try:
-        return path, as_written(network_in(weights, str(path), asked))
-    except UntoldError as fault:
+        return path, as_written(network_in(weights, str(path), needed))
+    except MissingOptionsError as fault:
         raise UserError(f'{fault}; that is: --force_yml network_g:KEY=VALUE, without blanks') from fault
 
 
-def _require_told(found: Facts, stated: Mapping[str, Any], where: str) -> None:
-    """Raise UntoldError for what neither shapes nor `stated` tell, saying what to pass."""
+def _require_complete(found: Facts, stated: Mapping[str, Any], where: str) -> None:
+    """Raise MissingOptionsError for what is neither in the shapes nor in `stated`, saying what to pass."""
     missing = [key for key in untold(found) if key not in stated]
     if not missing:
         return
@@ -190,7 +189,7 @@ def _require_told(found: Facts, stated: Mapping[str, Any], where: str) -> None:
         'num_heads': f'num_heads=N {own}',
         'scale': 'scale=2 or scale=3',
     }
-    raise UntoldError(
+    raise MissingOptionsError(
         f'{where}: does not tell its {" and ".join(missing)}, and no shape does; pass '
         f'{"; ".join(advice[key] for key in missing)}'
     )

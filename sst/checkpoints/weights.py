@@ -18,12 +18,13 @@ UNREASONABLE = (
     f'is nested more than {DEEPEST} deep or holds more than {MOST_VALUES:,} values, so it describes no weights; write '
     'the file anew with sst.save_pretrained, or take another'
 )
-# Small integer tensors among an SST's weights: what no shape tells, for programs that see the tensors alone.
+# Options of an SST that no shape reveals. They lie among the weights as small integer tensors, for programs that see
+# nothing but tensors.
 STATED = ('window_sizes', 'num_heads', 'scale')
 
 State = dict[str, Tensor]
-# By whose names weights bear: what gives them ours, or None for weights of others. `sst/interop` enters what it knows,
-# because this room must not import it.
+# Who wrote weights, and a function that gives them our names, or None for weights of others. `sst/interop` adds those
+# that it knows, because this room must not import it.
 TRANSLATORS: dict[str, Callable[[State], State | None]] = {}
 
 
@@ -34,11 +35,11 @@ class Weights:
     Attributes:
         state: our names to tensors.
         key: the entry of the file that they were under, as `params_ema` or `state_dict.generator`.
-        network_g: the options of the network, where the file tells them.
-        stated: those of `STATED` that it tells, as numbers and tuples of numbers.
-        metadata: what else it tells, as written by `save_pretrained`.
+        network_g: the options of the network, where the file holds them.
+        stated: those of `STATED` that it holds, as numbers and tuples of numbers.
+        metadata: what else it says, as written by `save_pretrained`.
         entries: the entries that may hold a network.
-        origin: whose names the weights bore, as `released`; '' for ours and unknown ones.
+        origin: whose names the weights had, as `released`; '' for ours and unknown ones.
     """
 
     state: State
@@ -51,7 +52,7 @@ class Weights:
 
     @property
     def windows(self) -> tuple[int, ...]:
-        """The windows that the file tells; () where it tells none in our form."""
+        """The windows that the file states; () for none, or in another form than ours."""
         windows = (self.network_g or {}).get('window_sizes') or self.stated.get('window_sizes')
         whole = isinstance(windows, (list, tuple)) and all(type(size) is int for size in windows)
         return tuple(windows) if windows and whole else ()
@@ -76,10 +77,10 @@ def read_weights(
     if not is_safetensors(path):
         return weights_in(load_torch(path), path, param_key, average=average, own=own)
     tensors, texts = read_safetensors(path)
-    told = {key: _from_json(texts[key], f'{path}: its {key}') for key in ('network_g', 'metadata') if key in texts}
+    described = {key: _from_json(texts[key], f'{path}: its {key}') for key in ('network_g', 'metadata') if key in texts}
     others = {key: text for key, text in texts.items() if key not in ('network_g', 'metadata', 'format')}
-    told['metadata'] = others | _mapping(told.get('metadata'))
-    return weights_in(tensors | told, path, param_key, average=average, own=own)
+    described['metadata'] = others | _mapping(described.get('metadata'))
+    return weights_in(tensors | described, path, param_key, average=average, own=own)
 
 
 def weights_in(

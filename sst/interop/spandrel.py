@@ -15,7 +15,7 @@ from torch import Tensor
 from sst.archs import SST
 from sst.checkpoints.facts import facts, plain
 from sst.checkpoints.networks import build
-from sst.checkpoints.pretrained import UntoldError, network_in
+from sst.checkpoints.pretrained import MissingOptionsError, network_in
 from sst.checkpoints.published import published_names
 from sst.checkpoints.weights import weights_in
 from sst.utils.errors import UserError
@@ -45,14 +45,14 @@ class SSTArch(spandrel.Architecture[SST]):
         """The network with these weights, ready to enlarge pictures of any size.
 
         Raises:
-            UntoldError: the windows (or, of ablations, the heads or the scale) are nowhere stated.
+            MissingOptionsError: the windows (or, of ablations, the heads or the scale) are nowhere stated.
             UserError: the weights are not an SST's, or contradict what is stated.
         """
         weights = weights_in(dict(state_dict), THE_STATE_DICT)
         try:
             network = network_in(weights, THE_STATE_DICT, self._network_g)
-        except UntoldError as fault:
-            raise UntoldError(
+        except MissingOptionsError as fault:
+            raise MissingOptionsError(
                 f'{fault}, to sst.interop.spandrel.SSTArch(...).load(state_dict); or write them into the file once: '
                 'sst.save_pretrained(sst.from_pretrained(FILE, window_sizes=...), NEW_FILE)'
             ) from fault

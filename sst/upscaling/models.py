@@ -7,7 +7,7 @@ import torch
 
 from sst.api import Upscaler, load_model
 from sst.checkpoints.networks import network_in_options
-from sst.checkpoints.pretrained import UntoldError
+from sst.checkpoints.pretrained import MissingOptionsError
 from sst.checkpoints.sources import shipped
 from sst.inference.devices import named_device
 from sst.upscaling.arguments import Settings
@@ -70,7 +70,7 @@ class Models:
                 overlap=settings.overlap,
                 ensemble=settings.ensemble,
             )
-        except UntoldError as error:
+        except MissingOptionsError as error:
             raise UserError(
                 f'{error}; here as --window-sizes 16,32,... and --num-heads 6, or --network FILE.yml'
             ) from error

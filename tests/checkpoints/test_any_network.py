@@ -315,21 +315,22 @@ def test_a_file_never_imports(place):
     assert not Path('ran').exists()
 
 
-@pytest.mark.parametrize(
-    'options',
-    [
-        {'type': 'SpyNet', 'load_path': 'x.pth'},
-        {'type': 'VGGFeatureExtractor', 'layer_name_list': ['conv5_4']},
-        {'type': 'EDSR', **NETWORKS['EDSR'], 'rgb_mean': '/etc/passwd'},
-    ],
-    ids=lambda options: options['type'],
-)
-def test_a_file_chooses_no_network_that_reads_others(tmp_path, monkeypatch, options):
+SPYNET = {'type': 'SpyNet', 'load_path': 'x.pth'}
+READING = [
+    (SPYNET, {}),
+    (SPYNET, {'type': 'SpyNet'}),
+    ({'type': 'VGGFeatureExtractor', 'layer_name_list': ['conv5_4']}, {}),
+    ({'type': 'EDSR', **NETWORKS['EDSR'], 'rgb_mean': '/etc/passwd'}, {}),
+]
+
+
+@pytest.mark.parametrize(('options', 'given'), READING, ids=str)
+def test_a_file_chooses_no_network_that_reads_others(tmp_path, monkeypatch, options, given):
     built = []
     cls = ARCH_REGISTRY.get(options['type'])
     monkeypatch.setattr(cls, '__init__', lambda self, *_, **__: built.append(self))
     monkeypatch.setattr('sst.checkpoints.networks.call_faults', lambda *_: [])
     torch.save({'params': {'a.weight': torch.zeros(2)}, 'network_g': options}, tmp_path / 'net.pth')
     with pytest.raises(UserError, match='network_g='):
-        sst.from_pretrained(tmp_path / 'net.pth')
+        sst.from_pretrained(tmp_path / 'net.pth', network_g=given)
     assert built == []
