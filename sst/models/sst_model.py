@@ -18,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sst.archs import SST
+from sst.checkpoints.fitting import load_weights
 from sst.inference import apply_as_asked, preparation
-from sst.interop.checkpoint import load_weights
 from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, evaluating, write_results
 from sst.models.optimiser import build_optimisers, restore
 from sst.models.pictures import side_by_side, write_picture
