@@ -321,7 +321,7 @@ READING = [
     (SPYNET, {}),
     (SPYNET, {'type': 'SpyNet'}),
     ({'type': 'VGGFeatureExtractor', 'layer_name_list': ['conv5_4']}, {}),
-    ({'type': 'EDSR', **NETWORKS['EDSR'], 'rgb_mean': '/etc/passwd'}, {}),
+    ({'type': 'SwinIR', 'upscale': 2, 'upsampler': '/etc/passwd'}, {}),
 ]
 
 
