@@ -13,10 +13,12 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
-from sst.interop.weights import read_weights  # after the repository is on the path
+from sst.checkpoints.weights import read_weights  # after the repository is on the path
 from sst.options import load_options
+from sst.options.imports import load_parts
 from sst.options.released import network_options
-from sst.utils.errors import UserError
+from sst.utils.command_line import add_imports_argument
+from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_save, atomic_write_text
 
 KEPT = ('name', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger', 'dist_params')
@@ -53,7 +55,7 @@ def convert_dataset(released: Mapping, gpus: int) -> dict:
 
 
 def read_yaml(path: Path) -> dict:
-    """A released option file. Raises UserError where it is none."""
+    """A released option file. Raises UserError for another file."""
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -91,15 +93,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('files', nargs='+', type=Path, metavar='FILE', help='released .pth or .yml files')
     parser.add_argument('--output', required=True, type=Path, help='folder for the converted files')
     parser.add_argument('--options', type=Path, help='released option file of the weights, kept with them')
+    add_imports_argument(parser)
     parser.add_argument('--gpus', type=int, default=4, help='GPUs that released option files count on (default: 4)')
     args = parser.parse_args(arguments)
-    try:
+    with in_one_line():
+        load_parts(args.imports)
         args.output.mkdir(parents=True, exist_ok=True)
-        for path in args.files:
-            print(f'{path} -> {convert(path, args.output, args.options, args.gpus)}')
-    except (UserError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+        try:
+            for path in args.files:
+                print(f'{path} -> {convert(path, args.output, args.options, args.gpus)}')
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 if __name__ == '__main__':

@@ -8,8 +8,8 @@ import skimage.data
 from PIL import Image
 
 import sst
-from sst.interop.description import describe
-from sst.interop.sources import shipped
+from sst.checkpoints.description import describe
+from sst.checkpoints.sources import shipped
 from sst.ops.imresize import crop_to_multiple, imresize
 from sst.options import load_options
 

@@ -14,6 +14,11 @@ class UserError(Exception):
     """
 
 
+def reason_of(fault: BaseException) -> str:
+    """What somebody else's error says, in one line; its name where it says nothing."""
+    return ' '.join(str(fault).split())[:300] or type(fault).__name__
+
+
 class SharedError(UserError):
     """A `UserError` that every process raises alike, so that one of them prints it for all."""
 

@@ -86,7 +86,7 @@ def load_torch(path: str | os.PathLike) -> Any:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f'{path}: {"a folder, not a weights file" if path.is_dir() else "no such file"}')
+        raise UserError(f'{path}: {"is a folder; name a weights file in it" if path.is_dir() else "no such file"}')
     try:
         damage = _damage(path)
         if not damage:

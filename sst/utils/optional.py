@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, reason_of
 
 MISSING = 'is not installed'
 _hidden: dict[str, str] = {}  # why packages were hidden, by name
@@ -29,7 +29,7 @@ def why_not(name: str, attribute: str) -> str:
             return MISSING
         if module is not None and getattr(module, '__file__', None) is None:
             return f'{MISSING} ({", ".join(module.__path__)} is something else of that name)'
-        return f'is installed, but does not work ({type(fault).__name__}: {" ".join(str(fault).split())[:300]})'
+        return f'is installed, but does not work ({type(fault).__name__}: {reason_of(fault)})'
     return ''
 
 

@@ -13,33 +13,19 @@ from pathlib import Path
 
 from sst.utils.allocator import keep_memory
 
-# What requirements.txt names, and basicsr, by the names that are imported.
-PACKAGES = {
+# What requirements.txt names, and basicsr; then those that are imported by another name.
+SAME_NAMES = (
+    'addict', 'basicsr', 'filelock', 'future', 'lmdb', 'numpy', 'omegaconf', 'pydantic', 'requests', 'rich',
+    'safetensors', 'scipy', 'setuptools', 'tensorboard', 'tifffile', 'torch', 'torchvision', 'tqdm', 'yapf',
+)  # fmt: skip
+OTHER_NAMES = {
     'PIL': 'pillow',
-    'addict': 'addict',
-    'basicsr': 'basicsr',
     'cv2': 'opencv-python-headless',
-    'filelock': 'filelock',
-    'future': 'future',
-    'lmdb': 'lmdb',
-    'numpy': 'numpy',
-    'omegaconf': 'omegaconf',
-    'pydantic': 'pydantic',
     'pyvips': 'pyvips[binary]',
-    'requests': 'requests',
-    'rich': 'rich',
-    'safetensors': 'safetensors',
-    'scipy': 'scipy',
-    'setuptools': 'setuptools',
     'skimage': 'scikit-image',
-    'tensorboard': 'tensorboard',
-    'tifffile': 'tifffile',
-    'torch': 'torch',
-    'torchvision': 'torchvision',
-    'tqdm': 'tqdm',
     'yaml': 'pyyaml',
-    'yapf': 'yapf',
 }
+PACKAGES = {name: name for name in SAME_NAMES} | OTHER_NAMES
 PROGRAMS = ('train', 'test', 'upscale', 'demo', 'info')
 FOLDER = Path(__file__).resolve().parents[1]  # sst/
 INSTALL_BASICSR = 'sst.install_basicsr'  # the module that can do without basicsr

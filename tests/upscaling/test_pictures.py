@@ -344,7 +344,7 @@ def test_the_shipped_network_that_fits_the_size_is_taken(upscale, monkeypatch, t
     for scale in (2, 4):
         net = SST(**tiny_options(num_blocks=1, scale=scale))
         sst.save_pretrained(net, tmp_path / f'SST-tiny-x{scale}.safetensors')
-    monkeypatch.setattr('sst.interop.sources.FOLDER', tmp_path)
+    monkeypatch.setattr('sst.checkpoints.sources.FOLDER', tmp_path)
     saved('a.png', 20, 30, 3)
     saved('b.png', 20, 80, 3)
     code, _, err = upscale('a.png', 'b.png', '--width', '90', model=False)

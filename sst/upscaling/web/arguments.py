@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Sequence
 
-from sst.interop.sources import shipped
+from sst.checkpoints.sources import shipped
 from sst.utils.command_line import CommandLine
 
 MEGAPIXELS = 4.0  # of a dropped picture

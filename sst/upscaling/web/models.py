@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from sst.api import Upscaler, load_model
+from sst.checkpoints.sources import HUB, shipped
 from sst.inference.devices import named_device
-from sst.interop.sources import HUB, shipped
 from sst.utils.errors import UserError
 
 

@@ -8,8 +8,8 @@ from helpers import tiny_options
 
 import sst
 from sst.archs import SST
+from sst.checkpoints import sources
 from sst.demo import main
-from sst.interop import sources
 from sst.upscaling.web.arguments import parse
 from sst.upscaling.web.models import load_models
 

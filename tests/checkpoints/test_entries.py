@@ -7,7 +7,6 @@ from io import StringIO
 
 import pytest
 import torch
-from basicsr.archs import build_network
 from helpers import tiny_options
 from PIL import Image
 from safetensors.torch import save_file
@@ -15,7 +14,7 @@ from safetensors.torch import save_file
 import sst
 from sst import info, upscale
 from sst.archs import SST
-from sst.interop.checkpoint import load_weights
+from sst.checkpoints.fitting import load_weights
 from sst.utils.errors import UserError
 
 
@@ -93,24 +92,13 @@ def test_what_may_be_meant_in_several_ways_is_asked_for(tmp_path, capsys, conten
     torch.save(content, file)
     with pytest.raises(UserError) as fault:
         sst.load_model(file)
-    for word in (*keys, 'path.param_key_g', '--param-key', str(file)):
-        assert word in str(fault.value)
-    assert '\n' not in str(fault.value)
+    (line,) = str(fault.value).splitlines()
+    assert all(word in line for word in (*keys, 'path.param_key_g', '--param-key', str(file)))
     for seed, key in enumerate(keys):
         assert loaded(file, param_key=key) == seed
     picture = tmp_path / 'picture.png'
     Image.new('RGB', (8, 8)).save(picture)
-    command = [
-        str(picture),
-        '-o',
-        str(tmp_path / 'out.png'),
-        '-n',
-        str(file),
-        '--device',
-        'cpu',
-        '--window-sizes',
-        '4,6',
-    ]
+    command = f'{picture} -o {tmp_path}/out.png -n {file} --device cpu --window-sizes 4,6'.split()
     with pytest.raises(SystemExit) as stop:
         upscale.main(command)
     assert stop.value.code == 2
@@ -128,13 +116,10 @@ def test_a_key_that_is_not_there_names_those_that_are(tmp_path):
 
 
 def test_a_network_whose_own_names_look_like_an_entry(tmp_path):
-    net = build_network({'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4})
-    other = torch.nn.ModuleDict({'model': net, 'head': torch.nn.Linear(2, 2)})
-    torch.save(other.state_dict(), tmp_path / 'net.pth')
-    fresh = torch.nn.ModuleDict(
-        {'model': build_network({'type': 'VGGStyleDiscriminator', 'num_in_ch': 3, 'num_feat': 4})}
-        | {'head': torch.nn.Linear(2, 2)}
+    other, fresh = (
+        torch.nn.ModuleDict({'model': torch.nn.Conv2d(3, 4, 3), 'head': torch.nn.Linear(2, 2)}) for _ in range(2)
     )
+    torch.save(other.state_dict(), tmp_path / 'net.pth')
     load_weights(fresh, str(tmp_path / 'net.pth'))
     for name, value in other.state_dict().items():
         assert torch.equal(fresh.state_dict()[name], value)
@@ -154,8 +139,5 @@ def test_content_counts_not_the_name(tmp_path):
 def test_objects_beside_the_weights_are_one_line(tmp_path, zipped):
     content = {'state_dict': weights(0, 'model.'), 'hyper_parameters': argparse.Namespace(scale=2)}
     torch.save(content, tmp_path / 'net.ckpt', _use_new_zipfile_serialization=zipped)
-    with pytest.raises(UserError) as fault:
+    with pytest.raises(UserError, match=r'^[^\n]*net\.ckpt[^\n]*argparse\.Namespace[^\n]*$'):
         sst.load_model(tmp_path / 'net.ckpt')
-    assert '\n' not in str(fault.value)
-    for word in ('net.ckpt', 'argparse.Namespace', 'torch.save'):
-        assert word in str(fault.value)

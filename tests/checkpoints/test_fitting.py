@@ -5,9 +5,9 @@ from helpers import assert_close, picture, tiny_options
 from released import golden, released_names
 
 from sst.archs import SST
-from sst.interop.checkpoint import load_weights, resize_upsampling
-from sst.interop.facts import facts
-from sst.interop.weights import read_weights
+from sst.checkpoints.facts import facts
+from sst.checkpoints.fitting import MisfitError, load_weights
+from sst.checkpoints.weights import read_weights
 from sst.utils.errors import UserError
 
 
@@ -25,28 +25,6 @@ def test_a_released_file_loads_as_it_is(tmp_path):
     assert 'params_ema' in report
     with torch.no_grad():
         assert_close(net(image), expected, 2e-6)
-
-
-@pytest.mark.parametrize('key', ['params', 'params_ema'])
-def test_the_key_can_be_chosen(tmp_path, key):
-    nets = {'params': SST(**tiny_options()), 'params_ema': SST(**tiny_options())}
-    torch.save({name: net.state_dict() for name, net in nets.items()}, tmp_path / 'net.pth')
-    loaded = read_weights(str(tmp_path / 'net.pth'), key)
-    assert loaded.key == key
-    assert torch.equal(loaded.state['stem.weight'], nets[key].stem.weight)
-
-
-def test_ema_is_preferred_and_params_serve_without(tmp_path):
-    net = SST(**tiny_options())
-    assert read_weights(save(tmp_path / 'a.pth', net)).key == 'params'
-    assert read_weights(save(tmp_path / 'b.pth', net, params_ema=net.state_dict())).key == 'params_ema'
-
-
-def test_a_plain_state_dict_and_ddp_names_load(tmp_path):
-    net, other = SST(**tiny_options()), SST(**tiny_options())
-    torch.save({f'module.{k}': v for k, v in net.state_dict().items()}, tmp_path / 'plain.pth')
-    load_weights(other, str(tmp_path / 'plain.pth'))
-    assert torch.equal(other.stem.weight, net.stem.weight)
 
 
 MISFITS = [
@@ -69,20 +47,8 @@ MISFITS = [
 @pytest.mark.parametrize(('change', 'words'), MISFITS, ids=[' '.join(change) for change, _ in MISFITS])
 def test_a_misfit_says_which_and_what_the_file_holds(tmp_path, change, words):
     file = save(tmp_path / 'other.pth', SST(**tiny_options(**change)))
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(MisfitError, match=rf'^[^\n]*other\.pth[^\n]*{words}[^\n]*$'):
         load_weights(SST(**tiny_options()), file)
-    text = str(caught.value)
-    assert words in text
-    assert 'other.pth' in text
-    assert 'the file holds an SST of dim' in text
-    assert '\n' not in text
-
-
-def test_layers_that_differ_are_told_without_heads_and_ranks_that_do_not(tmp_path):
-    bias = {'type': 'RIB', 'ranks': 2, 'hidden': 8, 'bands': 4}
-    file = save(tmp_path / 'other.pth', SST(**tiny_options(window_sizes=[4, 6, 4], bias=bias)))
-    with pytest.raises(UserError, match=r'network_g: layers is 3 in the file, 2 in network_g \(the file holds'):
-        load_weights(SST(**tiny_options(bias=bias)), file)
 
 
 def test_a_released_misfit_is_named_too(tmp_path):
@@ -94,12 +60,6 @@ def test_a_released_misfit_is_named_too(tmp_path):
     torch.save({'params': weights}, tmp_path / 'released.pth')
     with pytest.raises(UserError, match=r'dim is 8 in the file, 12 in network_g; blocks is 1'):
         load_weights(SST(**tiny_options()), str(tmp_path / 'released.pth'))
-
-
-def test_another_network_is_refused_with_names(tmp_path):
-    file = save(tmp_path / 'linear.pth', torch.nn.Linear(2, 2))
-    with pytest.raises(UserError, match=r'does not fit network SST.*stem'):
-        load_weights(SST(**tiny_options()), file)
 
 
 def test_not_strict_takes_what_fits(tmp_path):
@@ -116,9 +76,8 @@ ODD = [[1, 2], {'params': {'a': 3}}, {}, {1: torch.zeros(1)}, {'params': 3}]
 @pytest.mark.parametrize('content', ODD, ids=['list', 'no tensors', 'empty', 'numbered', 'a number'])
 def test_a_file_without_weights_is_one_line(tmp_path, content):
     torch.save(content, tmp_path / 'odd.pth')
-    with pytest.raises(UserError, match=r'odd\.pth') as caught:
+    with pytest.raises(UserError, match=r'^[^\n]*odd\.pth[^\n]*$'):
         read_weights(str(tmp_path / 'odd.pth'))
-    assert '\n' not in str(caught.value)
 
 
 def test_entries_that_are_no_tensors_and_prefixes_do_not_matter(tmp_path):
@@ -156,6 +115,7 @@ UNUSABLE = [
     (lambda weight: weight.long(), 'int64'),
     (lambda weight: weight * 1j, 'complex64'),
     (lambda weight: weight / 0, 'not finite'),
+    (lambda weight: weight[0], 'weights are missing or of another shape'),
     (lambda weight: weight.double().fill_(1e300), 'not finite'),  # as float32
 ]
 
@@ -165,17 +125,7 @@ UNUSABLE = [
 def test_weights_that_are_no_real_numbers_are_refused_by_name(tmp_path, change, words):
     state = SST(**tiny_options()).state_dict()
     torch.save({'params': state | {'norm.weight': change(state['norm.weight'])}}, tmp_path / 'odd.pth')
-    with pytest.raises(
-        UserError, match=rf'odd\.pth: holds weights that are {words}.*\(first: norm\.weight\)'
-    ) as caught:
-        load_weights(SST(**tiny_options()), str(tmp_path / 'odd.pth'))
-    assert '\n' not in str(caught.value)
-
-
-def test_weights_of_another_number_of_dimensions_are_refused(tmp_path):
-    state = SST(**tiny_options()).state_dict()
-    torch.save({'params': state | {'norm.weight': torch.tensor(1.0)}}, tmp_path / 'odd.pth')
-    with pytest.raises(UserError, match=r'does not fit network SST: 1 weights .* such as norm\.weight'):
+    with pytest.raises(UserError, match=rf'^[^\n]*odd\.pth: [^\n]*{words}[^\n]*norm\.weight[^\n]*$'):
         load_weights(SST(**tiny_options()), str(tmp_path / 'odd.pth'))
 
 
@@ -202,16 +152,6 @@ def test_x2_weights_start_x3_and_x4_by_a_resized_convolution(tmp_path, scale, up
         image = old[4 * channel : 4 * channel + 4, 1, 0, 2].reshape(1, 1, 2, 2)
         expected = F.interpolate(image, size=(scale, scale), mode='bilinear', align_corners=False).flatten()
         assert_close(new[scale**2 * channel : scale**2 * (channel + 1), 1, 0, 2], expected, 1e-6)
-
-
-def test_resizing_keeps_a_constant_sub_kernel():
-    state = {
-        'upsampler.up.weight': torch.ones(12, 4, 3, 3),
-        'upsampler.up.bias': torch.arange(3.0).repeat_interleave(4),
-    }
-    resized = resize_upsampling(state, 2, 4)
-    assert torch.equal(resized['upsampler.up.weight'], torch.ones(48, 4, 3, 3))
-    assert torch.equal(resized['upsampler.up.bias'], torch.arange(3.0).repeat_interleave(16))
 
 
 def test_a_test_run_never_resizes(tmp_path):

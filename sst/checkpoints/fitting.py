@@ -7,13 +7,13 @@ from dataclasses import replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sst.interop.facts import Facts, facts, plain
-from sst.interop.weights import Weights, read_weights
+from sst.checkpoints.facts import Facts, facts, plain
+from sst.checkpoints.weights import Weights, read_weights
 from sst.utils.errors import UserError
 
 
 class MisfitError(UserError):
-    """Weights of an SST that the network is not: what is known of `theirs` and of `ours`, and their windows if told."""
+    """The weights of another SST than the network: the facts of `theirs` and `ours`, and their windows if known."""
 
     def __init__(self, text: str, theirs: Facts, ours: Facts, windows: tuple[int, ...]) -> None:
         super().__init__(text)
@@ -28,36 +28,32 @@ def load_weights(net: nn.Module, path: str, param_key: str | None = None, **how:
 
 
 def fitting_weights(
-    net: nn.Module,
-    path: str,
-    param_key: str | None = None,
-    *,
-    average: bool = True,
-    strict: bool = True,
-    transfer: bool = False,
+    net: nn.Module, path: str, param_key: str | None = None, *, average: bool = True, **how: bool
 ) -> tuple[dict[str, Tensor], str]:
-    """The weights of a file that a network is to load. The network may be on `meta`: its shapes are enough.
-
-    Args:
-        net (nn.Module): the bare network.
-        path (str), param_key (str | None), average (bool): as for `read_weights`.
-        strict (bool): every weight must fit; else those that fit are taken.
-        transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
-
-    Returns:
-        tuple: names to tensors, and what they are, for the log.
-
-    Raises:
-        UserError: where the weights do not fit: which facts differ, and what the file holds; or are no finite numbers.
-    """
+    """As `fitting`, for the weights in a file; `param_key` and `average` as for `read_weights`."""
     weights = read_weights(path, param_key, average=average, own=net.state_dict().keys())
-    return fitting(net, weights, path, strict=strict, transfer=transfer)
+    return fitting(net, weights, path, **how)
 
 
 def fitting(
     net: nn.Module, weights: Weights, path: str, *, strict: bool = True, transfer: bool = False
 ) -> tuple[dict[str, Tensor], str]:
-    """As `fitting_weights`, for weights that are read already; `path` is their file's name in messages."""
+    """Those weights that a network is to load.
+
+    Args:
+        net (nn.Module): the bare network. It may be on `meta`: its shapes are enough.
+        weights (Weights): what is there.
+        path (str): their file's name in messages.
+        strict (bool): every weight must fit; else those that fit are taken.
+        transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
+
+    Returns:
+        tuple: names to tensors, and a text for the log.
+
+    Raises:
+        MisfitError: they are those of another SST; the error says which facts differ.
+        UserError: they do not fit, or are not finite numbers.
+    """
     state, own = weights.state, net.state_dict()
     report = f'Loaded {path} ({weights.key})'
     trained = weights.windows
@@ -79,7 +75,8 @@ def fitting(
         examples = ', '.join(misfits[:3] or extra[:3])
         raise UserError(
             f'{path}: does not fit network {type(net).__name__}: {len(misfits)} weights are missing or of another '
-            f'shape and {len(extra)} unknown, such as {examples} (path.strict_load_g: false takes what fits)'
+            f'shape and {len(extra)} unknown, such as {examples}; in training, path.strict_load_g: false takes what '
+            'fits'
         )
     taken = {name: value for name, value in state.items() if name in own and name not in misfits}
     _require_numbers(path, taken, net)
@@ -96,7 +93,7 @@ def _require_numbers(path: str, state: Mapping[str, Tensor], net: nn.Module) -> 
         if own[name].is_floating_point() and not value.is_floating_point():
             kind = str(value.dtype).removeprefix('torch.')
             raise UserError(
-                f'{path}: holds weights that are {kind} (first: {name}); allowed are floating-point numbers'
+                f'{path}: holds weights that are {kind} (first: {name}); they must be floating-point numbers'
             )
     for name, weight in net.named_parameters():
         if name in state and not state[name].to(weight.dtype).isfinite().all():

@@ -7,14 +7,12 @@ from torch import Tensor
 
 from sst.utils.errors import UserError
 
-# What programs call the network in their checkpoints, as an entry of the file or in front of every name; the names of
-# BasicSR go before all others.
+# What programs call the network in their checkpoints, as an entry of the file or in front of every name. The names of
+# BasicSR come before all others.
 AVERAGED = ('params_ema', 'params-ema', 'g_ema', 'generator_ema', 'net_g_ema', 'netG_ema', 'model_ema', 'ema')
 PLAIN = ('params', 'state_dict', 'model_state_dict', 'model', 'generator', 'net_g', 'netG')
 BASICSR = ('params_ema', 'params')
-HOW_TO_CHOOSE = (
-    'path.param_key_g in an option file, param_key in Python, --param-key of sst-upscale, sst-info and export_onnx.py'
-)
+HOW_TO_CHOOSE = 'path.param_key_g in an option file, param_key in Python, --param-key on a command line'
 WRAPPERS = re.compile(r'^((module|_orig_mod)\.)+')  # of DistributedDataParallel and torch.compile
 
 Tensors = dict[str, Tensor]
@@ -35,52 +33,45 @@ def network_entry(
         UserError: there are no weights, or more than one entry may be meant.
     """
     tensors = dict(_flat(content))
-    if param_key is None:
-        found, state = _search(tensors, where, average, own)
-        if not found and not own & state.keys() and (parts := _parts(content, tensors)):
-            if len(parts) > 1:
-                raise _unclear(where, parts)
-            found, state = _search(_below(tensors, parts[0]), where, average, own, parts[0])
-    else:
-        if not (state := _below(tensors, param_key)):
-            held = ', '.join(entries(content) or dict.fromkeys(name.partition('.')[0] for name in tensors))[:200]
-            raise UserError(
-                f'{where}: has no weights under {param_key!r}; it holds {held or "no tensors"} (choose with '
-                f'{HOW_TO_CHOOSE})'
-            )
-        found, state = _search(state, where, average, own, param_key)
+    found, state = _search(tensors, where, average, own, param_key or '')
+    if param_key is None and not found and not own & state.keys() and (parts := _parts(content, tensors)):
+        if len(parts) > 1:
+            raise _unclear(where, parts)
+        found, state = _search(tensors, where, average, own, parts[0])
     if not state:
-        raise UserError(f'{where}: holds no weights; expected names with tensors, or params / params_ema with such')
+        held = ', '.join(entries(content) or dict.fromkeys(name.partition('.')[0] for name in tensors))[:200]
+        raise UserError(
+            f'{where}: has no weights{f" under {param_key!r}" if param_key else ""}; it holds '
+            f'{held or "no tensors"}; choose an entry: {HOW_TO_CHOOSE}'
+        )
     return found, state
 
 
 def entries(content: Mapping) -> tuple[str, ...]:
     """The entries of a file that may hold a network, in the file's order."""
-    return tuple(_entries(dict(_flat(content))))
+    ways = (name.split('.')[:-1] for name, _ in _flat(content))
+    prefixes = (way[:length] for way in ways for length in range(1, len(way) + 1))
+    return tuple(dict.fromkeys('.'.join(prefix) for prefix in prefixes if set(prefix) <= {*AVERAGED, *PLAIN}))
 
 
-def _entries(tensors: Tensors, above: str = '') -> Iterator[str]:
-    for head in _heads(tensors):
-        if head in AVERAGED + PLAIN:
-            yield above + head
-            yield from _entries(_below(tensors, head), f'{above}{head}.')
-
-
-def _search(tensors: Tensors, where: str, average: bool, own: Set[str], above: str = '') -> tuple[str, Tensors]:
-    """Go down as long as names begin with an entry that may hold the network."""
-    tensors = {WRAPPERS.sub('', name): value for name, value in tensors.items()}
-    if own & tensors.keys():
-        return above, tensors
-    heads = _heads(tensors)
+def _search(
+    tensors: Tensors, where: str, average: bool, own: Set[str], entry: str, above: str = ''
+) -> tuple[str, Tensors]:
+    """Go down from an entry as long as the names in it begin with one that may hold the network."""
+    path = f'{above}.{entry}'.strip('.')
+    inside = {WRAPPERS.sub('', name): value for name, value in _below(tensors, entry).items()}
+    if own & inside.keys():
+        return path, inside
+    heads = dict.fromkeys(name.partition('.')[0] for name in inside if '.' in name)
     averaged = [key for key in AVERAGED if key in heads]
     found = (averaged if average else []) or [key for key in PLAIN if key in heads]
     if not found:
         if averaged:
             raise UserError(f'{where}: holds averaged weights alone, which val.use_ema: false leaves out; take true')
-        return above, tensors
+        return path, inside
     if len(found) > 1 and found[0] not in BASICSR:
-        raise _unclear(where, [f'{above}.{key}'.lstrip('.') for key in found])
-    return _search(_below(tensors, found[0]), where, average, own, f'{above}.{found[0]}'.lstrip('.'))
+        raise _unclear(where, [f'{path}.{key}'.lstrip('.') for key in found])
+    return _search(inside, where, average, own, found[0], path)
 
 
 def _unclear(where: str, keys: list[str]) -> UserError:
@@ -102,9 +93,7 @@ def _flat(content: Mapping, above: str = '') -> Iterator[tuple[str, Tensor]]:
             yield above + key, value
 
 
-def _heads(tensors: Tensors) -> dict[str, None]:
-    return dict.fromkeys(name.partition('.')[0] for name in tensors if '.' in name)
-
-
-def _below(tensors: Tensors, key: str) -> Tensors:
-    return {name[len(key) + 1 :]: value for name, value in tensors.items() if name.startswith(f'{key}.')}
+def _below(tensors: Tensors, entry: str) -> Tensors:
+    if not entry:
+        return tensors
+    return {name[len(entry) + 1 :]: value for name, value in tensors.items() if name.startswith(f'{entry}.')}

@@ -10,9 +10,9 @@ import pytest
 from helpers import tiny_options
 
 from sst.archs import SST
-from sst.interop import sources
-from sst.interop.pretrained import save_pretrained
-from sst.interop.sources import find_weights, shipped
+from sst.checkpoints import sources
+from sst.checkpoints.pretrained import save_pretrained
+from sst.checkpoints.sources import find_weights, shipped
 from sst.utils.errors import UserError
 
 
@@ -36,11 +36,8 @@ def test_names_are_those_of_the_files(weights):
 def test_an_unknown_name_lists_the_names_and_the_other_ways(weights):
     with pytest.raises(UserError) as fault:
         find_weights('SST-tinny-x2')
-    text = str(fault.value)
-    assert 'SST-tinny-x2: no such file and no name' in text
-    assert 'SST-tiny-x2, SST-tiny-x4' in text
-    assert 'did you mean "SST-tiny-x2"?' in text
-    assert 'hf://owner/repo/file' in text
+    for word in ('SST-tinny-x2: ', 'SST-tiny-x2, SST-tiny-x4', 'did you mean "SST-tiny-x2"?', 'hf://owner/repo/file'):
+        assert word in str(fault.value)
 
 
 def test_a_file_goes_before_a_name(weights, tmp_path, monkeypatch):
@@ -60,7 +57,7 @@ CALLS = [
     ('hf://a/b/c.pth', [('a/b', 'c.pth', None)]),
     ('hf://a.x/b-1/folder/c.safetensors', [('a.x/b-1', 'folder/c.safetensors', None)]),
     ('hf://a/b@v1.0/c.pth', [('a/b', 'c.pth', 'v1.0')]),
-    ('hf://a/b', [('a/b', 'model.safetensors', None), ('a/b', 'config.json', None)]),
+    ('hf://a/b', [('a/b', 'model.safetensors', None)]),
 ]
 
 
@@ -71,8 +68,6 @@ def test_an_address_is_downloaded(monkeypatch, address, expected):
 
     def download(repository, name, revision):
         calls.append((repository, name, revision))
-        if name == 'config.json':
-            raise OSError('no such entry')
         return f'/cache/{name}'
 
     monkeypatch.setattr(hub, 'hf_hub_download', download)
@@ -80,37 +75,21 @@ def test_an_address_is_downloaded(monkeypatch, address, expected):
     assert calls == expected
 
 
-ELSEWHERE = [
-    'hf://a/b/../c.pth',
-    'hf://a/b/x/../../c.pth',
-    'hf://a/b/..',
-    'hf://a/b/./c.pth',
-    'hf://../b/c.pth',
-    'hf://a/../c.pth',
-    'hf://a/b@../c.pth',
-    'hf://a/b@v1/../c.pth',
-    'hf://a/b//etc/passwd',
-    'hf://a/b/x//c.pth',
-    'hf://a/b/x/',
-    'hf:///a/b/c.pth',
-    'hf://a/b/..\\c.pth',
-    'hf://a/b/C:\\c.pth',
-    'hf://a/b@v\\1/c.pth',
-    'hf://a/b/c\n.pth',
-    'hf://a/b/c\0.pth',
-    'hf://a/b@v\x1b[2J/c.pth',
-]
+# Parts that could lead out of the cache, or that a terminal would obey.
+ELSEWHERE = (
+    'a/b/../c.pth', 'a/b/x/../../c.pth', 'a/b/..', 'a/b/./c.pth', '../b/c.pth', 'a/../c.pth', 'a/b@../c.pth',
+    'a/b@v1/../c.pth', 'a/b//etc/passwd', 'a/b/x//c.pth', 'a/b/x/', '/a/b/c.pth', 'a/b/..\\c.pth', 'a/b/C:\\c.pth',
+    'a/b@v\\1/c.pth', 'a/b/c\n.pth', 'a/b/c\0.pth', 'a/b@v\x1b[2J/c.pth',
+)  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    'address', ['hf://', 'hf://a', 'hf://a/', 'hf://a/b c/d', 'hf://a/b@/c', *ELSEWHERE], ids=ascii
-)
-def test_an_address_of_another_form_never_reaches_the_hub(monkeypatch, address):
+@pytest.mark.parametrize('rest', ['', 'a', 'a/', 'a/b c/d', 'a/b@/c', *ELSEWHERE], ids=ascii)
+def test_an_address_of_another_form_never_reaches_the_hub(monkeypatch, rest):
     hub = pytest.importorskip('huggingface_hub')
     calls = []
     monkeypatch.setattr(hub, 'hf_hub_download', lambda *arguments, **_: calls.append(arguments))
     with pytest.raises(UserError, match='hf://owner/repo/file') as fault:
-        find_weights(address)
+        find_weights(f'hf://{rest}')
     assert str(fault.value).isprintable()
     assert calls == []
 
@@ -122,9 +101,8 @@ def test_a_failed_download_is_one_line(monkeypatch):
         raise OSError('404 Client Error.\n\nRepository Not Found')
 
     monkeypatch.setattr(hub, 'hf_hub_download', download)
-    with pytest.raises(UserError) as fault:
+    with pytest.raises(UserError, match=r'^hf://a/b/c\.pth: [^\n]*404 Client Error\. Repository Not Found$'):
         find_weights('hf://a/b/c.pth')
-    assert str(fault.value) == 'hf://a/b/c.pth: cannot be downloaded: 404 Client Error. Repository Not Found'
 
 
 def test_without_huggingface_hub_the_extra_is_named(monkeypatch):

@@ -9,11 +9,10 @@ from released import golden
 
 from sst.archs import SST
 from sst.archs.sst_options import SSTOptions
-from sst.interop.checkpoint import load_weights
-from sst.interop.facts import facts, network_of
-from sst.interop.pretrained import UntoldError, from_pretrained, save_pretrained
-from sst.interop.published import PUBLISHED, published_names
-from sst.interop.weights import read_weights
+from sst.checkpoints.facts import facts, network_of
+from sst.checkpoints.pretrained import MissingOptionsError, from_pretrained, save_pretrained
+from sst.checkpoints.published import PUBLISHED, published_names
+from sst.checkpoints.weights import read_weights
 from sst.options import load_options
 from sst.utils.errors import UserError
 from sst.utils.safetensors_files import write_safetensors
@@ -60,19 +59,6 @@ def test_the_tensors_alone_tell_the_network(tmp_path, options):
     assert found == wanted
 
 
-def test_config_json_serves_a_file_that_tells_nothing(tmp_path):
-    net = SST(**tiny_options())
-    save_pretrained(net, tmp_path)
-    write_safetensors(tmp_path / 'model.safetensors', net.state_dict(), {})
-    assert network(from_pretrained(tmp_path)) == network(net)
-    (tmp_path / 'config.json').write_text('{')
-    with pytest.raises(UserError, match=r'config\.json: cannot be read as JSON'):
-        from_pretrained(tmp_path)
-    (tmp_path / 'config.json').unlink()
-    with pytest.raises(UntoldError):
-        from_pretrained(tmp_path)
-
-
 def test_metadata_and_config_hold_what_was_given(tmp_path):
     metadata = {'name': 'Müller', 'training_data': ['a', 'b'], 'iterations': 5, 'licence': '3'}
     file = save_pretrained(SST(**tiny_options()), tmp_path, metadata)
@@ -89,14 +75,6 @@ def test_half_precision_is_kept_in_the_file(tmp_path):
     assert torch.equal(from_pretrained(file).stem.weight, net.stem.weight.float())
 
 
-def test_a_training_run_loads_it(tmp_path):
-    net, other = SST(**tiny_options()), SST(**tiny_options(window_sizes=[4, 8]))
-    file = save_pretrained(net, tmp_path / 'net.safetensors')
-    report = load_weights(other, str(file))
-    assert torch.equal(other.stem.weight, net.stem.weight)
-    assert 'trained with windows 4 6, used with 4 8' in report
-
-
 def test_our_checkpoints_tell_their_network(tmp_path):
     net = SST(**tiny_options())
     content = {'params': SST(**tiny_options()).state_dict(), 'params_ema': net.state_dict()}
@@ -110,9 +88,8 @@ def test_our_checkpoints_tell_their_network(tmp_path):
 def test_released_windows_are_asked_for_never_guessed(tmp_path):
     weights, options, image, expected = golden('light_x2')
     torch.save({'params': weights}, tmp_path / 'released.pth')
-    with pytest.raises(UntoldError) as fault:
+    with pytest.raises(MissingOptionsError, match='window_sizes='):
         from_pretrained(tmp_path / 'released.pth')
-    assert 'does not tell its window_sizes, and no shape does; pass window_sizes=' in str(fault.value)
     net = from_pretrained(tmp_path / 'released.pth', window_sizes=options['window_sizes'])
     with torch.no_grad():
         assert_close(net(image), expected, 2e-6)
@@ -120,27 +97,21 @@ def test_released_windows_are_asked_for_never_guessed(tmp_path):
         from_pretrained(tmp_path / 'released.pth', window_sizes=[8])
 
 
-def published_file(path, name, scale=2):
-    """Zeros in the shapes of a model of the paper, windows untold."""
-    with torch.device('meta'):
-        shapes = SST(**PUBLISHED[name], scale=scale).state_dict()
-    torch.save({key: torch.zeros(1).expand(value.shape) for key, value in shapes.items()}, path)
-    return path
-
-
 def test_windows_of_the_papers_models_are_offered_by_name(tmp_path):
-    with pytest.raises(UntoldError) as fault:
-        from_pretrained(published_file(tmp_path / 'light.pth', 'SST-light+'))
-    text = str(fault.value)
-    assert 'window_sizes=[8, 16, 32, 16, 32, 64] if it is SST-light,' in text
-    assert 'window_sizes=[16, 32, 48, 32, 48, 96] if it is SST-light+' in text
+    with torch.device('meta'):
+        shapes = SST(**PUBLISHED['SST-light+'], scale=2).state_dict()
+    torch.save({key: torch.zeros(1).expand(value.shape) for key, value in shapes.items()}, tmp_path / 'net.pth')
+    with pytest.raises(MissingOptionsError) as fault:
+        from_pretrained(tmp_path / 'net.pth')
+    for name in ('SST-light', 'SST-light+'):
+        assert f'window_sizes={PUBLISHED[name]["window_sizes"]} if it is {name}' in str(fault.value)
 
 
 def test_all_that_no_shape_tells_is_asked_for_at_once(tmp_path):
     options = {'bias': {'type': 'CPE'}, 'upsampler': {'type': 'nearest_conv', 'channels': 8}, 'scale': 3}
     net = SST(**tiny_options(**options))
     torch.save(net.state_dict(), tmp_path / 'net.pth')
-    with pytest.raises(UntoldError, match=r'its window_sizes and num_heads and scale.*num_heads=N.*scale=2 or scale=3'):
+    with pytest.raises(MissingOptionsError, match=r'window_sizes.*num_heads=.*scale='):
         from_pretrained(tmp_path / 'net.pth')
     again = from_pretrained(tmp_path / 'net.pth', window_sizes=[4, 6], num_heads=2, scale=3)
     assert network(again) == network(net)
@@ -149,7 +120,7 @@ def test_all_that_no_shape_tells_is_asked_for_at_once(tmp_path):
 def test_arguments_against_the_file_are_refused(tmp_path):
     file = save_pretrained(SST(**tiny_options()), tmp_path / 'net.safetensors')
     assert from_pretrained(file, window_sizes=[4, 6], num_heads=2, scale=2).scale == 2
-    with pytest.raises(UserError, match=r'has window_sizes \(4, 6\), not \(4, 8\)'):
+    with pytest.raises(UserError, match='window_sizes'):
         from_pretrained(file, window_sizes=[4, 8])
 
 
@@ -158,39 +129,32 @@ def test_a_file_that_contradicts_itself_is_refused(tmp_path):
     stated = {'window_sizes': torch.tensor([4, 6], dtype=torch.int32)}
     edited = json.dumps({'type': 'SST', **tiny_options(window_sizes=[4, 8])})
     write_safetensors(tmp_path / 'net.safetensors', net.state_dict() | stated, {'network_g': edited})
-    with pytest.raises(UserError, match=r'contradicts itself: window_sizes is \(4, 6\) among its tensors, \[4, 8\]'):
+    with pytest.raises(UserError, match='window_sizes'):
         from_pretrained(tmp_path / 'net.safetensors')
 
 
 def test_options_that_do_not_fit_the_weights_are_refused(tmp_path):
     torch.save({'params': SST(**tiny_options()).state_dict(), 'network_g': tiny_options(dim=24)}, tmp_path / 'net.pth')
-    with pytest.raises(UserError, match='dim is 12 in the file, 24 in network_g'):
+    with pytest.raises(UserError, match='dim is 12'):
         from_pretrained(tmp_path / 'net.pth')
 
 
 @pytest.mark.parametrize(
-    ('content', 'says'),
-    [
-        ({'a.weight': torch.zeros(2)}, 'holds no SST but 1 other weights, such as a.weight'),
-        ({'params': SST(**tiny_options()).state_dict(), 'network_g': {'type': 'EDSR'}}, 'holds a network EDSR'),
-        ({'params': SST(**tiny_options()).state_dict(), 'network_g': {'dimm': 3}}, 'network_g.dimm: unknown'),
-    ],
-    ids=['other weights', 'other network', 'faulty options'],
+    ('network_g', 'word'),
+    [({'type': 'EDSR'}, 'num_in_ch'), ({'type': 'NoSuchNet'}, 'NoSuchNet'), ({'type': 3}, '3'), ({'dimm': 3}, 'dimm')],
+    ids=str,
 )
-def test_files_of_no_sst_are_one_line(tmp_path, content, says):
-    torch.save(content, tmp_path / 'net.pth')
-    with pytest.raises(UserError, match=r'net\.pth: ') as fault:
+def test_a_network_that_the_file_names_wrongly_is_one_line(tmp_path, network_g, word):
+    torch.save({'params': SST(**tiny_options()).state_dict(), 'network_g': network_g}, tmp_path / 'net.pth')
+    with pytest.raises(UserError, match=rf'^[^\n]*net\.pth: [^\n]*{word}[^\n]*$'):
         from_pretrained(tmp_path / 'net.pth')
-    assert says in str(fault.value)
 
 
-def test_what_cannot_be_saved_is_refused(tmp_path):
-    with pytest.raises(TypeError, match='takes an SST, not Linear'):
-        save_pretrained(torch.nn.Linear(2, 2), tmp_path)
+def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     net = SST(**tiny_options())
     with torch.no_grad():
         net.norm.bias[3] = torch.nan
-    with pytest.raises(UserError, match=r'not finite \(first: norm\.bias\)'):
+    with pytest.raises(UserError, match=r'norm\.bias'):
         save_pretrained(net, tmp_path / 'net.safetensors')
     assert list(tmp_path.iterdir()) == []
 
