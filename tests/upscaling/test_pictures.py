@@ -253,7 +253,7 @@ def test_going_on(upscale):
         (['a.png', 'b.png', '-o', 'file'], '-o file: a file, but a folder is needed for 2 results'),
         (['b.png', 'b.bmp'], 'b.png and b.bmp would both become results/b_x2.png'),
         (['a.png', '--device', 'tpu'], '--device tpu: is not there'),
-        (['a.png', '-n', 'nothing.pth'], 'nothing.pth: no such file and no name of weights'),
+        (['a.png', '-n', 'nothing.pth'], 'nothing.pth: no such file'),
     ],
     ids=str,
 )

@@ -2,6 +2,8 @@
 
 import io
 import logging
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -143,13 +145,14 @@ def write(
     """
     height, width, channels = shape
     per_strip = max(1, _STRIP // (width * channels * dtype.itemsize))
-    strips = (rows(per_strip) for _ in range(0, height, per_strip))
+    strips = (_compressed(rows(per_strip)) for _ in range(0, height, per_strip))
     exif = Image.Exif()
     exif.load(metadata.exif or b'')
     told = _telling(exif) | ({_XMP: metadata.xmp} if metadata.xmp else {})
     big = height * width * channels * dtype.itemsize > _LARGEST_CLASSIC
     folders = {tag: told.pop(tag) for tag in _FOLDERS if tag in told}
-    extra = [_extra_tag(tag, value) for tag, value in (told | dict.fromkeys(folders, 0)).items()]
+    stand_ins = dict.fromkeys(map(_stand_in, folders), 0)
+    extra = [_extra_tag(tag, value) for tag, value in (told | stand_ins).items()]
     with tifffile.TiffWriter(path, bigtiff=big) as file:
         file.write(
             strips,
@@ -172,13 +175,25 @@ def write(
         _append_folder(path, tag, folder)
 
 
+def _compressed(rows: np.ndarray) -> bytes:
+    """A strip of rows as differences to the pixels on the left, by Deflate."""
+    differences = rows.copy()
+    differences[:, 1:] -= rows[:, :-1]
+    return zlib.compress(differences.astype(differences.dtype.newbyteorder('<')).data)
+
+
 def _extra_tag(tag: int, value: Any) -> tuple[int, str, int, Any, bool]:
     """A tag as tifffile takes it."""
     if isinstance(value, str):
         return tag, 's', 0, value.encode(), True
     if isinstance(value, bytes):
         return tag, 'B', len(value), value, True
-    return tag, 'I' if tag in _FOLDERS else 'H', 1, value, True
+    return tag, 'I' if tag in map(_stand_in, _FOLDERS) else 'H', 1, value, True
+
+
+def _stand_in(tag: int) -> int:
+    """A number that nobody uses, at the place of a folder's tag, which tifffile does not write."""
+    return tag + 1
 
 
 def _append_folder(path: Path, tag: int, folder: dict[int, Any]) -> None:
@@ -186,9 +201,12 @@ def _append_folder(path: Path, tag: int, folder: dict[int, Any]) -> None:
     with tifffile.TiffFile(path, mode='r+') as file:
         handle = file.filehandle
         start = handle.seek(0, 2) + handle.size % 2
-        header = b'II+\0\x08\0\0\0' if file.is_bigtiff else b'II*\0\0\0\0\0'
+        header = b'II+\0\x08\0\0\0' + bytes(8) if file.is_bigtiff else b'II*\0' + bytes(4)
         entries = ImageFileDirectory_v2(header, group=tag)
         entries.update(folder)
         handle.seek(start)
         handle.write(entries.tobytes(start))
-        file.pages.first.tags[tag].overwrite(start)
+        entry = file.pages.first.tags[_stand_in(tag)]
+        entry.overwrite(start)
+        handle.seek(entry.offset)
+        handle.write(struct.pack('<H', tag))

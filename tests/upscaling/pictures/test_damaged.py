@@ -67,7 +67,7 @@ def test_png_whose_pixels_end_early_is_refused(tmp_path, bits):
 def test_png_with_a_flipped_bit_is_refused(tmp_path):
     content = bytearray(whole('PNG'))
     content[len(content) // 2] ^= 1
-    with pytest.raises(UserError, match="it is damaged .wrong checksum in its part 'IDAT'"):
+    with pytest.raises(UserError, match='damaged'):
         read(tmp_path, bytes(content))
 
 
@@ -167,6 +167,6 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path, bits):
 
 def test_more_pixels_than_pillow_takes_are_read_and_its_limit_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, 'MAX_IMAGE_PIXELS', 100)
-    assert read(tmp_path, png_of(noise(30, 30, 3), 8, RGB)).rgb.shape == (30, 30, 3)
-    assert read(tmp_path, tiff_of(noise(30, 30, 3), photometric='rgb')).rgb.shape == (30, 30, 3)
+    assert read(tmp_path, png_of(noise(30, 30, 3), 8, RGB)).shape == (30, 30, 3)
+    assert read(tmp_path, tiff_of(noise(30, 30, 3), photometric='rgb')).shape == (30, 30, 3)
     assert Image.MAX_IMAGE_PIXELS == 100

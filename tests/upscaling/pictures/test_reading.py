@@ -178,7 +178,7 @@ KINDS = {'.avif': 'AVIF', '.jp2': 'JPEG2000', '.tga': 'TGA', '.ppm': 'PPM', '.qo
 def test_what_phones_cameras_and_games_write(tmp_path, ending, mode):
     image = Image.fromarray(noise(16, 21, 4)).convert(mode)
     try:
-        content = encoded(image, KINDS[ending])
+        content = encoded(image, KINDS[ending], **({'subsampling': '4:4:4'} if ending == '.avif' else {}))
     except (OSError, ValueError):
         pytest.skip(f'no {mode} in {ending}')
     with Image.open(io.BytesIO(content), formats=[KINDS[ending]]) as opened:
@@ -187,7 +187,8 @@ def test_what_phones_cameras_and_games_write(tmp_path, ending, mode):
         assert (expected == np.asarray(image.convert('RGBA'))).all()
     picture = read(tmp_path, content, f'a{ending}')
     alpha = np.ones((16, 21)) if alpha_of(picture) is None else alpha_of(picture)
-    assert (np.rint(np.dstack([rgb_of(picture), alpha]) * 255) == expected).all()
+    found = np.rint(np.dstack([rgb_of(picture), alpha]) * 255)
+    assert np.abs(found - expected).max() <= (ending == '.avif')  # whose decoders round differently
     for share in (0.3, 0.7):
         with pytest.raises(UserError, match=rf'a{ending}: cannot be read as a picture'):
             read(tmp_path, content[: int(share * len(content))], f'a{ending}')

@@ -27,7 +27,7 @@ def picture_of(samples: np.ndarray, **fields) -> ImageFile:
 
 def same(one: ImageFile, other: ImageFile) -> bool:
     alphas = alpha_of(one), alpha_of(other)
-    return np.array_equal(rgb_of(one), rgb_of(other)) and (alphas == (None, None) or np.array_equal(*alphas))
+    return np.array_equal(rgb_of(one), rgb_of(other)) and (alphas[0] is alphas[1] or np.array_equal(*alphas))
 
 
 @pytest.mark.parametrize('name', LOSSLESS)
