@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def _built(network: Mapping[str, Any], device: str, where: str) -> nn.Module:
     arguments = dict(network)
     kind = arguments.pop('type')
     try:
-        with torch.random.fork_rng(devices=[]), torch.device(device):
+        with warnings.catch_warnings(action='ignore'), torch.random.fork_rng(devices=[]), torch.device(device):
             return entries('ARCH')[kind](**arguments)
     except Exception as fault:  # constructors of other people raise anything
         raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault
