@@ -31,7 +31,8 @@ def options_of(net: nn.Module) -> dict[str, Any] | None:
     """
     if isinstance(net, SST):
         return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
-    return getattr(net, 'network_g', None)
+    options = getattr(net, 'network_g', None)
+    return options if isinstance(options, dict) else None
 
 
 def as_written(network: Mapping[str, Any]) -> dict[str, Any]:
