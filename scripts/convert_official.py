@@ -45,7 +45,7 @@ def convert_options(released: Mapping, gpus: int) -> dict:
 
 
 def convert_dataset(released: Mapping, gpus: int) -> dict:
-    """Our options of one dataset: totals where BasicSR counts per GPU, without keys that an endless stream does not need."""
+    """Our options of one dataset: totals where BasicSR counts per GPU, without keys that our endless stream ignores."""
     ours = {key: value for key, value in released.items() if key not in DROPPED}
     if 'batch_size_per_gpu' in ours:
         ours['batch_size'] = ours.pop('batch_size_per_gpu') * gpus
@@ -94,9 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--output', required=True, type=Path, help='folder for the converted files')
     parser.add_argument('--options', type=Path, help='released option file of the weights, kept with them')
     add_imports_argument(parser)
-    parser.add_argument(
-        '--gpus', type=int, default=4, help='GPUs that the released option files were written for (default: 4)'
-    )
+    parser.add_argument('--gpus', type=int, default=4, help='GPUs that the option files were written for (default: 4)')
     args = parser.parse_args(arguments)
     with in_one_line():
         load_parts(args.imports)
