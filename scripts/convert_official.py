@@ -1,7 +1,7 @@
 """Turns released SST files into ours: weights (.pth) and option files (.yml).
 
-Released weights also load as they are; converted ones carry our names and, with --options, the options of the network:
-no weight tells the windows by its shape.
+Released weights also load as they are. Converted ones have our names and, with --options, the options of the network,
+because no weight shows the windows by its shape.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def convert_options(released: Mapping, gpus: int) -> dict:
 
     Args:
         released (Mapping): the file's content.
-        gpus (int): processes it was meant for: our batch size is the total over all of them.
+        gpus (int): the processes that it was written for; our batch size is the total over all of them.
     """
     ours: dict = {'model_type': 'SSTModel'} | {key: released[key] for key in KEPT if released.get(key) is not None}
     ours['network_g'] = network_options(released['network_g'])
@@ -45,7 +45,7 @@ def convert_options(released: Mapping, gpus: int) -> dict:
 
 
 def convert_dataset(released: Mapping, gpus: int) -> dict:
-    """Our options of one dataset: totals where BasicSR counts per GPU, without what the endless stream needs not."""
+    """Our options of one dataset: totals where BasicSR counts per GPU, without keys that our endless stream ignores."""
     ours = {key: value for key, value in released.items() if key not in DROPPED}
     if 'batch_size_per_gpu' in ours:
         ours['batch_size'] = ours.pop('batch_size_per_gpu') * gpus
@@ -73,7 +73,7 @@ def convert(path: Path, folder: Path, options: Path | None, gpus: int) -> Path:
     if path.suffix in ('.yml', '.yaml'):
         text = yaml.safe_dump(convert_options(read_yaml(path), gpus), sort_keys=False)
         atomic_write_text(target, text)
-        load_options(target)  # what it says must be right, or the user hears why
+        load_options(target)  # raises what is wrong with it
     else:
         content: dict = {}
         for key in ('params', 'params_ema'):
@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('--output', required=True, type=Path, help='folder for the converted files')
     parser.add_argument('--options', type=Path, help='released option file of the weights, kept with them')
     add_imports_argument(parser)
-    parser.add_argument('--gpus', type=int, default=4, help='GPUs that released option files count on (default: 4)')
+    parser.add_argument('--gpus', type=int, default=4, help='GPUs that the option files were written for (default: 4)')
     args = parser.parse_args(arguments)
     with in_one_line():
         load_parts(args.imports)

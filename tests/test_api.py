@@ -11,7 +11,6 @@ from helpers import picture, tiny_options
 
 import sst
 from sst.archs import SST
-from sst.checkpoints import sources
 from sst.inference import self_ensemble, tiled
 
 
@@ -39,12 +38,6 @@ def enlarged(net, image):
 
 def as_array(tensor):
     return tensor[0].permute(1, 2, 0).numpy()
-
-
-def test_by_the_name_of_weights_that_ship(net, file, monkeypatch):
-    monkeypatch.setattr(sources, 'FOLDER', file.parent)
-    image = picture(8, 9)
-    assert torch.equal(sst.load_model('tiny-x2', 'cpu')(image), enlarged(net, image))
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.float64], ids=str)
@@ -174,13 +167,6 @@ def test_another_precision(net, file, dtype):
     assert repr(upscaler) == 'Upscaler(x2, bfloat16 on cpu)'
     image = picture(8, 8)
     assert (upscaler(image) - enlarged(net, image)).abs().max() < 0.02
-
-
-def test_what_a_file_does_not_tell_can_be_passed(net, tmp_path):
-    torch.save(net.state_dict(), tmp_path / 'net.pth')
-    image = picture(8, 9)
-    upscaler = sst.load_model(tmp_path / 'net.pth', 'cpu', window_sizes=[4, 6], backend='reference')
-    assert (upscaler(image) - enlarged(net, image)).abs().max() < 1e-5
 
 
 def test_importing_sst_imports_no_more_than_training_needs():

@@ -64,7 +64,7 @@ def test_released_files(tmp_path, capsys):
     torch.save({'params': weights}, tmp_path / 'released.pth')
     (found,) = about(capsys, tmp_path / 'released.pth')
     assert (found['names'], found['scale'], found['windows'], found['network_g']) == ('released', 2, None, None)
-    assert 'window_sizes untold' in found['model']
+    assert 'window_sizes' in found['model']
     assert found['parameters'] == sum(value.numel() for value in weights.values())
     assert 'unknown' in lines(capsys, tmp_path / 'released.pth')['windows']
 

@@ -23,10 +23,6 @@ def psnr(picture: np.ndarray, other: np.ndarray, border: int) -> float:
     return float(10 * np.log10(255**2 / (error**2).mean()))
 
 
-def test_there_are_two():
-    assert GAIN.keys() <= shipped().keys()
-
-
 @pytest.mark.parametrize('name', shipped())
 def test_each_file_is_small_and_tells_all(name):
     about = describe(shipped()[name])

@@ -70,5 +70,5 @@ def _model(weights: Weights, found: Facts | None, network: dict[str, Any] | None
         return f'{own_name} ({names[0]})' if names and names[0] not in own_name else own_name
     if names:
         return ' or '.join(names)
-    open_ = f', {" and ".join(untold(found))} untold' if network is None else ''
-    return f'SST of {found}{open_}'
+    missing = f', {" and ".join(untold(found))} unknown' if network is None else ''
+    return f'SST of {found}{missing}'

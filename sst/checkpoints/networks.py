@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def options_of(net: nn.Module) -> dict[str, Any] | None:
     """
     if isinstance(net, SST):
         return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
-    return getattr(net, 'network_g', None)
+    options = getattr(net, 'network_g', None)
+    return options if isinstance(options, dict) else None
 
 
 def as_written(network: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def _built(network: Mapping[str, Any], device: str, where: str) -> nn.Module:
     arguments = dict(network)
     kind = arguments.pop('type')
     try:
-        with torch.random.fork_rng(devices=[]), torch.device(device):
+        with warnings.catch_warnings(action='ignore'), torch.random.fork_rng(devices=[]), torch.device(device):
             return NETWORKS[kind](**arguments)
     except Exception as fault:  # constructors of other people raise anything
         raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault

@@ -72,7 +72,7 @@ def read_weights(
 
     Raises:
         UserError: the file is missing, broken or no weights file, lacks `param_key`, leaves open which entry is meant,
-            contradicts itself, or holds sparse, quantised or `meta` tensors.
+            or holds sparse, quantised or `meta` tensors.
     """
     if not is_safetensors(path):
         return weights_in(load_torch(path), path, param_key, average=average, own=own)

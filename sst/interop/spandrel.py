@@ -4,8 +4,8 @@
     install()
     model = spandrel.ModelLoader().load_from_file('SST-tiny-x2.safetensors')
 
-spandrel hands over the weights alone. Windows leave no trace in them, so files written by `sst.save_pretrained` state
-them in a small tensor; for files without, as released ones, they are asked for: `SSTArch(window_sizes=...)`.
+spandrel passes on nothing but the weights, whose shapes do not show the windows. Files of `sst.save_pretrained` state
+them in a small tensor. For files without it, such as released ones, name them: `SSTArch(window_sizes=...)`.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ class SSTArch(spandrel.Architecture[SST]):
         self._network_g = network_g
 
     def load(self, state_dict: dict[str, Tensor]) -> spandrel.ImageModelDescriptor[SST]:
-        """The network with these weights, ready to enlarge pictures of any size.
+        """The network with these weights, ready to enlarge images of any size.
 
         Raises:
             MissingOptionsError: the windows (or, of ablations, the heads or the scale) are nowhere stated.

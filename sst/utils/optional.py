@@ -1,4 +1,4 @@
-"""Packages that SST can do without: none that is missing, broken or of another kind keeps SST from importing."""
+"""Packages that SST can do without. It imports even where one is missing, broken or something else of that name."""
 
 import sys
 from importlib import import_module
@@ -40,7 +40,7 @@ def hide_unusable(name: str, attribute: str) -> None:
     """
     if (reason := why_not(name, attribute)) not in ('', MISSING):
         _hidden[name] = reason
-        sys.modules[name] = None  # type: ignore[assignment]  # what the import system takes for "there is none"
+        sys.modules[name] = None  # type: ignore[assignment]  # the import system then says that there is none
 
 
 def require(name: str, attribute: str, extra: str, purpose: str, instead: str = '') -> None:

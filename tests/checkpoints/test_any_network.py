@@ -293,6 +293,14 @@ def test_imports_name_the_module_of_an_own_network(own, capsys):
         sst.load_model('net.pth', imports=['none.py'])
 
 
+def test_an_option_file_that_is_named_may_import(own):
+    kind, state = own
+    torch.save(state, 'bare.pth')
+    Path('own.yml').write_text(yaml.safe_dump({'imports': ['own.py'], 'network_g': {'type': kind}}))
+    assert info.main(['bare.pth', '--network', 'own.yml']) == 0
+    assert Path('ran').exists()
+
+
 @pytest.mark.usefixtures('own')
 @pytest.mark.parametrize('place', ['top', 'network_g', 'metadata', 'config.json', 'header'])
 def test_a_file_never_imports(place):

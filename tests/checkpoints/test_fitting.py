@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import assert_close, picture, tiny_options
-from released import golden, released_names
+from released import golden
 
 from sst.archs import SST
 from sst.checkpoints.facts import facts
@@ -52,13 +52,8 @@ def test_a_misfit_says_which_and_what_the_file_holds(tmp_path, change, words):
 
 
 def test_a_released_misfit_is_named_too(tmp_path):
-    released = {
-        'dim': 8, 'n_blocks': 1, 'window_sizes': [4], 'num_heads': [2], 'gate_type': None, 'rib_hidden_dim': 4,
-        'attn_type': 'RIB', 'upsampler_type': 'pixelshuffle_direct', 'upscaling_factor': 2, 'intermediate_dim': 6,
-    }  # fmt: skip
-    weights = {name: torch.zeros(shape) for name, shape in released_names(released).items()}
-    torch.save({'params': weights}, tmp_path / 'released.pth')
-    with pytest.raises(UserError, match=r'dim is 8 in the file, 12 in network_g; blocks is 1'):
+    torch.save({'params': golden('light_x2')[0]}, tmp_path / 'released.pth')
+    with pytest.raises(MisfitError, match=r'dim is \d+ in the file, 12 in network_g'):
         load_weights(SST(**tiny_options()), str(tmp_path / 'released.pth'))
 
 

@@ -133,16 +133,16 @@ def test_a_file_that_contradicts_itself_is_refused(tmp_path):
         from_pretrained(tmp_path / 'net.safetensors')
 
 
-def test_options_that_do_not_fit_the_weights_are_refused(tmp_path):
-    torch.save({'params': SST(**tiny_options()).state_dict(), 'network_g': tiny_options(dim=24)}, tmp_path / 'net.pth')
-    with pytest.raises(UserError, match='dim is 12'):
-        from_pretrained(tmp_path / 'net.pth')
-
-
 @pytest.mark.parametrize(
     ('network_g', 'word'),
-    [({'type': 'EDSR'}, 'num_in_ch'), ({'type': 'NoSuchNet'}, 'NoSuchNet'), ({'type': 3}, '3'), ({'dimm': 3}, 'dimm')],
-    ids=str,
+    [
+        ({'type': 'EDSR'}, 'num_in_ch'),
+        ({'type': 'NoSuchNet'}, 'NoSuchNet'),
+        ({'type': 3}, '3'),
+        ({'dimm': 3}, 'dimm'),
+        (tiny_options(dim=24), 'dim is 12'),
+    ],
+    ids=lambda value: value if isinstance(value, str) else '',
 )
 def test_a_network_that_the_file_names_wrongly_is_one_line(tmp_path, network_g, word):
     torch.save({'params': SST(**tiny_options()).state_dict(), 'network_g': network_g}, tmp_path / 'net.pth')

@@ -48,11 +48,6 @@ def test_another_module_that_is_missing_keeps_its_trace(tmp_path):
     assert "No module named 'sst_nonsense'" in done.stderr
 
 
-def test_other_programs_get_the_error_itself():
-    done = start('-c', 'import sst', path=ROOT)
-    assert re.search(r'^ModuleNotFoundError: .*torch', done.stderr, re.M)
-
-
 def test_an_interruption_is_one_line_though_a_package_catches_it(tmp_path):
     (tmp_path / 'torchvision.py').write_text(INTERRUPTED, encoding='utf-8')
     done = start('sst/train.py', '-opt', 'options/demo.yml', path=tmp_path)
