@@ -2,6 +2,7 @@
 
 import functools
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -269,6 +270,8 @@ class Own{number}(torch.nn.Module):
 def own(tmp_path, monkeypatch):
     """A module of a network of somebody's own, not imported, and a file of its weights; both in the working folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, 'path', list(sys.path))  # without the folders of other tests
+    sys.modules.pop('own', None)
     number = abs(hash(tmp_path))
     Path('own.py').write_text(OWN.replace('{number}', str(number)))
     convolution = torch.nn.Conv2d(3, 12, 3)
