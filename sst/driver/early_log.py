@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import suppress
+from typing import Any
 
 import basicsr.utils.logger
 
@@ -9,7 +10,7 @@ from sst.utils.visible import visible
 
 
 class EarlyLog(logging.Handler):
-    """Stands in for BasicSR's log from now on until `tell` or `forget`."""
+    """Stands in for BasicSR's log from now on until `open` or `forget`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,13 +26,14 @@ class EarlyLog(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         self.records.append(record)
 
-    def tell(self) -> None:
-        """Hand what was said to BasicSR's log, which is open by now."""
-        logger = logging.getLogger('basicsr')
+    def open(self, *arguments: Any, **keywords: Any) -> logging.Logger:
+        """Open BasicSR's log (`get_root_logger`) and hand it what was said before."""
+        logger = basicsr.utils.logger.get_root_logger(*arguments, **keywords)
         for record in self.records:
             if logger.isEnabledFor(record.levelno):
                 logger.handle(record)
         self.records.clear()
+        return logger
 
 
 def _prepare(record: logging.LogRecord) -> bool:

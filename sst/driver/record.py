@@ -17,14 +17,18 @@ from sst.utils.files import atomic_write_text
 
 
 def write_record(folder: Path, options: dict[str, Any], resumed_at: int = 0) -> Path:
-    """Write `options.yml` and `environment.txt` into a run's folder and return the options' path.
+    """Write `options.yml`, `environment.txt` and the files of `imports` into a run's folder; return the options' path.
 
-    A resumed run keeps the older files and adds `options_<iteration>.yml` and `environment_<iteration>.txt` where
-    something differs.
+    A resumed run keeps the older files and adds `options_<iteration>.yml`, `environment_<iteration>.txt` and the like
+    where something differs.
     """
     text = yaml.safe_dump(options, sort_keys=False, allow_unicode=True, width=120)
     written = _write_beside(folder / 'options.yml', text, resumed_at)
     _write_beside(folder / 'environment.txt', environment(), resumed_at)
+    for name in options.get('imports', []):
+        if name.endswith('.py'):
+            (folder / 'imports').mkdir(exist_ok=True)
+            _write_beside(folder / 'imports' / Path(name).name, Path(name).read_text(encoding='utf-8'), resumed_at)
     return written
 
 

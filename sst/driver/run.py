@@ -116,21 +116,24 @@ def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
     model.resume_training = lambda state: None  # it has taken the state over already
     signals.waiting = True
     try:
-        with replaced(
-            basicsr.train,
-            parse_options=lambda *_, **__: (run.opt, run.args),
-            load_resume_state=lambda _: _go_on(run),
-            mkdir_and_rename=lambda path: None,
-            copy_opt_file=lambda *_: None,
-            make_exp_dirs=_make_folders,
-            get_env_info=lambda: _first_line(run, log),
-            dict2str=lambda _: _save_record(run),
-            init_tb_loggers=init_writers,
-            create_train_val_dataloader=stopping.create_loaders,
-            build_model=lambda _: model,
-            MessageLogger=progress.begin,
-            CUDAPrefetcher=CUDAPrefetcher,
-        ):
+        replacements: dict[str, Any] = {
+            'parse_options': lambda *_, **__: (run.opt, run.args),  # they are read and checked already
+            'load_resume_state': lambda _: _go_on(run),  # it is read already, and only now folders may change
+            'make_exp_dirs': _make_folders,  # its fault ends all processes, in one line
+            'mkdir_and_rename': lambda path: (
+                None
+            ),  # TensorBoard's files lie in the run's folder
+            'copy_opt_file': lambda *_: _save_record(run),  # the resolved options, with environment and imports
+            'get_root_logger': log.open,  # what was said before it was there comes first
+            'get_env_info': lambda: record.summary(run.device, run.place.world),  # in one line
+            'dict2str': lambda _: f'Options: {run.folder / "options.yml"}',  # which are hundreds of lines
+            'init_tb_loggers': init_writers,  # into the run's folder; what lies beyond a resumed state is hidden
+            'create_train_val_dataloader': stopping.create_loaders,  # an endless stream that resumes exactly
+            'build_model': lambda _: model,  # it is built and tried already
+            'MessageLogger': progress.begin,  # a bar, and lines with speed and time left
+            'CUDAPrefetcher': CUDAPrefetcher,  # BasicSR's drops the stream's first batch
+        }
+        with replaced(basicsr.train, **replacements):
             basicsr.train.train_pipeline(str(run.root))
     except Exception as fault:
         alone = run.place.world == 1  # processes that lose one among them cannot write together any more
@@ -145,15 +148,20 @@ def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
 
 
 def _test(run: Run, log: EarlyLog, _: Signals) -> None:
-    with replaced(
-        basicsr.test,
-        make_exp_dirs=_make_folders,
-        parse_options=lambda *_, **__: (run.opt, run.args),
-        get_env_info=lambda: _first_line(run, log),
-        dict2str=lambda _: _save_record(run),
-        build_dataset=lambda options: run.datasets[options['name']],
-        build_model=lambda _: run.model,
-    ):
+    def make_folders(opt: dict[str, Any]) -> None:
+        _make_folders(opt)
+        _save_record(run)
+
+    replacements: dict[str, Any] = {
+        'parse_options': lambda *_, **__: (run.opt, run.args),  # they are read and checked already
+        'make_exp_dirs': make_folders,  # its fault is one line; BasicSR's test saves no options
+        'get_root_logger': log.open,  # what was said before it was there comes first
+        'get_env_info': lambda: record.summary(run.device, run.place.world),  # in one line
+        'dict2str': lambda _: f'Options: {run.folder / "options.yml"}',  # which are hundreds of lines
+        'build_dataset': lambda options: run.datasets[options['name']],  # they are built and checked already
+        'build_model': lambda _: run.model,  # so is it
+    }
+    with replaced(basicsr.test, **replacements):
         basicsr.test.test_pipeline(str(run.root))
     if run.first:
         report.print_results(run.opt)
@@ -174,23 +182,16 @@ def _make_folders(opt: dict[str, Any]) -> None:
         launch.agree(lambda: _writing(lambda: make_exp_dirs(opt)))
 
 
-def _writing(work: Callable[[], None]) -> None:
+def _writing(work: Callable[[], object]) -> None:
     try:
         work()
     except OSError as fault:
         raise UserError(f'cannot write {fault.filename}: {fault.strerror}; make room or correct the rights') from fault
 
 
-def _first_line(run: Run, log: EarlyLog) -> str:
-    """What BasicSR logs first; what was said before comes before it, so that the log is in the order of time."""
-    log.tell()
-    return record.summary(run.device, run.place.world)
-
-
-def _save_record(run: Run) -> str:
-    if not run.first:
-        return ''
-    return f'Options: {record.write_record(run.folder, run.written, run.opt.get("start_iter", 0))}'
+def _save_record(run: Run) -> None:
+    if run.first:
+        _writing(lambda: record.write_record(run.folder, run.written, run.opt.get('start_iter', 0)))
 
 
 def _how_to_go_on(is_train: bool, argv: Sequence[str] | None) -> str:

@@ -72,6 +72,7 @@ def test_parts_of_a_user_resume_and_test(folder):
     run(folder, 'sst-train', '-opt', 'mine.yml', '--force_yml', 'train:total_iter=4', *whole)
     run(folder, 'sst-train', '-opt', 'mine.yml', '--auto_resume', '--force_yml', 'train:total_iter=6', *whole)
     assert (folder / 'experiments/tiny/models/net_g_6.pth').exists()
+    assert (folder / 'experiments/tiny/imports/my_bias.py').read_text() == FILES['my_bias.py']
     run(folder, 'sst-test', '-opt', 'mine_test.yml')
     figures = json.loads((folder / 'results/mine_test/metrics.json').read_text())['lr_alone']
     assert figures['images'] == 5
