@@ -1,7 +1,7 @@
 """Turns released SST files into ours: weights (.pth) and option files (.yml).
 
-Released weights also load as they are; converted ones carry our names and, with --options, the options of the network:
-no weight tells the windows by its shape.
+Released weights also load as they are. Converted ones have our names and, with --options, the options of the network,
+because no weight shows the windows by its shape.
 """
 
 import argparse
@@ -13,10 +13,12 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
-from sst.interop.weights import read_weights  # after the repository is on the path
+from sst.checkpoints.weights import read_weights  # after the repository is on the path
 from sst.options import load_options
+from sst.options.imports import load_parts
 from sst.options.released import network_options
-from sst.utils.errors import UserError
+from sst.utils.command_line import add_imports_argument
+from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_save, atomic_write_text
 
 KEPT = ('name', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger', 'dist_params')
@@ -29,7 +31,7 @@ def convert_options(released: Mapping, gpus: int) -> dict:
 
     Args:
         released (Mapping): the file's content.
-        gpus (int): processes it was meant for: our batch size is the total over all of them.
+        gpus (int): the processes that it was written for; our batch size is the total over all of them.
     """
     ours: dict = {'model_type': 'SSTModel'} | {key: released[key] for key in KEPT if released.get(key) is not None}
     ours['network_g'] = network_options(released['network_g'])
@@ -43,7 +45,7 @@ def convert_options(released: Mapping, gpus: int) -> dict:
 
 
 def convert_dataset(released: Mapping, gpus: int) -> dict:
-    """Our options of one dataset: totals where BasicSR counts per GPU, without what the endless stream needs not."""
+    """Our options of one dataset: totals where BasicSR counts per GPU, without keys that our endless stream ignores."""
     ours = {key: value for key, value in released.items() if key not in DROPPED}
     if 'batch_size_per_gpu' in ours:
         ours['batch_size'] = ours.pop('batch_size_per_gpu') * gpus
@@ -53,7 +55,7 @@ def convert_dataset(released: Mapping, gpus: int) -> dict:
 
 
 def read_yaml(path: Path) -> dict:
-    """A released option file. Raises UserError where it is none."""
+    """A released option file. Raises UserError for another file."""
     try:
         content = yaml.safe_load(path.read_text(encoding='utf-8'))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -71,7 +73,7 @@ def convert(path: Path, folder: Path, options: Path | None, gpus: int) -> Path:
     if path.suffix in ('.yml', '.yaml'):
         text = yaml.safe_dump(convert_options(read_yaml(path), gpus), sort_keys=False)
         atomic_write_text(target, text)
-        load_options(target)  # what it says must be right, or the user hears why
+        load_options(target)  # raises what is wrong with it
     else:
         content: dict = {}
         for key in ('params', 'params_ema'):
@@ -91,15 +93,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('files', nargs='+', type=Path, metavar='FILE', help='released .pth or .yml files')
     parser.add_argument('--output', required=True, type=Path, help='folder for the converted files')
     parser.add_argument('--options', type=Path, help='released option file of the weights, kept with them')
-    parser.add_argument('--gpus', type=int, default=4, help='GPUs that released option files count on (default: 4)')
+    add_imports_argument(parser)
+    parser.add_argument('--gpus', type=int, default=4, help='GPUs that the option files were written for (default: 4)')
     args = parser.parse_args(arguments)
-    try:
+    with in_one_line():
+        load_parts(args.imports)
         args.output.mkdir(parents=True, exist_ok=True)
-        for path in args.files:
-            print(f'{path} -> {convert(path, args.output, args.options, args.gpus)}')
-    except (UserError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+        try:
+            for path in args.files:
+                print(f'{path} -> {convert(path, args.output, args.options, args.gpus)}')
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 if __name__ == '__main__':

@@ -1,36 +1,38 @@
-"""Writes weights as an ONNX model for pictures of any size: `python scripts/export_onnx.py WEIGHTS -o FILE.onnx`."""
+"""Writes weights as an ONNX model for images of any size: `python scripts/export_onnx.py WEIGHTS -o FILE.onnx`."""
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
-from sst.interop.onnx import OPSET, export_onnx  # after the repository is on the path
-from sst.interop.pretrained import from_pretrained
-from sst.utils.errors import UserError
+from sst.checkpoints.networks import network_in_options  # after the repository is on the path
+from sst.checkpoints.pretrained import from_pretrained
+from sst.interop.onnx import OPSET, export_onnx
+from sst.utils.command_line import CommandLine, add_network_arguments
+from sst.utils.errors import in_one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandLine(description=__doc__)
     parser.add_argument('weights', help='a weights file, the name of shipped weights or hf://owner/repo/file')
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='FILE.onnx')
     parser.add_argument('--opset', type=int, default=OPSET, help=f"version of ONNX's operators (default: {OPSET})")
     parser.add_argument(
         '--window-sizes', type=int, nargs='+', metavar='W', help='windows of a block, where the file does not tell them'
     )
-    parser.add_argument(
-        '--param-key', metavar='KEY', help='entry of the file to take (its moving average, if it has one)'
-    )
+    add_network_arguments(parser)
     args = parser.parse_args(arguments)
-    try:
-        net = from_pretrained(args.weights, window_sizes=args.window_sizes, param_key=args.param_key)
-        export_onnx(net, args.output, args.opset)
-    except (UserError, ValueError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
-    print(f'{args.weights} -> {args.output}: x{net.scale}, {args.output.stat().st_size:,} bytes')
+    with in_one_line():
+        net = from_pretrained(
+            args.weights,
+            network_g=network_in_options(args.network),
+            window_sizes=args.window_sizes,
+            imports=args.imports,
+            param_key=args.param_key,
+        )
+        scale = export_onnx(net, args.output, args.opset)
+    print(f'{args.weights} -> {args.output}: x{scale}, {args.output.stat().st_size:,} bytes')
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"""Makes the datasets that the option files expect: `python scripts/prepare_data.py demo`, `... --help`."""
+"""Makes the datasets that option files use: `python scripts/prepare_data.py demo`, `... --help`."""
 
 import argparse
 import os
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy: each core has a process of its own already
+os.environ.setdefault('OPENBLAS_NUM_THREADS', '1')  # before NumPy, because each core already has its own process
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
 # after the repository is on the path
@@ -14,7 +14,7 @@ from prepare import check, database, demo, download, lr, meta, subimages
 from sst.utils.errors import in_one_line
 from sst.utils.pixels import MEGAPIXELS, set_default_limit
 
-# A module per command: its docstring is the help, add_arguments() declares its options, run() does it.
+# One module per command: its docstring is the help text, add_arguments() declares its options, run() does the work.
 COMMANDS = {
     'download': download,
     'lr': lr,
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         module.add_arguments(command)
     args = parser.parse_args(arguments)
     set_default_limit(getattr(args, 'max_megapixels', MEGAPIXELS))
-    with in_one_line('interrupted; the same command goes on from here'):
+    with in_one_line('interrupted; run the same command again to continue'):
         COMMANDS[args.command].run(args)
 
 

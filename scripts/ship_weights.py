@@ -12,9 +12,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
 from sst.archs import SST  # after the repository is on the path
-from sst.interop.pretrained import from_pretrained, save_pretrained
-from sst.interop.sources import FOLDER
-from sst.interop.weights import read_weights
+from sst.checkpoints.pretrained import from_pretrained, save_pretrained
+from sst.checkpoints.sources import FOLDER
+from sst.checkpoints.weights import read_weights
 from sst.utils.errors import UserError, in_one_line
 
 WRITES_THE_STREAM = re.compile(r'(stem|conv|.*\.attn\.proj|.*\.ffn\.project)\.(weight|bias)|blocks\.\d+\.conv\.bias')
@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with in_one_line():
         told = read_weights(args.checkpoint).metadata
         net = from_pretrained(args.checkpoint)
+        assert isinstance(net, SST)
         metadata = {'name': args.name, 'training_data': args.training_data, 'licence': args.licence}
         metadata |= {key: told[key] for key in ('run', 'iteration') if key in told}
         if args.stream_scale != 1:

@@ -16,28 +16,21 @@ with starting():
     hide_unusable('imagecodecs', 'version')  # before tifffile does
     basicsr_compat.install()
 
-    from sst import archs, data, metrics, models  # noqa: F401  # BasicSR must be importable first; imported to register
+    from sst import archs, data, interop, metrics, models  # noqa: F401  # after BasicSR; imported to register
+    from sst.checkpoints.pretrained import from_pretrained, save_pretrained
+    from sst.utils.allocator import keep_memory
 
 if TYPE_CHECKING:
     from sst.api import Upscaler, load_model
-    from sst.interop.pretrained import from_pretrained, save_pretrained
-    from sst.utils.allocator import keep_memory
 
 __version__ = '0.1.0'
 __all__ = ['Upscaler', 'from_pretrained', 'keep_memory', 'load_model', 'save_pretrained']
 
-MODULES = {
-    'api': ('Upscaler', 'load_model'),
-    'interop.pretrained': ('from_pretrained', 'save_pretrained'),
-    'utils.allocator': ('keep_memory',),
-}
-
 
 def __getattr__(name: str) -> Any:
-    """The names of `__all__`, imported when they are first asked for: training does without them."""
-    from importlib import import_module
+    """`Upscaler` and `load_model`, imported when they are first asked for: training does without them."""
+    if name not in ('Upscaler', 'load_model'):
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from sst import api
 
-    for module, names in MODULES.items():
-        if name in names:
-            return getattr(import_module(f'sst.{module}'), name)
-    raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(api, name)

@@ -1,6 +1,6 @@
-"""Pictures in, pictures out, from Python: `load_model('SST-tiny-x2')(image)`."""
+"""Images in, images out, from Python: `load_model('SST-tiny-x2')(image)`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -8,42 +8,45 @@ from typing import Any, Literal, TypeVar
 import numpy as np
 import PIL.Image
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sst.archs import SST
-from sst.inference import Tiler, TileSize, self_ensemble, window_multiple
+from sst.checkpoints.networks import options_of
+from sst.checkpoints.pretrained import from_pretrained
+from sst.inference import Tiler, TileSize, padded, required_multiple, self_ensemble, tried, window_multiple
 from sst.inference.devices import best_device
-from sst.inference.pictures import Picture as Whole
-from sst.inference.pictures import enlarge
-from sst.interop.pretrained import from_pretrained
+from sst.inference.enlarging import Bands, Samples, enlarge, whole
 
-Picture = TypeVar('Picture', np.ndarray, Tensor, PIL.Image.Image)
+Image = TypeVar('Image', np.ndarray, Tensor, PIL.Image.Image)
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 SHAPES = ((), (1,), (2,), (3,), (4,))  # beyond (H, W): grey, with alpha, RGB, RGBA
-MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's pictures: those that stay what they are
+MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's images: those that stay what they are
 SIMPLER = {'1': 'L', 'La': 'LA'}
-BEYOND = 1.0  # how far floating-point pictures may lie outside [0, 1]: results of other programs overshoot a little
+BEYOND = 1.0  # how far floating-point images may lie outside [0, 1]: results of other programs overshoot a little
 
 
 class Upscaler:
-    """A network that takes pictures as they are and gives them back enlarged, of the same kind.
+    """A network that takes images as they are and gives them back enlarged, of the same kind.
 
     Args:
-        net (SST): taken over: moved, and prepared for inference (`SST.optimize_for_inference`).
+        net (nn.Module): an SST or any other network from RGB to RGB in [0, 1]. It is taken over: moved, and prepared
+            for inference.
         device (str | torch.device | None): None: CUDA, else Apple's MPS, else the CPU.
-        dtype (str | torch.dtype | None): of maps and weights. None: float16 on CUDA, float32 elsewhere.
-        tile (int | Literal['auto'] | None): LR pixels a side of the tiles that pictures are cut into; 'auto': as free
-            memory allows, so that most are computed whole; None: all are.
+        dtype (str | torch.dtype | None): of maps and weights; other networks than SST keep their weights and compute
+            under autocast. None: float16 for an SST on CUDA, else float32.
+        tile (int | Literal['auto'] | None): LR pixels a side of the tiles that images are cut into. 'auto': as free
+            memory allows, so that most are computed whole. None: every image is computed whole.
         overlap (int): LR pixels that a tile reads beyond its border.
-        ensemble (bool): the mean over the eight flips and turns: eight times the time for a little more quality.
+        ensemble (bool): take the mean over the eight flips and turns: eight times the time for a little more quality.
 
     Raises:
-        ValueError: a dtype, tile or overlap that is none.
+        ValueError: the dtype is unknown, or tile or overlap is not such a number.
+        UserError: the network does not take or give RGB in [0, 1], or its scale is not a whole number.
     """
 
     def __init__(
         self,
-        net: SST,
+        net: nn.Module,
         device: str | torch.device | None = None,
         dtype: str | torch.dtype | None = None,
         *,
@@ -54,53 +57,63 @@ class Upscaler:
         self.device = torch.device(device) if device is not None else best_device()
         chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
         if dtype is not None and not isinstance(chosen, torch.dtype):
-            raise ValueError(f'dtype {dtype!r} is unknown; allowed are float32, float16 and bfloat16')
+            raise ValueError(f'dtype {dtype!r}: is unknown; use float32, float16 or bfloat16')
         if not (tile in ('auto', None) or (type(tile) is int and tile >= 1)) or type(overlap) is not int or overlap < 0:
             raise ValueError(
-                f'tile {tile!r} with overlap {overlap!r}: allowed are a tile of at least 1 LR pixel, "auto" or None, '
-                'and an overlap of at least 0'
+                f'tile {tile!r}, overlap {overlap!r}: the tile must be at least 1 LR pixel, "auto" or None, and the '
+                'overlap a whole number from 0 on'
             )
-        self.net = net.to(self.device).optimize_for_inference(chosen)
-        self.scale = net.scale
-        multiple = window_multiple(net)
-        predict = partial(self_ensemble, self._predict) if ensemble else self._predict
-        self._fitting = TileSize(self.net, overlap, multiple)
-        size = self._fitting if tile == 'auto' else tile
+        self.net = net.to(self.device)
+        trial, predict = None, self._predict
+        if isinstance(net, SST):
+            net.optimize_for_inference(chosen)
+            self.scale, self.dtype = net.scale, net.stem.weight.dtype
+            multiple = window_multiple(net)
+        else:
+            self.dtype = chosen or torch.float32
+            net.float().eval().requires_grad_(False)
+            trial = tried(net, self.device, required_multiple(options_of(net) or {}))
+            self.scale, multiple = trial.scale, trial.multiple
+            predict = partial(padded, predict, scale=self.scale, multiple=multiple)
+        if ensemble:
+            predict = partial(self_ensemble, predict)
+        self._tile_size = TileSize(self.net, overlap, multiple, trial)
+        size = self._tile_size if tile == 'auto' else tile
         self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
 
     def enlarge(
         self,
-        picture: Whole,
+        samples: Samples,
         size: tuple[int, int] | None = None,
         on_tile: Callable[[int, int], None] | None = None,
-    ) -> Whole:
-        """A picture as `sst.inference.pictures` reads and writes it; see `sst.inference.pictures.enlarge`."""
-        return enlarge(picture, self._tiler, size, on_tile)
+    ) -> Bands:
+        """Samples (H, W, C), enlarged while the result is iterated; see `sst.inference.enlarging.enlarge`."""
+        return enlarge(samples, self._tiler, size, on_tile)
 
     def tiles(self, height: int, width: int) -> list[tuple[int, int]]:
-        """(height, width), LR pixels, of the tiles in which a picture of this size is computed, their overlap too."""
+        """(height, width), LR pixels, of the tiles in which an image of this size is computed, with their overlap."""
         rows, columns = self._tiler.cut(height, width)
         return [(row.stop - row.start, column.stop - column.start) for row in rows for column in columns]
 
     def memory(self, height: int, width: int) -> int:
-        """About how many bytes of the device's memory a picture of this size takes while it is computed."""
-        return max(self._fitting.needed(*tile, width) for tile in self.tiles(height, width))
+        """About how many bytes of the device's memory an image of this size takes while it is computed."""
+        return max(self._tile_size.needed(*tile, width) for tile in self.tiles(height, width))
 
-    def __call__(self, image: Picture) -> Picture:
-        """Enlarge a picture.
+    def __call__(self, image: Image) -> Image:
+        """Enlarge an image.
 
         Args:
             image: RGB or grey, sides of at least 1 pixel, as
                 a NumPy array (H, W) or (H, W, C) of uint8, uint16 or floating-point numbers in [0, 1], C 1 to 4: grey,
                 grey and alpha, RGB, RGB and alpha;
-                a Pillow picture of 8 or, grey, 16 bits; palettes and CMYK become RGB, or RGBA;
+                a Pillow image of 8 or, grey, 16 bits; palettes and CMYK become RGB, or RGBA;
                 a tensor (3, H, W) or (B, 3, H, W) of floating-point numbers in [0, 1], on any device.
 
         Returns:
             The same kind, (scale * H, scale * W), clipped to its range.
 
         Raises:
-            TypeError: another kind of picture or number.
+            TypeError: another kind of image or number.
             ValueError: another shape, a mode of open range, or values far outside the range.
         """
         if isinstance(image, PIL.Image.Image):
@@ -109,20 +122,23 @@ class Upscaler:
             return self._tensor(image)
         if isinstance(image, np.ndarray):
             return self._array(image)
-        raise TypeError(f'a picture is a NumPy array, a Pillow picture or a tensor, not {type(image).__name__}')
+        raise TypeError(f'{type(image).__name__}: is no image; use a NumPy array, a Pillow image or a tensor')
 
     def __repr__(self) -> str:
-        dtype = str(self.net.stem.weight.dtype).removeprefix('torch.')
-        return f'{type(self).__name__}(x{self.scale}, {dtype} on {self.device})'
+        return f'{type(self).__name__}(x{self.scale}, {str(self.dtype).removeprefix("torch.")} on {self.device})'
 
     def _predict(self, lr: Tensor) -> Tensor:
-        return self.net(lr.to(self.device, torch.float32))
+        lr = lr.to(self.device, torch.float32)
+        if isinstance(self.net, SST):  # which is in its dtype
+            return self.net(lr)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
+            return self.net(lr)
 
     def _tensor(self, image: Tensor) -> Tensor:
         if not image.is_floating_point():
-            raise TypeError(f'a tensor of {image.dtype}: allowed are floating-point numbers in [0, 1]; divide by 255')
+            raise TypeError(f'a tensor of {image.dtype}: must be floating point in [0, 1]; divide by 255')
         if image.dim() not in (3, 4) or image.shape[-3] != 3 or 0 in image.shape:
-            raise ValueError(f'a tensor {tuple(image.shape)}: allowed are (3, H, W) and (B, 3, H, W)')
+            raise ValueError(f'a tensor {tuple(image.shape)}: must be (3, H, W) or (B, 3, H, W)')
         _require_range(float(image.min()), float(image.max()))
         lr = (image if image.dim() == 4 else image[None]).detach()
         rows = self._tiler.rows(lambda top, bottom: lr[..., top:bottom, :], *lr.shape[-2:])
@@ -132,20 +148,20 @@ class Upscaler:
     def _array(self, image: np.ndarray) -> np.ndarray:
         white = WHITE.get(image.dtype)
         if white is None and image.dtype.kind != 'f':
-            raise TypeError(f'an array of {image.dtype}: allowed are uint8, uint16 and floating point in [0, 1]')
+            raise TypeError(f'an array of {image.dtype}: must be uint8, uint16 or floating point in [0, 1]')
         if image.ndim not in (2, 3) or image.shape[2:] not in SHAPES or 0 in image.shape:
-            raise ValueError(f'an array {image.shape}: allowed are (H, W) and (H, W, C) with C of 1 to 4')
+            raise ValueError(f'an array {image.shape}: must be (H, W) or (H, W, C) with C from 1 to 4')
         if white is None:
             _require_range(float(image.min()), float(image.max()))
         samples = image.reshape(*image.shape[:2], -1)
-        sr = self.enlarge(Whole(samples if white else samples.astype(np.float32))).whole()
+        sr = whole(self.enlarge(samples if white else samples.astype(np.float32)))
         result = sr.reshape(*sr.shape[:2], *image.shape[2:])
         return (np.rint(result * white) if white else result).astype(image.dtype)
 
     def _pillow(self, image: PIL.Image.Image) -> PIL.Image.Image:
         if image.mode in ('I', 'F'):
             advice = 'give it as an array of uint16 or floating point in [0, 1]'
-            raise ValueError(f'a picture of mode {image.mode}, whose range is open: {advice}')
+            raise ValueError(f'an image of mode {image.mode}: its range is open; {advice}')
         if image.mode in SIMPLER:
             image = image.convert(SIMPLER[image.mode])
         if image.mode in ('I;16B', 'I;16L', 'I;16N'):  # 16 bits of another order of bytes
@@ -160,37 +176,28 @@ def load_model(
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
     *,
-    window_sizes: Sequence[int] | None = None,
-    num_heads: Sequence[int] | int | None = None,
-    scale: int | None = None,
-    param_key: str | None = None,
-    backend: str = 'auto',
-    **how: Any,
+    tile: int | Literal['auto'] | None = 'auto',
+    overlap: int = 32,
+    ensemble: bool = False,
+    **network: Any,
 ) -> Upscaler:
-    """A network ready to enlarge pictures.
+    """A network ready to enlarge images.
 
     Args:
         source (str | Path): the name of weights that ship (`SST-tiny-x2`), a weights file of any origin, a folder
             written by `save_pretrained`, or `hf://owner/repo/file`.
-        device, dtype: as for `Upscaler`.
-        window_sizes, num_heads, scale: as for `from_pretrained`: what the file does not tell.
-        param_key, backend: as for `from_pretrained`: which entry of the file to take, and who computes the attention.
-        **how: `tile`, `overlap` and `ensemble`, as for `Upscaler`.
+        device, dtype, tile, overlap, ensemble: as for `Upscaler`.
+        **network: what `from_pretrained` takes besides: `network_g`, `window_sizes`, `num_heads` and `scale` say what
+            the file does not tell, `imports` where a network of your own is registered, `param_key` which entry of the
+            file to take, and `backend` who computes the attention.
 
     Raises:
-        UserError: weights that are missing, broken or leave options open, in one line that says what to do.
+        UserError: the weights are missing, broken or leave options open, in one line that says what to do.
     """
-    net = from_pretrained(
-        source,
-        window_sizes=window_sizes,
-        num_heads=num_heads,
-        scale=scale,
-        param_key=param_key,
-        backend=backend,
-    )
-    return Upscaler(net, device, dtype, **how)
+    net = from_pretrained(source, **network)
+    return Upscaler(net, device, dtype, tile=tile, overlap=overlap, ensemble=ensemble)
 
 
 def _require_range(least: float, greatest: float) -> None:
     if not (least >= -BEYOND and greatest <= 1 + BEYOND):  # NaN neither
-        raise ValueError(f'values from {least:g} to {greatest:g}: allowed are [0, 1]; divide by the white value')
+        raise ValueError(f'values from {least:g} to {greatest:g}: must lie in [0, 1]; divide by the value of white')

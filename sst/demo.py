@@ -10,10 +10,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sst.utils.starting import starting
 
     with starting():
+        from sst.upscaling.web.arguments import parse
+        from sst.upscaling.web.models import load_models
+        from sst.upscaling.web.serving import require_gradio, serve
         from sst.utils.errors import in_one_line
-        from sst.web.arguments import parse
-        from sst.web.models import load_models
-        from sst.web.serving import require_gradio, serve
 
     with in_one_line():
         args = parse(argv)

@@ -10,10 +10,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     from sst.utils.starting import starting
 
     with starting():
-        from sst.interop.description import describe
-        from sst.interop.sources import find_weights, shipped
-        from sst.utils.command_line import CommandLine
-        from sst.utils.errors import UserError
+        from sst.checkpoints.description import describe
+        from sst.checkpoints.networks import network_in_options
+        from sst.checkpoints.sources import find_weights, shipped
+        from sst.options.imports import load_parts
+        from sst.utils.command_line import CommandLine, add_network_arguments
+        from sst.utils.errors import UserError, in_one_line
         from sst.utils.json_text import json_text
         from sst.utils.visible import visible
 
@@ -24,12 +26,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     help_text = f'.pth or .safetensors file of any origin, hf://owner/repo/file, or shipped weights ({names})'
     parser.add_argument('files', nargs='+', metavar='FILE', help=help_text)
     parser.add_argument('--json', action='store_true', help='a JSON list, with all options of the networks')
-    parser.add_argument('--param-key', metavar='KEY', help='the entry of the files to describe, as params_ema')
+    add_network_arguments(parser)
     args = parser.parse_args(argv)
+    with in_one_line():
+        load_parts(args.imports)
+        network = network_in_options(args.network)
     found, code = [], 0
     for file in args.files:
         try:
-            found.append(describe(find_weights(file), args.param_key))
+            found.append(describe(find_weights(file), args.param_key, network))
         except UserError as error:
             code = 2
             print(f'error: {visible(error)}', file=sys.stderr)
@@ -44,21 +49,19 @@ def text(about: dict) -> str:
     """What `describe` found, for people: one line per fact."""
     from sst.utils.visible import visible
 
-    dtypes = ', '.join(about['dtype'])
-    entries = f' ({about["entry"]} of {" and ".join(about["entries"])})' if about['entries'] else ''
-    windows = ' '.join(map(str, about['windows'])) if about['windows'] else 'not told by the file, nor by any shape'
+    entry = f' ({about["entry"]} of {" and ".join(about["entries"])})' if about['entries'] else ''
+    windows = ' '.join(map(str, about['windows'])) if about['windows'] else 'unknown, no shape shows them'
+    names = {'ours': 'of this codebase', 'released': 'of the released files', 'other': 'of another network'}
     rows = {
         'file': f'{about["file"]}, {about["bytes"]:,} bytes, {about["format"]}',
-        'model': about['model'] or 'no SST',
-        'scale': f'x{about["scale"]}' if about['scale'] else 'not told',
+        'model': about['model'] or 'unknown, not an SST',
+        'scale': f'x{about["scale"]}' if about['scale'] else 'unknown',
         'windows': windows if about['names'] != 'other' else '-',
-        'parameters': f'{about["parameters"]:,} of {dtypes}{entries}',
-        'names': {'ours': 'of this codebase', 'released': 'of the released files', 'other': 'of another network'}[
-            about['names']
-        ],
+        'parameters': f'{about["parameters"]:,} of {", ".join(about["dtype"])}{entry}',
+        'names': names[about['names']],
+        'training data': 'unknown',
     }
-    metadata = {str(key).replace('_', ' '): value for key, value in about['metadata'].items()}
-    rows |= {'training data': 'not told'} | metadata
+    rows |= {str(key).replace('_', ' '): value for key, value in about['metadata'].items()}
     return '\n'.join(f'{visible(key):<14} {visible(value)}' for key, value in rows.items())
 
 

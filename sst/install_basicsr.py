@@ -1,6 +1,6 @@
-"""Installs BasicSR 1.4.2, its source mended for today's Python: `python -m sst.install_basicsr`.
+"""Installs BasicSR 1.4.2 from a source that is corrected for today's Python: `python -m sst.install_basicsr`.
 
-Needs nothing but the standard library and pip. What its source needs is mended here and nowhere else.
+Needs only the standard library and pip. This is the only place that changes BasicSR's source.
 """
 
 import os
@@ -23,8 +23,8 @@ REQUIREMENTS = {'tb-nightly': 'tensorboard', 'opencv-python\n': 'opencv-python-h
 def main() -> int:
     """Have pip install BasicSR into this Python, from the index that pip is set up for. Returns pip's exit code.
 
-    pip asks a source for its metadata before it hands it over, so it must be mended in between. Each Python that pip
-    starts in the unpacked source imports `sitecustomize` first, and that is a copy of this file.
+    pip runs a source's setup.py for its metadata before anybody else can change it. But each Python that pip starts in
+    the unpacked source imports `sitecustomize` first, and that is a copy of this file.
     """
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(__file__, Path(folder, 'sitecustomize.py'))

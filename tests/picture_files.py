@@ -1,15 +1,18 @@
-"""Picture files for tests; those that no library writes are made by hand."""
+"""ImageFile files for tests; those that no library writes are made by hand."""
 
 import io
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import tifffile
 from PIL import Image
 
-from sst.inference.pictures import Picture, read_picture
+from sst.inference import Tiler
+from sst.inference.enlarging import enlarge
+from sst.upscaling.pictures import ImageFile, read_image
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
@@ -26,9 +29,9 @@ def saved(path: str | Path, *shape: int, **options) -> Path:
     return path
 
 
-def read(folder: Path, content: bytes, name: str = 'a.png') -> Picture:
+def read(folder: Path, content: bytes, name: str = 'a.png') -> ImageFile:
     (folder / name).write_bytes(content)
-    return read_picture(folder / name)
+    return read_image(folder / name)
 
 
 def encoded(image: Image.Image, file_format: str, **options) -> bytes:
@@ -126,3 +129,26 @@ def cmyk_profile(inks: dict[tuple[int, int, int, int], tuple[float, float, float
     )
     header = header.ljust(68, b'\0') + struct.pack('>3i', 63190, 65536, 54061)
     return header.ljust(128, b'\0') + struct.pack('>I', len(tags)) + directory + body
+
+
+def rgb_of(image: ImageFile) -> np.ndarray:
+    """(H, W, 3) float32 in [0, 1], three equal channels if grey."""
+    samples = image.whole()
+    return np.repeat(samples[..., :1], 3, axis=2) if image.grey else samples[..., :3]
+
+
+def alpha_of(image: ImageFile) -> np.ndarray | None:
+    """(H, W) float32 in [0, 1], None where all is opaque."""
+    return image.whole()[..., -1] if image.has_alpha else None
+
+
+def enlarged(image: ImageFile, tiler: Tiler, size: tuple[int, int] | None = None) -> ImageFile:
+    return replace(image, samples=enlarge(image.samples, tiler, size))
+
+
+def disc(size: int = 40) -> np.ndarray:
+    """(H, W, 4): a red disc whose edge is half transparent, on a transparent ground whose hidden colour is black."""
+    row, column = np.mgrid[:size, :size] - (size - 1) / 2
+    alpha = np.clip(size / 3 - np.hypot(row, column) + 0.5, 0, 1).astype(np.float32)
+    rgb = np.where(alpha[..., None] > 0, np.float32([1, 0, 0]), 0).astype(np.float32)
+    return np.dstack([rgb, alpha])

@@ -12,8 +12,6 @@ from helpers import picture, tiny_options
 import sst
 from sst.archs import SST
 from sst.inference import self_ensemble, tiled
-from sst.interop import sources
-from sst.utils.errors import UserError
 
 
 @pytest.fixture(scope='module')
@@ -40,14 +38,6 @@ def enlarged(net, image):
 
 def as_array(tensor):
     return tensor[0].permute(1, 2, 0).numpy()
-
-
-def test_by_the_name_of_weights_that_ship(net, file, monkeypatch):
-    monkeypatch.setattr(sources, 'FOLDER', file.parent)
-    image = picture(8, 9)
-    assert torch.equal(sst.load_model('tiny-x2', 'cpu')(image), enlarged(net, image))
-    with pytest.raises(UserError, match=r'no name of weights that ship \(there: Tiny-x2\); did you mean "Tiny-x2"'):
-        sst.load_model('Tiny-x3')
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.float64], ids=str)
@@ -142,23 +132,23 @@ def test_one_pixel(upscaler):
     assert upscaler(np.zeros((1, 1, 3), np.uint8)).shape == (2, 2, 3)
 
 
-FAULTS = [
-    ('file.png', TypeError, 'not str'),
-    (np.zeros((4, 4, 3), np.int32), TypeError, 'an array of int32'),
-    (np.zeros((4, 4, 5), np.uint8), ValueError, r'an array \(4, 4, 5\)'),
-    (np.zeros((4, 0, 3), np.uint8), ValueError, r'an array \(4, 0, 3\)'),
-    (np.full((4, 4, 3), 200.0), ValueError, 'values from 200 to 200'),
-    (np.full((4, 4), np.nan), ValueError, 'values from nan'),
-    (torch.zeros(3, 4, 4, dtype=torch.uint8), TypeError, 'divide by 255'),
-    (torch.zeros(4, 4, 3), ValueError, r'a tensor \(4, 4, 3\)'),
-    (torch.full((3, 4, 4), -9.0), ValueError, 'values from -9'),
-    (PIL.Image.new('F', (4, 4)), ValueError, 'mode F'),
-]
+FAULTS = {
+    'a name': ('file.png', TypeError),
+    'other integers': (np.zeros((4, 4, 3), np.int32), TypeError),
+    'five channels': (np.zeros((4, 4, 5), np.uint8), ValueError),
+    'no pixels': (np.zeros((4, 0, 3), np.uint8), ValueError),
+    'up to 200': (np.full((4, 4, 3), 200.0), ValueError),
+    'no numbers': (np.full((4, 4), np.nan), ValueError),
+    'a tensor of integers': (torch.zeros(3, 4, 4, dtype=torch.uint8), TypeError),
+    'channels last': (torch.zeros(4, 4, 3), ValueError),
+    'below zero': (torch.full((3, 4, 4), -9.0), ValueError),
+    'open range': (PIL.Image.new('F', (4, 4)), ValueError),
+}
 
 
-@pytest.mark.parametrize(('image', 'kind', 'says'), FAULTS, ids=[says for _, _, says in FAULTS])
-def test_faults_in_words(upscaler, image, kind, says):
-    with pytest.raises(kind, match=says):
+@pytest.mark.parametrize(('image', 'kind'), FAULTS.values(), ids=FAULTS)
+def test_images_that_are_refused(upscaler, image, kind):
+    with pytest.raises(kind, match='.'):
         upscaler(image)
 
 
@@ -169,8 +159,6 @@ def test_tiles_and_ensemble(net, file):
         turned = self_ensemble(net, image).clamp(0, 1)
     assert torch.equal(sst.load_model(file, 'cpu', tile=12, overlap=4)(image), expected)
     assert torch.equal(sst.load_model(file, 'cpu', ensemble=True)(image), turned)
-    with pytest.raises(ValueError, match='tile 0'):
-        sst.load_model(file, 'cpu', tile=0)
 
 
 @pytest.mark.parametrize('dtype', ['bfloat16', torch.bfloat16], ids=str)
@@ -181,30 +169,13 @@ def test_another_precision(net, file, dtype):
     assert (upscaler(image) - enlarged(net, image)).abs().max() < 0.02
 
 
-def test_an_unknown_precision_is_refused(file):
-    with pytest.raises(ValueError, match='allowed are float32, float16 and bfloat16'):
-        sst.load_model(file, 'cpu', 'half-ish')
-
-
-def test_what_a_file_does_not_tell_can_be_passed(net, tmp_path):
-    torch.save(net.state_dict(), tmp_path / 'net.pth')
-    image = picture(8, 9)
-    upscaler = sst.load_model(tmp_path / 'net.pth', 'cpu', window_sizes=[4, 6], backend='reference')
-    assert (upscaler(image) - enlarged(net, image)).abs().max() < 1e-5
-
-
 def test_importing_sst_imports_no_more_than_training_needs():
     code = (
-        'import sys, sst; late = {"sst.api", "sst.interop.pretrained", "huggingface_hub", "onnx", "spandrel"}; '
+        'import sys, sst; late = {"sst.api", "huggingface_hub", "onnx", "spandrel"}; '
         'assert not late & set(sys.modules), late & set(sys.modules); sst.load_model; assert "sst.api" in sys.modules'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def test_an_unknown_name_of_the_package():
-    with pytest.raises(AttributeError, match="module 'sst' has no attribute 'load_modle'"):
-        _ = sst.load_modle
 
 
 def test_pillow_s_16_bits_of_another_order_of_bytes(file):
@@ -214,9 +185,10 @@ def test_pillow_s_16_bits_of_another_order_of_bytes(file):
     assert (np.asarray(upscale(other)) == upscale(grey)).all()
 
 
-@pytest.mark.parametrize(
-    'how', [{'tile': True}, {'tile': 1.5}, {'tile': 'large'}, {'overlap': 'a'}, {'overlap': -1}], ids=str
-)
-def test_tiles_that_are_none(file, how):
-    with pytest.raises(ValueError, match='allowed are a tile of at least 1 LR pixel, "auto" or None'):
-        sst.load_model(file, 'cpu', **how)
+SETTINGS = [('tile', 0), ('tile', True), ('tile', 1.5), ('tile', 'large'), ('overlap', 'a'), ('overlap', -1)]
+
+
+@pytest.mark.parametrize(('key', 'value'), [*SETTINGS, ('dtype', 'half-ish')])
+def test_settings_that_are_refused(file, key, value):
+    with pytest.raises(ValueError, match=key):
+        sst.load_model(file, 'cpu', **{key: value})

@@ -11,8 +11,9 @@ ORDER = [
     {'basicsr_compat', 'options'},
     {'ops'},
     {'archs'},
-    {'data', 'inference', 'interop', 'metrics'},
-    {'api', 'models'},
+    {'checkpoints'},
+    {'data', 'inference', 'metrics'},
+    {'api', 'interop', 'models'},
     {'driver', 'upscaling', 'web'},
     {'demo', 'info', 'test', 'train', 'upscale'},
 ]

@@ -16,8 +16,8 @@ from basicsr.utils import set_random_seed
 
 from benchmarking.measure import sharpened
 from comparing.ways import NUDGED, Way, options_of
+from sst.checkpoints.fitting import load_weights
 from sst.driver import preflight
-from sst.interop.checkpoint import load_weights
 from sst.models.sst_model import loading
 from sst.options import load_options
 from sst.utils.errors import UserError

@@ -1,1 +1,3 @@
-"""The subcommands of prepare_data.py, one module each."""
+"""The commands of prepare_data.py, one module each, and what they share."""
+
+SCALES = (2, 3, 4)

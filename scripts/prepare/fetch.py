@@ -1,4 +1,4 @@
-"""Files from the web: resumed where they broke off, with a checksum beside them."""
+"""Downloads that continue where they stopped, with a checksum file beside each result."""
 
 import hashlib
 import os
@@ -11,12 +11,12 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
-from prepare.files import cannot_write, require_room, write_whole
+from prepare.files import cannot_write, require_room, write_file
 from sst.utils.errors import UserError
 
-TIMEOUT = (15, 60)  # seconds to connect, seconds without a byte
-PAUSES = (1, 5, 15)  # seconds before another try; they start again whenever bytes came
-CHUNK = 2**16  # bytes; of a connection that breaks off, up to so many are lost
+TIMEOUT = (15, 60)  # seconds to connect, seconds without data
+PAUSES = (1, 5, 15)  # seconds before each new try; the count starts again when data arrived
+CHUNK = 2**16  # bytes
 
 
 class TransferError(Exception):
@@ -24,39 +24,36 @@ class TransferError(Exception):
 
 
 def fetch(url: str, path: Path, *, unpacked: bool = True) -> None:
-    """Bring a file here, unless it is here already, and write its SHA-256 to `path`.sha256.
+    """Download a file unless it exists, and write its SHA-256 to `path`.sha256.
 
-    The file grows as `path`.part, and the next call goes on with it if the server can. A file that is here is compared
+    The file grows as `path`.part, which the next call continues if the server allows that. An existing file is compared
     with its checksum.
 
     Args:
-        url: Its address.
-        path: Where it goes.
-        unpacked: Whether there must be room on the disk for its content once more.
+        url: The address of the file.
+        path: Where the file goes.
+        unpacked: Whether the disk must have room for its content a second time.
 
     Raises:
-        UserError: no room, a server that has no such file or gives a web page, a connection that broke off too often,
-            and a file that no longer has its checksum.
+        UserError: the disk has no room, the server has no such file or sends a web page, the connection broke too
+            often, or an existing file does not match its checksum.
     """
     if path.is_file():
-        check_sum(path)
+        _check_sum(path)
         return
-    tries = iter(PAUSES)
+    part, pauses = _beside(path, 'part'), iter(PAUSES)
     while True:
-        before = _size(_part_of(path))
+        before = _size(part)
         try:
-            _transfer(url, path, unpacked=unpacked)
+            _transfer(url, path, part, 2 if unpacked else 1)
             break
         except (requests.RequestException, TransferError) as fault:
-            if _size(_part_of(path)) > before:
-                tries = iter(PAUSES)
-            pause = next(tries, None)
+            pauses = iter(PAUSES) if _size(part) > before else pauses
+            pause = next(pauses, None)
             if pause is None:
-                there = _size(_part_of(path))
-                so_far = f'{there} bytes are in {_part_of(path)}; ' if there else ''
-                raise UserError(
-                    f'{url}: {_one_line(fault)}; {so_far}run the same command again to go on, or {_by_hand(path)}'
-                ) from fault
+                kept = f'{_size(part)} bytes are in {part}; ' if _size(part) else ''
+                advice = f'run the same command again to continue, or {_by_hand(path)}'
+                raise UserError(f'{url}: {_one_line(fault)}; {kept}{advice}') from fault
             tqdm.write(f'{url}: {_one_line(fault)}; next try in {pause} s', file=sys.stderr)
             time.sleep(pause)
         except OSError as fault:
@@ -64,30 +61,9 @@ def fetch(url: str, path: Path, *, unpacked: bool = True) -> None:
     _record_sum(path)
 
 
-def check_sum(path: Path) -> None:
-    """Compare a file with its recorded SHA-256, or record it. Raises UserError where they differ."""
-    if not _record_of(path).is_file():
-        _record_sum(path)
-    elif recorded_sum(path) != sha256(path):
-        raise UserError(
-            f'{path}: has not the checksum in {_record_of(path)}; remove both and run the same command again'
-        )
-
-
 def recorded_sum(path: Path) -> str:
-    """The SHA-256 that was written beside a file."""
-    return _record_of(path).read_text().partition(' ')[0]
-
-
-def sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal digits."""
-    digest = hashlib.sha256()
-    size = path.stat().st_size
-    with open(path, 'rb') as file, _bar(f'checksum of {path.name}', size) as bar:
-        while content := file.read(CHUNK):
-            digest.update(content)
-            bar.update(len(content))
-    return digest.hexdigest()
+    """The SHA-256 in the file beside a file."""
+    return _beside(path, 'sha256').read_text().partition(' ')[0]
 
 
 def get_json(url: str) -> Iterator[list]:
@@ -99,85 +75,85 @@ def get_json(url: str) -> Iterator[list]:
             answer.raise_for_status()
             yield answer.json()
         except (requests.RequestException, ValueError) as fault:
-            raise UserError(f'{following}: {_one_line(fault)}; try again later or fetch its files by hand') from fault
+            raise UserError(f'{following}: {_one_line(fault)}; try later or download the files by hand') from fault
         following = answer.links.get('next', {}).get('url')
 
 
-def _transfer(url: str, path: Path, *, unpacked: bool) -> None:
-    """One try: append what is missing to the part of the file; rename it when it is whole."""
-    part, state = _part_of(path), _state_of(path)
-    there = _size(part)
-    version = state.read_text() if there and state.is_file() else ''
-    headers = {'Accept-Encoding': 'identity'}  # bytes as they lie there, so that they can be counted
+def _transfer(url: str, path: Path, part: Path, copies: int) -> None:
+    """Try once: append what is missing to the partial file, and rename it when it is complete."""
+    state, there = _beside(part, 'version'), _size(part)
+    headers = {'Accept-Encoding': 'identity'}  # uncompressed, so that bytes can be counted
     if there:
         headers['Range'] = f'bytes={there}-'
-        if version:
+        if version := state.read_text() if state.is_file() else '':
             headers['If-Range'] = version
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
-        if answer.status_code == 416:  # nothing lies behind what is here
-            if _total(answer) != there:
+        if answer.status_code == 416:  # the server has nothing after what is here
+            if answer.headers.get('Content-Range') != f'bytes */{there}':
                 part.unlink()
-                raise TransferError('the file changed on the server while it was fetched')
+                raise TransferError('the file on the server changed during the download')
         else:
             there = _start_of(answer, url, path, there)
             total = there + int(answer.headers['Content-Length']) if 'Content-Length' in answer.headers else None
             version = answer.headers.get('ETag') or answer.headers.get('Last-Modified') or ''
-            write_whole(state, b'' if version.startswith('W/') else version.encode())  # weak ones prove nothing
-            require_room(path.parent, path.name, (total or 0) * (2 if unpacked else 1) - there)
-            _append(answer, part, there, total)
+            write_file(
+                state, [b'' if version.startswith('W/') else version.encode()]
+            )  # weak ones do not identify bytes
+            require_room(path.parent, path.name, (total or 0) * copies - there)
+            with open(part, 'ab') as file, _bar(path.name, total, there) as bar:
+                file.truncate(there)
+                for content in answer.iter_content(CHUNK):
+                    file.write(content)
+                    bar.update(len(content))
+            if total is not None and _size(part) != total:
+                raise TransferError(f'the connection broke after {_size(part)} of {total} bytes')
     os.replace(part, path)
     state.unlink(missing_ok=True)
 
 
 def _start_of(answer: requests.Response, url: str, path: Path, there: int) -> int:
-    """Where the answer's bytes begin: behind what is here, or at 0 from a server that starts again."""
-    if answer.status_code in (408, 429) or answer.status_code >= 500:
-        raise TransferError(f'the server answers {answer.status_code} {answer.reason}')
-    if answer.status_code >= 400:
-        needs = '; it wants registration' if answer.status_code in (401, 403) else ''
-        raise UserError(f'{url}: the server answers {answer.status_code} {answer.reason}{needs}; {_by_hand(path)}')
+    """Where the bytes of the answer begin: after what is here, or at 0 from a server that starts again."""
+    code = answer.status_code
+    if code in (408, 429) or code >= 500:
+        raise TransferError(f'the server answers {code} {answer.reason}')
+    if code >= 400:
+        needs = ' and needs registration' if code in (401, 403) else ''
+        raise UserError(f'{url}: the server answers {code} {answer.reason}{needs}; {_by_hand(path)}')
     if answer.headers.get('Content-Type', '').startswith('text/html'):
-        raise UserError(f'{url}: gives a web page, not the file; {_by_hand(path)}')
-    if answer.status_code != 206:
-        return 0
-    if not answer.headers.get('Content-Range', '').startswith(f'bytes {there}-'):
-        raise TransferError('the server sends another part than was asked for')
-    return there
+        raise UserError(f'{url}: gives a web page instead of the file; {_by_hand(path)}')
+    if code == 206 and not re.match(rf'bytes {there}-', answer.headers.get('Content-Range', '')):
+        raise TransferError('the server sends another part than requested')
+    return there if code == 206 else 0
 
 
-def _append(answer: requests.Response, part: Path, there: int, total: int | None) -> None:
-    with open(part, 'ab') as file, _bar(part.name.removesuffix('.part'), total, there) as bar:
-        file.truncate(there)
-        for content in answer.iter_content(CHUNK):
-            file.write(content)
-            bar.update(len(content))
-    if total is not None and _size(part) != total:
-        raise TransferError(f'broke off after {_size(part)} of {total} bytes')
+def _check_sum(path: Path) -> None:
+    """Compare a file with its recorded SHA-256, or record it. Raises UserError if they differ."""
+    record = _beside(path, 'sha256')
+    if not record.is_file():
+        _record_sum(path)
+    elif recorded_sum(path) != _sha256(path):
+        raise UserError(f'{path}: does not match the checksum in {record}; remove both and run the same command again')
 
 
 def _record_sum(path: Path) -> None:
-    write_whole(_record_of(path), f'{sha256(path)}  {path.name}\n'.encode())
+    write_file(_beside(path, 'sha256'), [f'{_sha256(path)}  {path.name}\n'.encode()])
 
 
-def _total(answer: requests.Response) -> int | None:
-    match = re.fullmatch(r'bytes \*/(\d+)', answer.headers.get('Content-Range', ''))
-    return int(match[1]) if match else None
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file, _bar(f'checksum of {path.name}', _size(path)) as bar:
+        while content := file.read(CHUNK):
+            digest.update(content)
+            bar.update(len(content))
+    return digest.hexdigest()
 
 
 def _bar(description: str, total: int | None, start: int = 0) -> tqdm:
     return tqdm(desc=description, total=total, initial=start, unit='B', unit_scale=True, disable=None)
 
 
-def _part_of(path: Path) -> Path:
-    return path.with_name(f'{path.name}.part')
-
-
-def _state_of(path: Path) -> Path:
-    return path.with_name(f'{path.name}.part.version')
-
-
-def _record_of(path: Path) -> Path:
-    return path.with_name(f'{path.name}.sha256')
+def _beside(path: Path, ending: str) -> Path:
+    return path.with_name(f'{path.name}.{ending}')
 
 
 def _size(path: Path) -> int:
@@ -185,11 +161,10 @@ def _size(path: Path) -> int:
 
 
 def _by_hand(path: Path) -> str:
-    return f'fetch it by hand, put it at {path} and run the same command again'
+    return f'download it by hand, put it at {path} and run the same command again'
 
 
 def _one_line(fault: BaseException) -> str:
-    cause = fault.args[0] if fault.args else fault
-    reason = getattr(cause, 'reason', None)  # of a connection that could not be made: what the system says of it
+    reason = getattr(fault.args[0] if fault.args else fault, 'reason', None)  # the system's, of a failed connection
     text = ' '.join(str(reason or fault).split())
-    return text.partition('): ')[2] or text if reason else text or type(fault).__name__
+    return text.rpartition('): ')[2] or text if reason else text or type(fault).__name__

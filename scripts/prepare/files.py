@@ -1,96 +1,56 @@
-"""Files that are whole or not there at all, and results that are there already."""
+"""Files that are either complete or absent, and checks of folders and disks."""
 
-import contextlib
-import os
 import shutil
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 from sst.utils.errors import UserError
 
-_HOST = socket.gethostname()
-_UNFINISHED = '.part'
 SPARE = 2**28  # bytes that stay free on the disk
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file so that `path` never holds half of it; see `write_pieces`."""
-    write_pieces(path, (content,))
+def write_file(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Write a file piece by piece, and make its folder. The file gets its name when it is complete.
 
-
-def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
-    """Write a file, a piece after the other, so that `path` never holds half of it; makes the folder.
-
-    It is not forced onto the disk, which would cost more than all the rest: after a power failure a file may be empty,
-    and whoever looks for finished files takes an empty one for missing.
+    It is not forced onto the disk, which would take longer than all other work. After a power failure a file may be
+    empty, so code that looks for finished files must treat an empty one as missing.
 
     Raises:
-        UserError: if it cannot be written.
+        UserError: the file cannot be written.
     """
-    unfinished = path.with_name(f'.{path.name}.{_HOST}-{os.getpid()}{_UNFINISHED}')
+    unfinished = path.with_name(f'.{path.name}.part')  # the next run overwrites what a killed run left
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(unfinished, 'wb') as file:
-            file.writelines(pieces)
-        unfinished.replace(path)
+        try:
+            with open(unfinished, 'wb') as file:
+                file.writelines(pieces)
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
     except OSError as fault:
         raise cannot_write(path, fault) from fault
-    finally:
-        _remove(unfinished)
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and remove from it what killed runs on this machine left unfinished. Raises UserError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, 'Permission denied')
-        for path in folder.glob(f'.*.{_HOST}-*{_UNFINISHED}'):
-            process = path.name.removesuffix(_UNFINISHED).rpartition('-')[2]
-            if process.isdigit() and not _is_alive(int(process)):
-                _remove(path)
-    except OSError as fault:
-        raise cannot_write(folder, fault) from fault
 
 
 def cannot_write(path: Path, fault: OSError) -> UserError:
-    """The error for a place that cannot be written."""
+    """The error for a file or folder that cannot be written."""
     return UserError(
-        f'cannot write {path}: {fault.strerror or fault}; make room, correct the rights or name another place, then '
-        'run the same command again: it goes on'
+        f'{path}: cannot be written ({fault.strerror or fault}); free some space, correct the permissions or choose '
+        'another folder, then run the same command again to continue'
     )
 
 
 def require_room(folder: Path, name: str, needed: int) -> None:
-    """Raise UserError where a folder's disk has no room for `needed` bytes of what is called `name`."""
-    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    free = shutil.disk_usage(there).free - SPARE
+    """Raise UserError if the disk of a folder has no room for the `needed` bytes of `name`."""
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    free = shutil.disk_usage(existing).free - SPARE
     if needed > free:
         raise UserError(
-            f'{folder}: {name} needs {needed / 1e9:.1f} GB, unpacked files included, and {free / 1e9:.1f} GB are free; '
-            'make room or name another --output'
+            f'{folder}: {name} needs {needed / 1e9:.1f} GB including unpacked files, but {free / 1e9:.1f} GB are free; '
+            'free some space or choose another --output'
         )
 
 
 def refuse_inside(output: Path, source: Path) -> None:
-    """Raise UserError where results would lie among the pictures that they are made of."""
+    """Raise UserError if the results would be written among the images that they are made from."""
     if output.resolve().is_relative_to(source.resolve()):
-        raise UserError(f'the output {output} lies inside the input {source}; name a folder beside it')
-
-
-def _is_alive(process: int) -> bool:
-    if os.name != 'posix':  # Windows has no such question: `os.kill` would end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # another user's
-        pass
-    return True
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):  # in a place that cannot be written there is nothing to remove
-        path.unlink(missing_ok=True)
+        raise UserError(f'{output}: is inside the input {source}; choose a folder outside it')

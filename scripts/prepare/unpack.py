@@ -1,4 +1,4 @@
-"""Zip and tar files, put where our layout wants their files."""
+"""Unpacks the files of zip and tar archives into our layout."""
 
 import math
 import tarfile
@@ -11,11 +11,11 @@ from typing import IO, Any, NamedTuple
 from tqdm import tqdm
 
 from prepare.archives import Archive
-from prepare.files import make_folder, require_room, write_pieces
+from prepare.files import require_room, write_file
 from sst.utils.errors import UserError
 
 PIECE = 2**20  # bytes
-LARGEST_RECORD = 2**20  # bytes; tarfile reads these records of long names and the like whole
+LARGEST_RECORD = 2**20  # bytes; tarfile reads records of long names and the like at once
 _RECORDS = (
     tarfile.GNUTYPE_LONGNAME,
     tarfile.GNUTYPE_LONGLINK,
@@ -23,7 +23,7 @@ _RECORDS = (
     tarfile.XGLTYPE,
     tarfile.SOLARIS_XHDTYPE,
 )
-# What an archive may unpack to unless more is asked for. Pictures are compressed already.
+# How much an archive may unpack to by default. Images are compressed already, so they hardly grow.
 GROWTH, LEAST = 10, 10**9
 
 
@@ -36,9 +36,9 @@ class Member(NamedTuple):
 
 
 def unpack(file: Path, archive: Archive, output: Path, most: float | None = None) -> tuple[int, int]:
-    """Write the wanted files of `file` below `output`; those that are there in full length are kept.
+    """Write the wanted files of `file` below `output`; those that exist in full length are kept.
 
-    Links and other special members are never wanted, and names decide nothing but the last part of a target.
+    Links and other special members are never wanted, and a member's name decides only the last part of its target.
 
     Args:
         file: The zip or tar file.
@@ -47,33 +47,37 @@ def unpack(file: Path, archive: Archive, output: Path, most: float | None = None
         most: Bytes that may be written; None for `GROWTH` times the size of the file.
 
     Returns:
-        How many files were written and how many were there.
+        How many files were written and how many existed.
 
     Raises:
-        UserError: if it is no sound zip or tar file, holds nothing that is wanted, or would write too much; then
-            nothing is written, unless the damage lies in a file's content.
+        UserError: it is not an intact zip or tar file, holds nothing that is wanted, or would write too much. Nothing
+            is written then, unless the content of a member is damaged.
     """
     try:
         with _opened(file) as opened:
             wanted = {output / target: each for each in _members(opened) if (target := archive.target(each.name))}
-            missing = {path: each for path, each in wanted.items() if not _is_there(path, each.size)}
-            _require_sensible(file, sum(each.size for each in missing.values()), most)
-            require_room(output, file.name, sum(each.size for each in missing.values()))
-            for folder in {path.parent for path in missing}:
-                make_folder(folder)
-            for path, each in tqdm(missing.items(), desc=f'{file.name} unpacked', unit='file', disable=None):
-                write_pieces(path, _pieces(each))
+            missing = {path: each for path, each in wanted.items() if not _exists(path, each.size)}
+            needed = sum(each.size for each in missing.values())
+            allowed = max(LEAST, GROWTH * file.stat().st_size) if most is None else most
+            if needed > allowed:
+                raise UserError(
+                    f'{file}: would unpack to {needed / 1e9:.3g} GB, but the limit is {allowed / 1e9:.3g} GB; if it is '
+                    f'the right file, use --max-unpacked {math.ceil(needed / 1e9)}'
+                )
+            require_room(output, file.name, needed)
+            for path, each in tqdm(missing.items(), desc=f'unpacking {file.name}', unit='file', disable=None):
+                write_file(path, _pieces(each))
     except UserError:
         raise
     except PermissionError as fault:
-        raise UserError(f'{fault.filename or file}: {fault.strerror}; correct the rights') from fault
-    except Exception as fault:  # damaged archives make zipfile and tarfile raise anything at all
+        raise UserError(f'{fault.filename or file}: {fault.strerror}; correct the permissions') from fault
+    except Exception as fault:  # damaged archives make zipfile and tarfile raise anything
         said = ' '.join(str(fault).split()) or type(fault).__name__
         raise UserError(
-            f'{file}: damaged or no archive ({said}); remove it and its .sha256 and run the same command again'
+            f'{file}: damaged or not an archive ({said}); remove it and its .sha256 and run the same command again'
         ) from fault
     if not wanted:
-        raise UserError(f'{file}: holds none of the files expected, as {archive.rules[0][0]}; is it another archive?')
+        raise UserError(f'{file}: holds no file like {archive.rules[0][0]}; use the right archive')
     return len(missing), len(wanted) - len(missing)
 
 
@@ -90,13 +94,13 @@ def _members(archive: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
         return
     for entry in archive:
         if entry.size < 0:
-            raise tarfile.ReadError(f'a file of {entry.size} bytes')  # some versions of tarfile would never end
+            raise tarfile.ReadError(f'a file of {entry.size} bytes')  # some versions of tarfile would loop forever
         if entry.isreg():
             yield Member(entry.name, entry.size, partial(archive.extractfile, entry))
 
 
 class _Entry(tarfile.TarInfo):
-    """A record of a tar file that does not ask for more memory than names need."""
+    """A record of a tar file that does not allocate more memory than names need."""
 
     @classmethod
     def frombuf(cls, buf: Any, encoding: str, errors: str) -> '_Entry':
@@ -114,21 +118,12 @@ class _Entry(tarfile.TarInfo):
         return entry
 
 
-def _is_there(path: Path, size: int) -> bool:
+def _exists(path: Path, size: int) -> bool:
     return path.is_file() and path.stat().st_size == size
 
 
-def _require_sensible(file: Path, needed: int, most: float | None) -> None:
-    allowed = max(LEAST, GROWTH * file.stat().st_size) if most is None else most
-    if needed > allowed:
-        raise UserError(
-            f'{file}: would unpack to {needed / 1e9:.3g} GB, and {allowed / 1e9:.3g} GB are allowed; if it is the '
-            f'right file, allow more: --max-unpacked {math.ceil(needed / 1e9)}'
-        )
-
-
 def _pieces(member: Member) -> Iterator[bytes]:
-    """The content of a member, never more than the archive claims. Raises tarfile.ReadError where it is less."""
+    """The content of a member, at most as long as the archive claims. Raises tarfile.ReadError if it is shorter."""
     left = member.size
     try:
         content = member.open()
@@ -137,7 +132,7 @@ def _pieces(member: Member) -> Iterator[bytes]:
             while left and (piece := content.read(min(PIECE, left))):
                 left -= len(piece)
                 yield piece
-    except OSError as fault:  # from the file that is read: one of the file that is written means something else
+    except OSError as fault:  # about the archive; an error of the file that is written has another meaning
         raise tarfile.ReadError(str(fault)) from fault
     if left:
         raise tarfile.ReadError(f'{member.name} ends after {member.size - left} of {member.size} bytes')

@@ -6,8 +6,8 @@ from pathlib import Path
 import torch
 
 from sst.archs import SST
-from sst.interop.checkpoint import MisfitError
-from sst.interop.facts import facts
+from sst.checkpoints.facts import facts
+from sst.checkpoints.fitting import MisfitError
 from sst.options.merging import read_chain
 from sst.options.references import resolve
 from sst.utils.errors import UserError

@@ -10,13 +10,13 @@ from basicsr.utils.registry import ARCH_REGISTRY
 from tqdm import tqdm
 
 from sst.archs import SST
+from sst.checkpoints.fitting import MisfitError, fitting_weights
+from sst.checkpoints.sources import HUB, download, shipped
 from sst.data.storage import lmdb_damage
 from sst.data.stream import check_batch
 from sst.data.survey import survey
 from sst.driver.fitting_models import advice
 from sst.inference import preparation
-from sst.interop.checkpoint import MisfitError, fitting_weights
-from sst.interop.sources import HUB, download, shipped
 from sst.metrics import require_packages
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES, loading

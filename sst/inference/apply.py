@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sst.inference.ensemble import self_ensemble
-from sst.inference.padding import padded
+from sst.inference.padding import padded, required_multiple
 from sst.inference.tiles import tiled, window_multiple
 
 
@@ -16,9 +16,8 @@ def apply_as_asked(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
     """The network as `val.tile` and `val.self_ensemble` want it applied, and as it wants its pictures itself."""
     predict: Callable[[Tensor], Tensor] = net
     options, scale = opt['val'], opt['scale']
-    window = opt['network_g'].get('window_size', 1)  # SwinIR and its kin take multiples of it alone
-    if isinstance(window, int) and window > 1:
-        predict = partial(padded, predict, scale=scale, multiple=window)
+    if (multiple := required_multiple(opt['network_g'])) > 1:
+        predict = partial(padded, predict, scale=scale, multiple=multiple)
     if tile := options.get('tile'):
         overlap, multiple = options['tile_overlap'], window_multiple(net)
         predict = partial(tiled, predict, scale=scale, tile=tile, overlap=overlap, multiple=multiple)

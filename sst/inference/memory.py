@@ -7,8 +7,10 @@ import os
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sst.archs import SST
+from sst.inference.trial import Trial
 
 # On a CPU larger tiles gain little: what they save is computing the overlap twice.
 MOST_ON_CPU = 1_200_000_000  # bytes; what holes between kept blocks take comes on top
@@ -59,13 +61,17 @@ class TileSize:
     """The size of tiles that a network's memory asks for: `tile` of `Tiler`.
 
     Args:
-        net (SST): on its device, in the format that it computes in.
+        net (nn.Module): on its device, in the format that it computes in.
         overlap (int): LR pixels that a tile reads beyond its border.
         multiple (int): of which tiles are made.
+        trial (Trial | None): what is known of a network other than SST.
     """
 
-    def __init__(self, net: SST, overlap: int, multiple: int) -> None:
-        self.net, self.overlap, self.multiple = net, overlap, multiple
+    def __init__(self, net: nn.Module, overlap: int, multiple: int, trial: Trial | None = None) -> None:
+        self.overlap, self.multiple = overlap, multiple
+        self.trial = trial or Trial(net.scale, multiple, _numbers(net))  # type: ignore[arg-type]  # an SST
+        weight = next(net.parameters(), torch.zeros(()))
+        self.device, self.element_size = weight.device, weight.element_size()
 
     def __call__(self, height: int, width: int) -> int | None:
         """LR pixels a side for a picture of this size; None where it fits as a whole."""
@@ -82,18 +88,20 @@ class TileSize:
         return max(tile, smallest)
 
     def _budget(self) -> float:
-        device = self.net.stem.weight.device
-        free = free_memory(device)
-        return 0.7 * free if device.type != 'cpu' else min(0.5 * free, MOST_ON_CPU)
+        free = free_memory(self.device)
+        return 0.7 * free if self.device.type != 'cpu' else min(0.5 * free, MOST_ON_CPU)
 
     def needed(self, height: int, width: int, whole_width: int) -> int:
         """Bytes that a tile takes, about: maps of the widest layer and the upsampler, and its rows of the result."""
-        options, weight = self.net.options, self.net.stem.weight
-        enlarged = self.net.scale**2
-        channels = options['upsampler'].get('channels') or 3
-        numbers = 20 * options['dim'] + 3 * channels * enlarged
-        rows = 2 * 3 * 4 * enlarged * height * whole_width if weight.device.type == 'cpu' else 0
-        return height * width * (numbers * weight.element_size() + 4 * 3 * 4 * enlarged) + rows
+        enlarged = self.trial.scale**2
+        rows = 2 * 3 * 4 * enlarged * height * whole_width if self.device.type == 'cpu' else 0
+        return int(height * width * (self.trial.numbers * self.element_size + 4 * 3 * 4 * enlarged)) + rows
+
+
+def _numbers(net: SST) -> int:
+    """Numbers that an SST has in memory at once for each LR pixel."""
+    channels = net.options['upsampler'].get('channels') or 3
+    return 20 * net.options['dim'] + 3 * channels * net.scale**2
 
 
 def is_out_of_memory(fault: BaseException) -> bool:

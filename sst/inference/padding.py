@@ -1,6 +1,7 @@
 """Networks that take certain sizes only."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,3 +26,9 @@ def padded(predict: Callable[[Tensor], Tensor], lr: Tensor, *, scale: int, multi
         mode = 'reflect' if bottom < height and right < width else 'replicate'
         lr = F.pad(lr, (0, right, 0, bottom), mode)
     return predict(lr)[..., : scale * height, : scale * width]
+
+
+def required_multiple(network_g: Mapping[str, Any]) -> int:
+    """Of what number the sides of a network's pictures must be multiples: `window_size` of SwinIR and its kin."""
+    window = network_g.get('window_size', 1)
+    return window if isinstance(window, int) and window > 1 else 1

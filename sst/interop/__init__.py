@@ -1,15 +1,3 @@
-"""Other people's files: released checkpoints and option files; networks in files that tell everything."""
+"""Other people's files and programs: released checkpoints and option files, spandrel, ONNX."""
 
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
-
-from sst.options.from_weights import reads_networks
-
-
-@reads_networks
-def network_for_options(source: str, given: Mapping[str, Any], key: str | None) -> tuple[Path, dict[str, Any]]:
-    """See `sst.interop.pretrained.network_for_options`, which is imported when an option file asks for it."""
-    from sst.interop import pretrained
-
-    return pretrained.network_for_options(source, given, key)
+from sst.interop import released  # noqa: F401  # imported to register

@@ -1,78 +1,128 @@
-"""SST as an ONNX model, for onnxruntime and what is built on it: pictures of any size, any number at once."""
+"""Networks as ONNX models, for onnxruntime and what is built on it: images of any size, any number at once."""
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+import math
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from sst.archs import SST
 from sst.archs.sst_arch import Layer, WindowAttention
-from sst.interop.pretrained import architecture, with_state
+from sst.checkpoints.networks import options_of, with_state
+from sst.inference import required_multiple, tried
 from sst.ops import Factored
 from sst.ops.windows import merge, partition
-from sst.utils.files import write_whole
+from sst.utils.errors import UserError
+from sst.utils.files import one_line, write_whole
 from sst.utils.json_text import json_text
 from sst.utils.optional import require
 
 OPSET = 18
 EXAMPLE = (2, 3, 19, 23)  # of no special size: no side is a multiple of a window
+PROOF = (1, 3, 37, 26)  # another, at which the model of a network that is not ours is compared with it
+TOLERANCE = 1e-3
 
 
-def export_onnx(net: SST, path: str | Path, opset: int = OPSET) -> None:
+def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
     """Write a network as an ONNX model with the input `lr` and the output `sr`.
 
     `lr` is (batch, 3, height, width), RGB in [0, 1], float32, any size of at least 1x1; `sr` is (batch, 3, scale *
     height, scale * width), not clipped. The file's properties tell `scale` and `network_g`. The logits of all windows
     of a layer are in memory at once: 4 * heads * w^4 bytes for each window of w x w pixels.
 
+    For networks other than SST `batch` is 1, and the model is compared with the network at another size: some compute
+    with sizes as plain numbers, which PyTorch then writes into the model without a word.
+
     Args:
-        net (SST): on any device; it is left as it is.
+        net (nn.Module): an SST or any other network from RGB to RGB, on any device; it is left as it is.
         path (str | Path): the file; weights lie in it, so that it is one file.
         opset (int): version of ONNX's operators, at least 18.
 
+    Returns:
+        int: the network's scale.
+
     Raises:
-        UserError: onnx or onnxscript is not installed; or the file cannot be written.
-        ValueError: an opset that is too old.
+        UserError: the opset is too old, a package of the extra `onnx` is not installed, the network cannot be exported
+            for any size, or the file cannot be written.
     """
     if opset < OPSET:
-        raise ValueError(f'opset {opset}: at least {OPSET} is needed')
-    for package, part in (('onnx', 'save'), ('onnxscript', 'opset18')):  # torch's exporter needs the second
-        require(package, part, 'onnx', f'{path}: ONNX export')
+        raise UserError(f'opset {opset}: must be at least {OPSET}')
+    for package, part in (('onnx', 'save'), ('onnxscript', 'opset18'), ('onnxruntime', 'InferenceSession')):
+        require(package, part, 'onnx', f'{path}: ONNX export')  # torch's exporter needs the second
     import onnx
 
-    plain = exportable(net)
-    dim = torch.export.Dim
-    sizes = {0: dim('batch', min=1), 2: dim('height', min=1), 3: dim('width', min=1)}
-    with _quiet():
-        program = torch.onnx.export(
-            plain,
-            (torch.rand(EXAMPLE),),
-            input_names=['lr'],
-            output_names=['sr'],
-            dynamic_shapes={'lr': sizes},
-            opset_version=opset,
-            dynamo=True,
-            verbose=False,
-        )
-    assert program is not None, 'dynamo=True gives a program'
-    model = program.model_proto
-    texts = {'scale': str(net.scale), 'network_g': json_text(architecture(net))}
+    plain, scale = exportable(net)
+    try:
+        model = _model(plain, opset, batches=isinstance(net, SST))
+        difference = 0.0 if isinstance(net, SST) else _difference(plain, model.SerializeToString())
+        reason = f'at {PROOF[3]}x{PROOF[2]} pixels its model differs by {difference:.2g}'
+    except Exception as fault:  # the exporter's errors have no base of their own
+        difference, reason = math.inf, one_line(fault.__cause__ or fault)
+    if difference > TOLERANCE:
+        raise UserError(f'{path}: {type(net).__name__} cannot be exported for images of any size: {reason}')
+    texts = {'scale': str(scale), 'network_g': json_text(options_of(net) or {})}
     onnx.helper.set_model_props(model, texts)
     content = model.SerializeToString()
     write_whole(Path(path), lambda file: file.write(content), advice='make room or correct the rights')
+    return scale
 
 
-def exportable(net: SST) -> nn.Module:
-    """A copy of the network, float32 on the CPU, whose attention is plain operators for windows of any number."""
-    state = {name: value.float().cpu() for name, value in net.state_dict().items()}
-    plain = with_state(net.options, state).requires_grad_(False)
-    for layer in plain.modules():
-        if isinstance(layer, Layer):
-            layer.attn = PlainAttention(layer.attn)  # type: ignore[assignment]  # of the same interface
-    return plain
+def _model(net: nn.Module, opset: int, batches: bool) -> Any:
+    """The ONNX model of an exportable network, for images of any size and, with `batches`, any number of them."""
+    dim = torch.export.Dim
+    sizes = {2: dim('height', min=1), 3: dim('width', min=1)} | ({0: dim('batch', min=1)} if batches else {})
+    program = torch.onnx.export(
+        net,
+        (torch.rand(EXAMPLE)[: 2 if batches else 1],),
+        input_names=['lr'],
+        output_names=['sr'],
+        dynamic_shapes={'lr': sizes},
+        opset_version=opset,
+        dynamo=True,
+        verbose=False,
+    )
+    assert program is not None, 'dynamo=True gives a program'
+    return program.model_proto
+
+
+def _difference(net: nn.Module, content: bytes) -> float:
+    """The largest difference between what a network and its ONNX model give."""
+    import onnxruntime
+
+    lr = torch.rand(PROOF)
+    session = onnxruntime.InferenceSession(content, providers=['CPUExecutionProvider'])
+    sr = torch.from_numpy(session.run(['sr'], {'lr': lr.numpy()})[0])
+    with torch.no_grad():
+        expected = net(lr)
+    return float((sr - expected).abs().max()) if sr.shape == expected.shape else math.inf
+
+
+def exportable(net: nn.Module) -> tuple[nn.Module, int]:
+    """A copy of the network, float32 on the CPU, that takes any size by plain operators; and its scale."""
+    if isinstance(net, SST):
+        plain = with_state(net.options, {name: value.float().cpu() for name, value in net.state_dict().items()})
+        for layer in plain.modules():
+            if isinstance(layer, Layer):
+                layer.attn = PlainAttention(layer.attn)  # type: ignore[assignment]  # of the same interface
+        return plain.requires_grad_(False), net.scale
+    copy = deepcopy(net).float().cpu().eval().requires_grad_(False)
+    trial = tried(copy, torch.device('cpu'), required_multiple(options_of(net) or {}))
+    return Cropped(copy, trial.scale, trial.multiple).eval(), trial.scale
+
+
+class Cropped(nn.Module):
+    """A network for any size: the image is extended to a multiple of `multiple` pixels, the result cropped."""
+
+    def __init__(self, net: nn.Module, scale: int, multiple: int) -> None:
+        super().__init__()
+        self.net, self.scale, self.multiple = net, scale, multiple
+
+    def forward(self, lr: Tensor) -> Tensor:
+        height, width = lr.shape[2:]
+        image = extended(lr, self.multiple, (2, 3)) if self.multiple > 1 else lr
+        return self.net(image)[..., : self.scale * height, : self.scale * width]
 
 
 class PlainAttention(nn.Module):
@@ -119,30 +169,16 @@ class PlainAttention(nn.Module):
         return (logits.softmax(-1) @ v).transpose(1, 2).flatten(-2)
 
 
-def extended(x: Tensor, window: int) -> Tensor:
+def extended(x: Tensor, multiple: int, axes: tuple[int, int] = (1, 2)) -> Tensor:
     """`sst.ops.windows.pad_to_multiple` for sizes that are known when the model runs.
 
-    Nothing negative is divided, which ONNX rounds towards zero, and the period is a tensor: of a number the exporter
-    would drop that it is at least 1, and one row has a period of 0.
+    Nothing negative is divided, which ONNX rounds towards zero. The period is a tensor: the exporter would forget that
+    a number is at least 1, and one row has a period of 0.
     """
-    for axis in (1, 2):
+    for axis in axes:
         size = x.shape[axis]
-        target = (size + window - 1) // window * window
+        target = (size + multiple - 1) // multiple * multiple
         period = torch.full((1,), 2 * (size - 1), device=x.device).clamp(min=1)
         position = torch.arange(target, device=x.device) % period
         x = x.index_select(axis, torch.minimum(position, period - position).clamp(max=size - 1))
     return x
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter tells of its steps, and of packages that it could use."""
-    loggers = [logging.getLogger(name) for name in ('torch.onnx', 'onnxscript', 'onnx_ir')]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

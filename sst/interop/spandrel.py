@@ -4,20 +4,20 @@
     install()
     model = spandrel.ModelLoader().load_from_file('SST-tiny-x2.safetensors')
 
-spandrel hands over the weights alone. Windows leave no trace in them, so files written by `sst.save_pretrained` state
-them in a small tensor; for files without, as released ones, they are asked for: `SSTArch(window_sizes=...)`.
+spandrel passes on nothing but the weights, whose shapes do not show the windows. Files of `sst.save_pretrained` state
+them in a small tensor. For files without it, such as released ones, name them: `SSTArch(window_sizes=...)`.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
 from sst.archs import SST
-from sst.interop.facts import facts, plain
-from sst.interop.official import is_released
-from sst.interop.pretrained import UntoldError, build, network_in
-from sst.interop.published import published_names
-from sst.interop.weights import weights_in
+from sst.checkpoints.facts import facts, plain
+from sst.checkpoints.networks import build
+from sst.checkpoints.pretrained import MissingOptionsError, network_in
+from sst.checkpoints.published import published_names
+from sst.checkpoints.weights import weights_in
 from sst.utils.errors import UserError
 from sst.utils.optional import require
 
@@ -34,32 +34,25 @@ class SSTArch(spandrel.Architecture[SST]):
     """The SST architecture.
 
     Args:
-        window_sizes, num_heads, scale: of files that do not state them, as for `sst.from_pretrained`.
+        **network_g: options of files that do not state them, as for `sst.from_pretrained`: `window_sizes`, ...
     """
 
-    def __init__(
-        self,
-        *,
-        window_sizes: Sequence[int] | None = None,
-        num_heads: Sequence[int] | int | None = None,
-        scale: int | None = None,
-    ) -> None:
+    def __init__(self, **network_g: Any) -> None:
         super().__init__(id='SST', detect=is_sst)
-        asked = {'window_sizes': window_sizes, 'num_heads': num_heads, 'scale': scale}
-        self._asked = {key: value for key, value in asked.items() if value is not None}
+        self._network_g = network_g
 
     def load(self, state_dict: dict[str, Tensor]) -> spandrel.ImageModelDescriptor[SST]:
-        """The network with these weights, ready to enlarge pictures of any size.
+        """The network with these weights, ready to enlarge images of any size.
 
         Raises:
-            UntoldError: where the windows (or, of ablations, the heads or the scale) are nowhere stated.
-            UserError: weights that are no SST's or contradict what is stated.
+            MissingOptionsError: the windows (or, of ablations, the heads or the scale) are nowhere stated.
+            UserError: the weights are not an SST's, or contradict what is stated.
         """
         weights = weights_in(dict(state_dict), THE_STATE_DICT)
         try:
-            network = network_in(weights, THE_STATE_DICT, self._asked)
-        except UntoldError as fault:
-            raise UntoldError(
+            network = network_in(weights, THE_STATE_DICT, self._network_g)
+        except MissingOptionsError as fault:
+            raise MissingOptionsError(
                 f'{fault}, to sst.interop.spandrel.SSTArch(...).load(state_dict); or write them into the file once: '
                 'sst.save_pretrained(sst.from_pretrained(FILE, window_sizes=...), NEW_FILE)'
             ) from fault
@@ -93,8 +86,7 @@ def install(*, ignore_duplicates: bool = False) -> list[spandrel.ArchSupport]:
 
 def is_sst(state_dict: dict[str, Tensor]) -> bool:
     """Whether these are the weights of an SST, under our names or the released ones."""
-    ours = ('stem.weight', 'blocks.0.layers.0.attn.qkv.weight', 'blocks.0.layers.0.ffn.depthwise.weight')
-    released = ('body.0.0.norm_attn.weight', 'body.0.0.attn.to_qkv.weight', 'body.0.0.ffn.dwc.weight')
-    if all(name in state_dict for name in ours):
-        return facts(state_dict) is not None
-    return is_released(state_dict) and all(name in state_dict for name in released)
+    try:
+        return facts(weights_in(dict(state_dict), THE_STATE_DICT).state) is not None
+    except UserError:  # of another network
+        return False

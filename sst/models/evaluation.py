@@ -23,6 +23,8 @@ from tqdm import tqdm
 
 from sst.data.careful import Careful, Named, collate, usable
 from sst.data.loader import affordable, begin, start_worker
+from sst.options.parts import parameters_of
+from sst.options.registries import METRICS
 from sst.utils.errors import Stopped, UserError
 from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
@@ -94,7 +96,7 @@ def evaluate(
         sr = tensor2img([output])
         hr = tensor2img([batch['gt']]) if 'gt' in batch else None
         name = osp.splitext(osp.basename(batch['lq_path'][0]))[0]
-        values = {} if hr is None else _measure(sr, hr, metrics, batch['lq_path'][0])
+        values = _measure(sr, hr, metrics, batch['lq_path'][0])
         if on_picture:
             on_picture(Picture(index, name, sr, hr, batch['lq']))
         return Row(index, name, values)
@@ -152,25 +154,34 @@ def smallest_side(metrics: Mapping[str, dict]) -> int:
     return max((2 * m.get('crop_border', 0) + _window(m['type']) for m in metrics.values()), default=1)
 
 
+def needs_hr(metric: str) -> bool:
+    """Whether a registered metric compares with the HR image."""
+    return 'img2' in parameters_of(METRICS[metric])
+
+
 def _window(metric: str) -> int:
     return next((size for name, size in WINDOWS.items() if name in metric), 1)
 
 
-def _measure(sr: np.ndarray, hr: np.ndarray, metrics: Mapping[str, dict], path: str) -> dict[str, float]:
-    if sr.shape != hr.shape:
+def _measure(sr: np.ndarray, hr: np.ndarray | None, metrics: Mapping[str, dict], path: str) -> dict[str, float]:
+    """The metrics of one image; without HR those that need none."""
+    if hr is None:
+        metrics = {key: options for key, options in metrics.items() if not needs_hr(options['type'])}
+    elif sr.shape != hr.shape:
         raise UserError(
             f'{path}: its SR picture has {sr.shape[1]}x{sr.shape[0]} pixels, its HR picture '
             f'{hr.shape[1]}x{hr.shape[0]}: LR and HR are no pair of this scale; make the LR pictures anew'
         )
-    if min(hr.shape[:2]) < smallest_side(metrics):
+    if min(sr.shape[:2]) < smallest_side(metrics):
         raise UserError(
-            f'{path}: its HR picture has {hr.shape[1]}x{hr.shape[0]} pixels, the metrics need '
-            f'{smallest_side(metrics)} a side; remove the pair'
+            f'{path}: its SR picture has {sr.shape[1]}x{sr.shape[0]} pixels, the metrics need '
+            f'{smallest_side(metrics)} a side; remove it'
         )
+    data = {'img': sr} if hr is None else {'img': sr, 'img2': hr}
     values = {}
     for key, options in metrics.items():
         try:
-            values[key] = float(calculate_metric({'img': sr, 'img2': hr}, options))
+            values[key] = float(calculate_metric(data, options))
         except UserError:
             raise
         except Exception as fault:  # a metric of somebody else

@@ -18,8 +18,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sst.archs import SST
+from sst.checkpoints.fitting import load_weights
 from sst.inference import apply_as_asked, preparation
-from sst.interop.checkpoint import load_weights
 from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, evaluating, write_results
 from sst.models.optimiser import build_optimisers, restore
 from sst.models.pictures import side_by_side, write_picture
@@ -74,12 +74,17 @@ class SSTModel(BaseModel):
             if models := self.opt['path'].get('resume_models'):
                 load_weights(self.net_g_ema, models, 'params_ema')
             self._ema_update = get_ema_multi_avg_fn(self.ema_decay)
-        self.losses = {}
+        self.losses: dict[str, nn.Module] = {}
         for name, key in (('l_pix', 'pixel_opt'), ('l_percep', 'perceptual_opt')):
             if options := train.get(key):
                 self.losses[name] = self._build_loss(key, options)
+        for index, options in enumerate(train.get('losses', [])):
+            name = f'l_{options["type"]}'
+            number = 1 + sum(other.partition('.')[0] == name for other in self.losses)
+            unique = name if number == 1 else f'{name}.{number}'
+            self.losses[unique] = self._build_loss(f'losses.{index}', options)
         if not self.losses:
-            raise UserError('train: no loss is given; give pixel_opt, perceptual_opt or both')
+            raise UserError('train: no loss is given; give losses, pixel_opt or perceptual_opt')
         trained = [p for p in self.net_g.parameters() if p.requires_grad]
         if not trained:
             raise UserError(f'network_g: {type(self.net_g).__name__} has no parameters to train; take another network')
@@ -182,7 +187,8 @@ class SSTModel(BaseModel):
         for name, criterion in self.losses.items():
             value = criterion(output, gt)
             if isinstance(value, tuple):  # BasicSR's perceptual loss gives (perceptual, style), either may be None
-                losses |= {key: part for key, part in zip((name, 'l_style'), value, strict=True) if part is not None}
+                style = 'l_style' if name == 'l_percep' else f'{name}.style'
+                losses |= {key: part for key, part in zip((name, style), value, strict=True) if part is not None}
             else:
                 losses[name] = value
         return losses

@@ -35,7 +35,7 @@ def window_attention(
 ) -> Tensor:
     """Multi-head attention inside square windows of a map, with a positional term and a gate (Eq. 4-6 and 11).
 
-    out = softmax(q k^T / sqrt(d) + term) v * gate, in windows of `window` x `window` tokens. A map whose sides are no
+    out = softmax(q k^T / sqrt(d) + term) v * gate, in windows of `window` x `window` tokens. A map whose sides are not
     multiples of `window` is extended on the right and bottom by (periodic) reflection; the extra tokens take part in
     the attention and are cropped from the result.
 
@@ -43,13 +43,13 @@ def window_attention(
         qkv (Tensor): (B, H, W, 3C), channels ordered (q|k|v), then head, then channel of the head; any H, W >= 1.
         window (int): side of a window, in pixels.
         num_heads (int): number of heads; divides C. d = C / num_heads.
-        term (Factored | RelativeTable | None): what is added to the logits.
+        term (Term | None): what is added to the logits.
         rotation (Rotation | None): turns q and k before the product.
         gate (Tensor | None): (B, H, W, C), multiplied to the result.
         shift (int): the padded map is rolled by (-shift, -shift) before and back after; no mask.
         backend (str): 'auto' or a name from `available_backends()`.
-        dtype (torch.dtype | None): in which attention computes. None: as the input, but bfloat16 for float32 on CUDA,
-            as published. `reference` computes in float32 always.
+        dtype (torch.dtype | None): in which attention computes. None: as the input, except bfloat16 for float32 on
+            CUDA, as published. `reference` computes in float32 always.
 
     Returns:
         Tensor: (B, H, W, C) in the dtype of `qkv`.
@@ -96,7 +96,7 @@ def check_backend(
 
 
 def default_dtype(qkv: Tensor) -> torch.dtype:
-    """In which attention computes unless told otherwise: as its input, but in bfloat16 for float32 on CUDA."""
+    """In which attention computes unless told otherwise: as its input, except in bfloat16 for float32 on CUDA."""
     return torch.bfloat16 if qkv.is_cuda and qkv.dtype == torch.float32 else qkv.dtype
 
 

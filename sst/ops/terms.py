@@ -1,17 +1,26 @@
 """What a positional bias hands to attention: a term added to the logits, or a rotation of q and k.
 
-A term says what is added, never who computes it; a backend decides whether it concatenates the factors, adds a mask or
+A term says what is added, never who computes it. A backend decides whether it concatenates the factors, adds a mask or
 refuses. Tokens of a window are numbered n = y * w + x.
 """
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 
+class Term(ABC):
+    """What is added to the logits of a window. Backends that do not know a kind of term add it as a mask, or refuse."""
+
+    @abstractmethod
+    def materialize(self) -> Tensor:
+        """The term as a (heads, N, N) tensor: query token first, key token second."""
+
+
 @dataclass(frozen=True)
-class Factored:
+class Factored(Term):
     """A low-rank term: logits += q k^T. Eq. 6 with the factor 1/sqrt(r) already in `q`.
 
     Args:
@@ -23,12 +32,11 @@ class Factored:
     k: Tensor
 
     def materialize(self) -> Tensor:
-        """The term as a (heads, N, N) tensor: query token first, key token second."""
         return self.q @ self.k.transpose(-1, -2)
 
 
 @dataclass(frozen=True)
-class RelativeTable:
+class RelativeTable(Term):
     """A term looked up by relative position: logits[q, k] += table[h, dy, dx], dy = ky - qy + w - 1 and dx likewise.
 
     Args:
@@ -40,21 +48,17 @@ class RelativeTable:
     window: int
 
     def materialize(self) -> Tensor:
-        """The term as a (heads, N, N) tensor: query token first, key token second."""
         w = self.window
         table = self.table.unflatten(1, (2 * w - 1, 2 * w - 1))
         shifted = table.unfold(1, w, 1).unfold(2, w, 1)  # (heads, w-1-qy, w-1-qx, ky, kx)
         return shifted.flip(1, 2).reshape(-1, w * w, w * w)
 
 
-Term = Factored | RelativeTable
-
-
 @dataclass(frozen=True)
 class Rotation:
     """A rotary embedding: the channel pair (2j, 2j+1) of token n of head h is turned by `angle[h, n, j]`.
 
-    Heads whose size is no multiple of 4 are zero-padded to 2 * pairs channels, turned and cropped back, as in RoPE-ViT.
+    Heads whose size is not a multiple of 4 are zero-padded to 2 * pairs channels, turned and cropped, as in RoPE-ViT.
 
     Args:
         angle (Tensor): (heads, N, pairs), in radians.

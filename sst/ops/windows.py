@@ -1,4 +1,14 @@
-"""Between a map (B, H, W, C) and its windows (B * windows, N, C): reflection, partition and their inverses."""
+"""How windows of w x w pixels lie on a map (B, H, W, C), for all backends: padding, shift, order, and their inverses.
+
+- Padding: an axis of `size` pixels gets `windows_along(size, w)` windows. Beyond its end lies a reflection that goes on
+  for ever, with edges not repeated: position p shows pixel `reflected_index(size, ...)[p]`.
+- Shift: the padded map is rolled by (-s, -s). So position p of it shows position (p + s) mod (padded size) of the
+  unshifted one. `shown_pixels` joins both steps.
+- Order: windows are numbered row by row, image by image, and so are the tokens of a window, n = y * w + x.
+
+The torch backends use these functions. The Triton and C++ kernels compute the same by themselves and are tested against
+them.
+"""
 
 import torch
 from torch import Tensor
@@ -15,11 +25,23 @@ def reflected_index(size: int, target: int, device: torch.device | None = None) 
     return torch.where(position < size, position, period - position)
 
 
+def windows_along(size: int, window: int) -> int:
+    """How many windows cover an axis of `size` pixels: ceil(size / window)."""
+    return -(-size // window)
+
+
+def shown_pixels(size: int, window: int, shift: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+    """For each position of an axis of the padded and shifted map: the pixel that it shows, its unshifted position."""
+    target = windows_along(size, window) * window
+    position = (torch.arange(target, device=device) + shift) % target
+    return reflected_index(size, target, device)[position], position
+
+
 def pad_to_multiple(x: Tensor, window: int) -> Tensor:
     """Extend a map (B, H, W, C) on the bottom and right by reflection until H and W are multiples of `window`."""
     for axis in (1, 2):
         size = x.shape[axis]
-        target = -(-size // window) * window
+        target = windows_along(size, window) * window
         if target != size:
             tail = reflected_index(size, target, x.device)[size:]
             x = torch.cat((x, x.index_select(axis, tail)), dim=axis)

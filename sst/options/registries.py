@@ -4,9 +4,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationError, model_validator
 
-from sst.options.faults import Fault, fault, not_one_of, refuse, shown
+from sst.options.faults import Fault, fault, faults_of, not_one_of, refuse, shown
 from sst.options.parts import FromSignature, Registry
 from sst.utils.suggest import did_you_mean
 
@@ -141,6 +141,23 @@ OPTIMISERS = TorchOptimisers(
     base=Optimiser,
     unfit={'LBFGS': 'computes the loss several times per step', 'SparseAdam': 'takes sparse gradients only'},
 )
+
+
+def network_faults(network: Mapping[str, Any]) -> list[Fault]:
+    """What is wrong with the options of a registered network, with places relative to them."""
+    section = NETWORKS.section(network['type'])
+    try:
+        section.model_validate(dict(network))
+    except ValidationError as error:
+        return faults_of(error, section, f' with type {network["type"]}')
+    return []
+
+
+def network_scale(network: Mapping[str, Any]) -> Any:
+    """A registered network's enlargement, its default included; None for one that has no such parameter."""
+    fields = NETWORKS.section(network['type']).model_fields
+    known = (key for key in ('scale', 'upscale') if key in network or key in fields)
+    return next((network.get(key, fields[key].default if key in fields else None) for key in known), None)
 
 
 def drivable_model() -> AfterValidator:

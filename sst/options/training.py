@@ -9,7 +9,8 @@ from sst.options.parts import part_of
 from sst.options.registries import LOSSES, OPTIMISERS, SCHEDULES
 from sst.options.section import Section
 
-Loss = Annotated[Any, part_of(LOSSES, nullable=True)]
+Loss = Annotated[Any, part_of(LOSSES)]
+LossOrNull = Annotated[Any, part_of(LOSSES, nullable=True)]
 
 
 class Train(Section):
@@ -20,8 +21,9 @@ class Train(Section):
     ema_decay: float = Field(default=0.999, ge=0, lt=1, description='decay of the averaged weights; 0 for none')
     optim_g: Annotated[Any, part_of(OPTIMISERS)] = Field(description='the optimiser')
     scheduler: Annotated[Any, part_of(SCHEDULES)] = Field(description='course of the learning rate')
-    pixel_opt: Loss = Field(default=None, description='loss on pixels')
-    perceptual_opt: Loss = Field(default=None, description="loss on VGG features, as BasicSR's PerceptualLoss")
+    losses: list[Loss] = Field(default=[], description='losses, which are added; the log calls each l_ and its type')
+    pixel_opt: LossOrNull = Field(default=None, description='one more loss, which the log calls l_pix')
+    perceptual_opt: LossOrNull = Field(default=None, description='one more loss, which the log calls l_percep')
     amp: Literal['bf16', 'fp16'] | None = Field(
         default=None, description='automatic mixed precision: bf16, fp16 or null'
     )
@@ -38,8 +40,8 @@ class Train(Section):
     @model_validator(mode='after')
     def _fields_agree(self) -> Self:
         faults: list[Fault] = []
-        if self.pixel_opt is None and self.perceptual_opt is None:
-            faults.append((('pixel_opt',), 'must be a loss, because perceptual_opt is null too'))
+        if not self.losses and self.pixel_opt is None and self.perceptual_opt is None:
+            faults.append((('losses',), 'must name a loss, because pixel_opt and perceptual_opt are null'))
         if hasattr(self.scheduler, 'faults'):
             found = self.scheduler.faults(self.total_iter)
             faults += [(('scheduler', *place), text) for place, text in found]

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from sst.interop.sources import shipped
+from sst.checkpoints.sources import shipped
 from sst.utils import pixels
-from sst.utils.command_line import CommandLine
+from sst.utils.command_line import CommandLine, add_network_arguments
 
 EXTENSIONS = ('auto', 'png', 'jpg', 'jpeg', 'webp', 'tif', 'tiff')
 DTYPES = ('float32', 'float16', 'bfloat16')
@@ -40,6 +40,8 @@ class Settings:
     device: str | None
     window_sizes: list[int] | None
     num_heads: list[int] | None
+    network: str | None
+    imports: list[str]
     param_key: str | None
     extension: str
     suffix: str | None
@@ -157,7 +159,7 @@ def _add_network(parser: CommandLine) -> None:
     told = 'that the network was trained with, for weights that do not tell: one number, or one for each layer'
     add('--window-sizes', type=_numbers, metavar='N,N,...', help=f'windows {told}')
     add('--num-heads', type=_numbers, metavar='N,N,...', help=f'heads {told}')
-    add('--param-key', metavar='KEY', help='entry of the file to take, as params_ema, where several may be meant')
+    add_network_arguments(parser)
 
 
 def _path(text: str) -> Path:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sst.inference.pictures import Picture
-from sst.inference.pictures.picture import as_floats, rgb_of
+from sst.inference.enlarging import as_floats, rgb_of
+from sst.upscaling.pictures import ImageFile
 from sst.utils.pixels import opened
 
 _LUMINANCE = 3688  # sum of JPEG's own table of luminance (Annex K of the standard), which is that of quality 50
@@ -17,12 +17,12 @@ _SHARE = 0.5  # of the steps that stand out; without blocks 1 in 8 is at a borde
 _MOST = 1024  # pixels a side that are looked at, from the middle
 
 
-def looks_compressed(path: Path, picture: Picture) -> bool:
+def looks_compressed(path: Path, image: ImageFile) -> bool:
     """Whether a JPEG's tables tell of a low quality, or blocks of 8 x 8 pixels are to be seen in another picture."""
-    if picture.format == 'JPEG':
+    if image.format == 'JPEG':
         quality = jpeg_quality(path)
         return quality is not None and quality < LOW_QUALITY
-    samples = picture.samples
+    samples = image.samples
     return isinstance(samples, np.ndarray) and shows_blocks(samples)
 
 

@@ -1,18 +1,19 @@
 """One file looked at, then enlarged: a picture in bands of rows, a video frame by frame."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sst.api import Upscaler
-from sst.inference.pictures import Picture, read_picture, write_picture
-from sst.inference.videos import VideoInfo, probe, upscale_video
+from sst.inference.enlarging import whole
 from sst.upscaling.arguments import Settings
 from sst.upscaling.compression import looks_compressed
 from sst.upscaling.jobs import Job
 from sst.upscaling.models import Models
+from sst.upscaling.pictures import ImageFile, read_image, write_image
 from sst.upscaling.progress import Progress
+from sst.upscaling.videos import VideoInfo, probe, upscale_video
 from sst.utils.errors import UserError
 
 LARGEST_SIDE = {'picture': 300_000, 'video': 16_384}  # pixels of a result; of videos what the encoders take
@@ -26,7 +27,7 @@ class Task:
     """A file that was looked at, and what is to be done with it; sizes are (height, width), pixels."""
 
     job: Job
-    content: Picture | VideoInfo
+    content: ImageFile | VideoInfo
     size: tuple[int, int]
     new_size: tuple[int, int]
     network: str
@@ -63,11 +64,11 @@ def examine(job: Job, settings: Settings, models: Models) -> Task:
         raise UserError(f'{job.source}: the name of its result is too long; choose a shorter --suffix or name with -o')
     if os.path.isdir(job.target):
         raise UserError(f'{job.source}: its result {job.target} is a folder; choose another --suffix or -o')
-    content = probe(job.source) if job.video else read_picture(job.source, settings.max_megapixels)
+    content = probe(job.source) if job.video else read_image(job.source, settings.max_megapixels)
     size = (content.height, content.width) if isinstance(content, VideoInfo) else content.shape[:2]
     ratio = _ratio(settings, *size)
     network, model = models.name_for(ratio), models.for_ratio(ratio)
-    compressed = isinstance(content, Picture) and looks_compressed(job.source, content)
+    compressed = isinstance(content, ImageFile) and looks_compressed(job.source, content)
     return Task(job, content, size, _new_size(job, settings, model.scale, *size), network, model, compressed)
 
 
@@ -95,13 +96,13 @@ def enlarge(task: Task, settings: Settings, progress: Progress) -> list[str]:
 
 
 def _enlarge(task: Task, settings: Settings, progress: Progress) -> list[str]:
-    picture, size, target = task.content, task.new_size, task.job.target
-    if isinstance(picture, Picture):
-        large = task.model.enlarge(picture, size, lambda done, total: progress(done, total, 'tile'))
-        return [*picture.notes, *write_picture(large, target, settings.quality)]
+    content, size, target = task.content, task.new_size, task.job.target
+    if isinstance(content, ImageFile):
+        samples = task.model.enlarge(content.samples, size, lambda done, total: progress(done, total, 'tile'))
+        return [*content.notes, *write_image(replace(content, samples=samples), target, settings.quality)]
 
     def enlarge_frame(frame: np.ndarray) -> np.ndarray:
-        return np.rint(task.model.enlarge(Picture(frame), size).whole() * 255).astype(np.uint8)
+        return np.rint(whole(task.model.enlarge(frame, size)) * 255).astype(np.uint8)
 
     def frame_done(done: int, total: int | None) -> None:
         progress(done, total, 'frame')

@@ -12,9 +12,9 @@ from rich.text import Text
 
 from sst.api import Upscaler
 from sst.inference.memory import own_memory
-from sst.inference.videos import VideoInfo
 from sst.upscaling.files import Task
 from sst.upscaling.jobs import Job
+from sst.upscaling.videos import VideoInfo
 from sst.utils.visible import visible
 
 COLUMNS = ('file', 'size', 'result', 'size', 'network', 'tiles', 'about', 'memory')

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sst.inference.pictures import READ, UNREADABLE, WRITTEN
-from sst.inference.videos import VIDEO_ENDINGS, WRITTEN_VIDEOS, is_video
 from sst.upscaling.arguments import Settings
+from sst.upscaling.pictures import READ, UNREADABLE, WRITTEN
+from sst.upscaling.videos import VIDEO_ENDINGS, WRITTEN_VIDEOS, is_video
 from sst.utils.errors import UserError
 
 PICTURE_ENDINGS = frozenset(READ)

@@ -6,9 +6,10 @@ from functools import cache
 import torch
 
 from sst.api import Upscaler, load_model
+from sst.checkpoints.networks import network_in_options
+from sst.checkpoints.pretrained import MissingOptionsError
+from sst.checkpoints.sources import shipped
 from sst.inference.devices import named_device
-from sst.interop.pretrained import UntoldError
-from sst.interop.sources import shipped
 from sst.upscaling.arguments import Settings
 from sst.utils.errors import UserError
 
@@ -60,6 +61,8 @@ class Models:
                 source,
                 self.device,
                 settings.dtype,
+                network_g=network_in_options(settings.network),
+                imports=settings.imports,
                 window_sizes=settings.window_sizes,
                 num_heads=heads[0] if heads and len(heads) == 1 else heads,
                 param_key=settings.param_key,
@@ -67,8 +70,10 @@ class Models:
                 overlap=settings.overlap,
                 ensemble=settings.ensemble,
             )
-        except UntoldError as error:
-            raise UserError(f'{error}; here as --window-sizes 16,32,... and --num-heads 6') from error
+        except MissingOptionsError as error:
+            raise UserError(
+                f'{error}; here as --window-sizes 16,32,... and --num-heads 6, or --network FILE.yml'
+            ) from error
         except ValueError as error:  # a backend that cannot serve
             raise UserError(str(error)) from error
 

@@ -1,4 +1,4 @@
-"""The C library's allocator told to keep what is freed: every layer frees large maps, and the next takes them anew.
+"""Has the C library keep freed memory: every layer of a network frees large maps, and the next one needs as much.
 
 Needs nothing but the standard library, because programs call it before anything else is imported.
 """
@@ -25,8 +25,8 @@ def keep_memory() -> bool:
     Returns:
         bool: whether it is done. False with another C library than glibc.
     """
-    told = any(name.startswith('MALLOC_') for name in os.environ)
-    if sys.platform != 'linux' or told or 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', ''):
+    set_by_user = any(name.startswith('MALLOC_') for name in os.environ)
+    if sys.platform != 'linux' or set_by_user or 'glibc.malloc' in os.environ.get('GLIBC_TUNABLES', ''):
         return False
     library = ctypes.CDLL(None)
     if not hasattr(library, 'gnu_get_libc_version'):

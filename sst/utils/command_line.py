@@ -11,3 +11,26 @@ class CommandLine(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {visible(message)}; type {self.prog} --help for all options\n')
+
+
+def add_network_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments that say what a weights file does not tell of its network."""
+    parser.add_argument(
+        '--network',
+        metavar='FILE.yml',
+        help='option file whose network_g is the network of the weights, where these do not tell: any of BasicSR',
+    )
+    add_imports_argument(parser)
+    parser.add_argument(
+        '--param-key', metavar='KEY', help='entry of the file to take, as params_ema, where several may be meant'
+    )
+
+
+def add_imports_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--imports',
+        action='append',
+        default=[],
+        metavar='FILE.py',
+        help='module that registers parts of your own, a file or a dotted name; its code runs; may be repeated',
+    )

@@ -4,7 +4,7 @@ import os
 
 
 def usable_cores() -> int:
-    """Those that this process may use, where the system tells (Linux); else all of the machine."""
+    """The cores that this process may use (Linux says so); elsewhere all of the machine."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Errors that a user can mend."""
+"""Errors that a user can correct, and how programs end with them."""
 
 import sys
 from collections.abc import Iterator
@@ -14,12 +14,17 @@ class UserError(Exception):
     """
 
 
+def reason_of(fault: BaseException) -> str:
+    """What somebody else's error says, in one line; its name where it says nothing."""
+    return ' '.join(str(fault).split())[:300] or type(fault).__name__
+
+
 class SharedError(UserError):
-    """A `UserError` that every process raises alike, so that one of them prints it for all."""
+    """A `UserError` that all processes raise together, so that one of them prints it for all."""
 
 
 class Stopped(Exception):  # noqa: N818 - asked for, not an error
-    """A run that a signal ended in good order. `number` is the signal's."""
+    """A run that a signal ended, with everything saved. `number` is the signal's."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -31,8 +36,8 @@ def in_one_line(interrupted: str = 'interrupted', *, single: bool = False) -> It
     """End a program without a stack trace: exit code 2 for a `UserError`, 130 and `interrupted` on Ctrl-C.
 
     Args:
-        interrupted: what to say after Ctrl-C.
-        single: whether an error tells of one fault only, so that a line break in it can only be part of a name.
+        interrupted: the text after Ctrl-C.
+        single: whether each error has one line, so that a line break in it must be part of a name.
     """
     try:
         yield

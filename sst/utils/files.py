@@ -19,14 +19,14 @@ ZIP_HEAD = b'PK\x03\x04'  # by which torch.load, too, tells a zip from the older
 
 
 def atomic_save(obj: Any, path: str | os.PathLike) -> None:
-    """`torch.save` that leaves either the old file or the whole new one. Raises `UserError` when it cannot."""
+    """`torch.save` that leaves either the old file or the whole new one. Raises `UserError` where it fails."""
     write_whole(path, lambda file: torch.save(obj, file), _RESUME)
 
 
 def atomic_write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text so that either the old file or the whole new one is there. Raises `UserError`.
 
-    Bytes of file names that were no text, which Python keeps as surrogates, are written as they were.
+    Python keeps bytes of file names that are not text as surrogates; they are written as the bytes they were.
     """
     write_whole(path, lambda file: file.write(text.encode(errors='surrogateescape')), _RESUME)
 
@@ -35,7 +35,7 @@ def write_whole(path: str | os.PathLike, write: Callable[[IO[bytes]], Any], advi
     """Have `write` fill a file so that either the old one or the whole new one is there.
 
     Raises:
-        UserError: it cannot be written; one line that names the file and ends with `advice`.
+        UserError: the file cannot be written; one line that names it and ends with `advice`.
     """
     path = Path(path)
     try:
@@ -50,10 +50,10 @@ def replacing(path: Path) -> Iterator[Path]:
     """A file beside `path` that takes its place when the block ends well, and is removed when it does not.
 
     Raises:
-        OSError: the file cannot be made, which is tried at once, or renamed.
+        OSError: the file cannot be created, which is tried first, or cannot be renamed.
     """
-    # In the same folder, so that renaming stays on one file system. Always of one name, so that the next write takes
-    # over what a killed one left; a file has one writer at a time.
+    # In the same folder, so that renaming stays on one file system. The name is always the same, so that the next write
+    # replaces what a killed one left; a file has one writer at a time.
     temporary = path.with_name(f'.{path.name}.tmp')
     try:
         open(temporary, 'wb').close()
@@ -81,12 +81,11 @@ def load_torch(path: str | os.PathLike) -> Any:
     """`torch.load` onto the CPU with `weights_only=True`: tensors, numbers, texts and containers, no code.
 
     Raises:
-        UserError: one line that names the file and what it seems to be, where it is missing, truncated, damaged or
-            foreign.
+        UserError: the file is missing, truncated, damaged or foreign; one line that names it and what it seems to be.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f'{path}: {"a folder, not a weights file" if path.is_dir() else "no such file"}')
+        raise UserError(f'{path}: {"is a folder; name a weights file in it" if path.is_dir() else "no such file"}')
     try:
         damage = _damage(path)
         if not damage:
@@ -100,7 +99,7 @@ def load_torch(path: str | os.PathLike) -> Any:
 
 
 def _damage(path: Path) -> str:
-    """What is damaged in a zip, '' for nothing and for other files. torch.load does not compare the checksums."""
+    """What is damaged in a zip; '' for a whole one and for other files. torch.load does not compare the checksums."""
     with open(path, 'rb') as file:
         if file.read(len(ZIP_HEAD)) != ZIP_HEAD:
             return ''
@@ -163,7 +162,7 @@ def is_text(head: bytes) -> bool:
 
 
 def why_unwritable(fault: BaseException) -> str:
-    """Why a file could not be written. torch.save answers an error of the file with a RuntimeError of its own."""
+    """Why a file could not be written. torch.save raises a RuntimeError of its own for the file's error."""
     cause: BaseException | None = fault
     while cause is not None and not isinstance(cause, OSError):
         cause = cause.__context__
@@ -173,6 +172,6 @@ def why_unwritable(fault: BaseException) -> str:
 
 
 def one_line(fault: BaseException) -> str:
-    """The first line of what an error says, its name where it says nothing."""
+    """The first line of an error's text, its name where it has none."""
     text = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
     return text.strip().splitlines()[0] if text.strip() else type(fault).__name__

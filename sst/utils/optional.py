@@ -1,9 +1,9 @@
-"""Packages that SST can do without: none that is missing, broken or of another kind keeps SST from importing."""
+"""Packages that SST can do without. It imports even where one is missing, broken or something else of that name."""
 
 import sys
 from importlib import import_module
 
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, reason_of
 
 MISSING = 'is not installed'
 _hidden: dict[str, str] = {}  # why packages were hidden, by name
@@ -29,7 +29,7 @@ def why_not(name: str, attribute: str) -> str:
             return MISSING
         if module is not None and getattr(module, '__file__', None) is None:
             return f'{MISSING} ({", ".join(module.__path__)} is something else of that name)'
-        return f'is installed, but does not work ({type(fault).__name__}: {" ".join(str(fault).split())[:300]})'
+        return f'is installed, but does not work ({type(fault).__name__}: {reason_of(fault)})'
     return ''
 
 
@@ -40,7 +40,7 @@ def hide_unusable(name: str, attribute: str) -> None:
     """
     if (reason := why_not(name, attribute)) not in ('', MISSING):
         _hidden[name] = reason
-        sys.modules[name] = None  # type: ignore[assignment]  # what the import system takes for "there is none"
+        sys.modules[name] = None  # type: ignore[assignment]  # the import system then says that there is none
 
 
 def require(name: str, attribute: str, extra: str, purpose: str, instead: str = '') -> None:

@@ -1,4 +1,4 @@
-"""What Linux has and other systems lack: signals, file locks, opening without following links."""
+"""What other systems than Linux lack: signals, file locks, opening a file without following links."""
 
 import os
 import signal

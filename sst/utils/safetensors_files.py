@@ -28,7 +28,7 @@ def read_safetensors(path: str | os.PathLike) -> tuple[dict[str, Tensor], dict[s
     """The tensors, on the CPU, and the texts of a safetensors file.
 
     Raises:
-        UserError: one line that names the file, where it is truncated or damaged.
+        UserError: the file is truncated or damaged; one line that names it.
     """
     try:
         with safe_open(str(path), framework='pt') as file:

@@ -1,4 +1,4 @@
-"""The first seconds of a program: what goes wrong while packages are imported is one line, too.
+"""The first seconds of a program: an error while packages are imported is one line, too.
 
 Needs nothing but the standard library, and is imported before everything else.
 """
@@ -13,32 +13,19 @@ from pathlib import Path
 
 from sst.utils.allocator import keep_memory
 
-# What requirements.txt names, and basicsr, by the names that are imported.
-PACKAGES = {
+# What requirements.txt names, and basicsr; then those that are imported by another name.
+SAME_NAMES = (
+    'addict', 'basicsr', 'filelock', 'future', 'lmdb', 'numpy', 'omegaconf', 'pydantic', 'requests', 'rich',
+    'safetensors', 'scipy', 'setuptools', 'tensorboard', 'tifffile', 'torch', 'torchvision', 'tqdm', 'yapf',
+)  # fmt: skip
+OTHER_NAMES = {
     'PIL': 'pillow',
-    'addict': 'addict',
-    'basicsr': 'basicsr',
     'cv2': 'opencv-python-headless',
-    'filelock': 'filelock',
-    'future': 'future',
-    'lmdb': 'lmdb',
-    'numpy': 'numpy',
-    'omegaconf': 'omegaconf',
-    'pydantic': 'pydantic',
-    'requests': 'requests',
-    'rich': 'rich',
-    'safetensors': 'safetensors',
-    'scipy': 'scipy',
-    'setuptools': 'setuptools',
+    'pyvips': 'pyvips[binary]',
     'skimage': 'scikit-image',
-    'tensorboard': 'tensorboard',
-    'tifffile': 'tifffile',
-    'torch': 'torch',
-    'torchvision': 'torchvision',
-    'tqdm': 'tqdm',
     'yaml': 'pyyaml',
-    'yapf': 'yapf',
 }
+PACKAGES = {name: name for name in SAME_NAMES} | OTHER_NAMES
 PROGRAMS = ('train', 'test', 'upscale', 'demo', 'info')
 FOLDER = Path(__file__).resolve().parents[1]  # sst/
 INSTALL_BASICSR = 'sst.install_basicsr'  # the module that can do without basicsr
@@ -48,9 +35,9 @@ INSTALL_BASICSR = 'sst.install_basicsr'  # the module that can do without basics
 def starting() -> Iterator[None]:
     """Imports inside end the program in one line where a package is not installed (exit code 2) or on Ctrl-C (130).
 
-    Printing is made safe as well: what the terminal's encoding lacks is shown as its number. And the process keeps the
-    memory that it frees (`keep_memory`). In any other program that imports sst nothing changes, but where basicsr is
-    missing the error says what to type.
+    Printing is made safe as well: characters that the terminal's encoding lacks are shown as numbers. The process also
+    keeps the memory that it frees (`keep_memory`). For other programs that import sst nothing changes, except that the
+    error for a missing basicsr says what to type.
     """
     if not _is_program():
         try:
@@ -66,7 +53,7 @@ def starting() -> Iterator[None]:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='backslashreplace')
-    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # else somebody ignores it on purpose
+    plain = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # otherwise somebody ignores it on purpose
     if plain:
         signal.signal(signal.SIGINT, _leave)
     try:

@@ -7,7 +7,7 @@ from sst.utils.visible import visible
 
 
 class VisibleTable(Table):
-    """A table that shows text as it is: nothing in a cell is taken for colours or for what a terminal obeys."""
+    """A table that shows text as it is: no text in a cell becomes a colour or a command to the terminal."""
 
     def add_row(self, *cells: object) -> None:  # type: ignore[override]
         super().add_row(*(Text(visible(cell)) for cell in cells))

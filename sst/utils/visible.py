@@ -1,4 +1,4 @@
-"""Text of others, as file names and metadata, made safe to print."""
+"""Other people's text, such as file names and metadata, made safe to print."""
 
 import sys
 import unicodedata
@@ -18,6 +18,6 @@ def visible(text: object) -> str:
 
 
 def tell(text: object) -> None:
-    """Print one line to stderr, as `visible` makes it; a terminal that is gone is no fault."""
+    """Print one line to stderr, made safe by `visible`. A closed terminal is ignored."""
     with suppress(OSError):
         print(visible(text), file=sys.stderr)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from helpers import tiny_options
 
+from sst.checkpoints import sources
 from sst.driver import preflight
-from sst.interop import sources
 from sst.utils.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]

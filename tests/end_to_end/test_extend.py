@@ -1,5 +1,6 @@
 """docs/extend.md: its files, in an empty folder outside the repository, train for 10 iterations."""
 
+import json
 import re
 import subprocess
 import sys
@@ -35,3 +36,44 @@ def test_it_trains(tmp_path, data, name):
     short = ('train:total_iter=10', 'train:warmup_iter=-1', 'datasets:train:batch_size=2', 'logger:print_freq=10')
     run(tmp_path, 'sst-train', '-opt', name, '--force_yml', *short)
     assert (tmp_path / f'experiments/{name.removesuffix(".yml")}/models/net_g_10.pth').exists()
+
+
+CONTRAST = """
+from basicsr.utils.registry import METRIC_REGISTRY
+
+@METRIC_REGISTRY.register()
+def calculate_contrast(img, **others):
+    return float(img.std())
+"""
+TRAIN = """
+_base_: tiny.yml
+imports: [my_bias.py, my_loss.py, contrast.py]
+network_g: {bias: {type: Distance}}
+train: {losses: [{type: FourierLoss}], pixel_opt: null}
+val: {metrics: {contrast: {type: calculate_contrast}}}
+"""
+TEST = """
+_base_: tiny_test.yml
+name: mine_test
+imports: [my_bias.py, contrast.py]
+datasets:
+  test_1: {name: lr_alone, type: SingleImageDataset, dataroot_lq: data/LR, io_backend: {type: disk}}
+network_g: {bias: {type: Distance}}
+val: {metrics: {contrast: {type: calculate_contrast}}}
+"""
+
+
+def test_parts_of_a_user_resume_and_test(folder):
+    for name in ('my_bias.py', 'my_loss.py'):
+        (folder / name).write_text(FILES[name], encoding='utf-8')
+    for name, text in (('contrast.py', CONTRAST), ('mine.yml', TRAIN), ('mine_test.yml', TEST)):
+        (folder / name).write_text(text)
+    whole = ('train:scheduler:periods=[6]', 'logger:save_checkpoint_freq=2')
+    run(folder, 'sst-train', '-opt', 'mine.yml', '--force_yml', 'train:total_iter=4', *whole)
+    run(folder, 'sst-train', '-opt', 'mine.yml', '--auto_resume', '--force_yml', 'train:total_iter=6', *whole)
+    assert (folder / 'experiments/tiny/models/net_g_6.pth').exists()
+    run(folder, 'sst-test', '-opt', 'mine_test.yml')
+    figures = json.loads((folder / 'results/mine_test/metrics.json').read_text())['lr_alone']
+    assert figures['images'] == 5
+    assert figures['contrast'] > 0
+    assert 'psnr' not in figures  # there is no HR to compare with

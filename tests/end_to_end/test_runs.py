@@ -20,7 +20,7 @@ from PIL import Image
 from runs import REPOSITORY, assert_equal_to_the_bit, command, environment, losses, run, weights
 
 from sst.archs import SST
-from sst.interop.pretrained import save_pretrained
+from sst.checkpoints.pretrained import save_pretrained
 
 OWN_OPTIONS = """\
 _base_: [{repository}/options/finetune.yml]

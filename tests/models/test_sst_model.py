@@ -42,6 +42,27 @@ def test_accumulation_changes_nothing_but_memory(tmp_path):
     assert train(parts, 1, 5) == pytest.approx(train(whole, 1, 5), rel=1e-5)
 
 
+def test_losses_are_added_and_logged_by_name(tmp_path):
+    torch.manual_seed(1)
+    sections = [{'type': 'L1Loss', 'loss_weight': 1.0}, {'type': 'MSELoss'}, {'type': 'L1Loss', 'loss_weight': 0.5}]
+    listed = SSTModel(make_opt(tmp_path, losses=sections[::2], pixel_opt=None))
+    single = SSTModel(make_opt(tmp_path, pixel_opt={'type': 'L1Loss', 'loss_weight': 1.5}))
+    single.net_g.load_state_dict(listed.net_g.state_dict())
+    for model in (listed, single):
+        model.feed_data(batch(1))
+        model.optimize_parameters(1)
+    assert listed.get_current_log().keys() == {'l_L1Loss', 'l_L1Loss.2'}
+    assert sum(listed.get_current_log().values()) == pytest.approx(single.get_current_log()['l_pix'], rel=1e-6)
+    for ours, theirs in zip(listed.net_g.parameters(), single.net_g.parameters(), strict=True):
+        assert_close(ours.grad, theirs.grad, 1e-6)
+    assert SSTModel(make_opt(tmp_path, losses=sections)).losses.keys() == {
+        'l_pix',
+        'l_L1Loss',
+        'l_MSELoss',
+        'l_L1Loss.2',
+    }
+
+
 def test_clipping_bounds_the_gradient(tmp_path):
     model = SSTModel(make_opt(tmp_path, grad_clip=0.01))
     train(model, 1, 1)

@@ -7,7 +7,15 @@ from helpers import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sst.ops import Factored, RelativeTable, Rotation, available_backends, window_attention
+from sst.ops import (
+    Factored,
+    RelativeTable,
+    Rotation,
+    Term,
+    UnsupportedBackendError,
+    available_backends,
+    window_attention,
+)
 from sst.ops.backends import flash
 
 HEADS, DIM = 2, 10
@@ -174,7 +182,7 @@ def test_unknown_backend_names_those_there_are():
 
 def test_a_backend_that_cannot_serve_gives_all_its_reasons_and_who_can():
     leaves, keywords = make_inputs(4, 4, 4, 'table')
-    with pytest.raises(ValueError, match=r'CUDA.*float16.*dense.*These can: auto, sdpa, reference'):
+    with pytest.raises(ValueError, match=r'CUDA.*float16.*RelativeTable.*These can: auto, sdpa, reference'):
         window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='flash')
 
 
@@ -264,3 +272,35 @@ def test_cuda_backends_agree_with_reference(size, backend):
         out = window_attention(leaves['qkv'], 8, HEADS, **keywords, backend=backend)
         expected = window_attention(leaves['qkv'], 8, HEADS, **keywords, backend='reference')
     assert_close(out.cpu(), expected.cpu(), 2e-2)
+
+
+class OfDistance(Term):
+    """A kind of term that no backend knows: the logits fall with the distance of the tokens' numbers."""
+
+    def __init__(self, slopes, tokens):
+        self.slopes, self.tokens = slopes, tokens
+
+    def materialize(self):
+        number = torch.arange(self.tokens)
+        return -self.slopes[:, None, None] * (number[:, None] - number).abs()
+
+
+@pytest.mark.parametrize(('height', 'width'), SIZES)
+@pytest.mark.parametrize('backend', ['auto', 'sdpa'])
+def test_a_kind_of_term_from_elsewhere(backend, height, width):
+    leaves, keywords = make_inputs(height, width, 4, 'nothing')
+    leaves['slopes'] = torch.rand(HEADS).requires_grad_()
+    compare(backend, leaves, keywords | {'term': OfDistance(leaves['slopes'], 16)}, 4, 1e-5)
+    with torch.no_grad():
+        term = OfDistance(leaves['slopes'], 16)
+        found, expected = (
+            window_attention(leaves['qkv'], 4, HEADS, term, backend=name) for name in (backend, 'reference')
+        )
+    assert_close(found, expected, 1e-5)
+
+
+@pytest.mark.parametrize('backend', ['fused', 'flash', 'native'])
+def test_backends_of_factors_say_why_they_cannot_add_it(backend):
+    leaves, _ = make_inputs(8, 8, 4, 'nothing')
+    with pytest.raises(UnsupportedBackendError, match='OfDistance'):
+        window_attention(leaves['qkv'], 4, HEADS, OfDistance(torch.ones(HEADS), 16), backend=backend)

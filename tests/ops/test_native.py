@@ -219,5 +219,7 @@ def test_a_cache_that_cannot_be_written_is_a_reason(built_anew, monkeypatch, tmp
 
 def test_refuses_with_all_its_reasons():
     term = RelativeTable(torch.zeros(2, 49), 4)
-    with pytest.raises(ValueError, match=r"'native' cannot serve.*meta.*float16.*dense.*head size is 150.*These can"):
+    with pytest.raises(
+        ValueError, match=r"'native' cannot serve.*meta.*float16.*RelativeTable.*head size is 150.*These can"
+    ):
         check_backend('native', torch.device('meta'), torch.float16, dim=300, window=4, num_heads=2, term=term)

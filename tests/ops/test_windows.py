@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sst.ops.windows import fold_padding, merge, pad_to_multiple, partition, reflected_index
+from sst.ops import Factored, window_attention
+from sst.ops.windows import fold_padding, merge, pad_to_multiple, partition, reflected_index, shown_pixels
 
 
 @given(st.integers(2, 40), st.data())
@@ -58,3 +59,25 @@ def test_folding_is_the_gradient_of_padding(height, width, window):
     weight = torch.rand_like(padded)
     (expected,) = torch.autograd.grad((padded * weight).sum(), x)
     assert torch.allclose(fold_padding(weight, height, width), expected)
+
+
+@pytest.mark.parametrize('backend', ['reference', 'sdpa', 'native', 'fused'])
+@pytest.mark.parametrize('shift', [0, 1, 3])
+@pytest.mark.parametrize(('height', 'width'), [(1, 1), (2, 3), (5, 7), (8, 4), (13, 1)])
+def test_every_backend_lays_windows_as_described(backend, height, width, shift):
+    window, channels = 4, 16
+    pixels = torch.arange(height * width).float()
+    values = pixels.reshape(1, height, width, 1).expand(-1, -1, -1, channels)
+    qkv = torch.cat((torch.zeros_like(values), torch.zeros_like(values), values), dim=-1)
+    (rows, y), (columns, x) = shown_pixels(height, window, shift), shown_pixels(width, window, shift)
+    shown = rows[:, None] * width + columns  # pixels on the padded and shifted map
+    corner_y, corner_x = (torch.arange(len(axis)) // window * window for axis in (rows, columns))
+    for token in (0, 6, 15):  # all tokens of a window attend to this one alone
+        chosen = torch.zeros(1, window**2, 1)
+        chosen[0, token] = 1e4
+        term = Factored(torch.ones_like(chosen), chosen)
+        out = window_attention(qkv, window, 1, term, shift=shift, backend=backend)
+        attended = shown[corner_y + token // window][:, corner_x + token % window]
+        expected = torch.zeros(len(rows), len(columns), dtype=torch.int64)
+        expected[y[:, None], x] = attended  # rolled back
+        assert torch.equal(out[0, :, :, 0].round().long(), expected[:height, :width])

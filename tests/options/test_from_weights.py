@@ -9,7 +9,7 @@ from helpers import tiny_options
 from released import golden
 
 from sst.archs import SST
-from sst.interop.pretrained import save_pretrained
+from sst.checkpoints.pretrained import save_pretrained
 from sst.options import OptionsError, load_options
 
 FINETUNE = Path(__file__).parents[2] / 'options' / 'finetune.yml'

@@ -10,7 +10,7 @@ from sst.archs import SST
 
 
 def test_the_picture_shows_whatever_weights_ship_of_the_names(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr('sst.interop.sources.FOLDER', tmp_path)
+    monkeypatch.setattr('sst.checkpoints.sources.FOLDER', tmp_path)
     target = tmp_path / 'jpeg.png'
     sst.save_pretrained(SST(**tiny_options(num_blocks=1)), tmp_path / 'SST-tiny-x2.safetensors')
     with pytest.raises(SystemExit, match='2'):

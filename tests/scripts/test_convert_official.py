@@ -6,7 +6,7 @@ from helpers import assert_close
 from released import golden
 
 import convert_official
-from sst.interop.checkpoint import load_weights
+from sst.checkpoints.fitting import load_weights
 from sst.options import load_options
 
 RELEASED = """\

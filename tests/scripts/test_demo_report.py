@@ -6,7 +6,7 @@ import pytest
 
 import demo_report
 from comparison import Panel, draw_comparison, find_largest_error
-from prepare.pictures import write_png
+from prepare.images import write_image
 from sst.models.evaluation import Row, write_results
 
 # image, bicubic PSNR and SSIM, SST PSNR and SSIM
@@ -23,15 +23,15 @@ def arguments(tmp_path):
     for name, column in (('test_demo_bicubic', 1), ('test_demo', 3)):
         folder = tmp_path / 'results' / name
         for seed, scores in enumerate(SCORES):
-            write_png(folder / 'visualization' / 'demo' / f'{scores[0]}_{name}.png', picture(seed=10 * column + seed))
+            write_image(folder / 'visualization' / 'demo' / f'{scores[0]}_{name}.png', picture(seed=10 * column + seed))
         with (folder / 'metrics.csv').open('w', newline='') as file:
             rows = [('demo', scores[0], scores[column], scores[column + 1]) for scores in SCORES]
             csv.writer(file).writerows([('set', 'image', 'psnr', 'ssim'), *rows])
         average = {'psnr': np.mean([row[2] for row in rows]), 'ssim': np.mean([row[3] for row in rows]), 'images': 2}
         (folder / 'metrics.json').write_text(json.dumps({'demo': average}))
     for seed, scores in enumerate(SCORES):
-        write_png(tmp_path / 'val' / 'HR' / f'{scores[0][:-2]}.png', picture(seed=seed))
-        write_png(tmp_path / 'val' / 'LR_bicubic' / 'X2' / f'{scores[0]}.png', picture(45, 60))
+        write_image(tmp_path / 'val' / 'HR' / f'{scores[0][:-2]}.png', picture(seed=seed))
+        write_image(tmp_path / 'val' / 'LR_bicubic' / 'X2' / f'{scores[0]}.png', picture(45, 60))
     options = {'sst': 'results/test_demo', 'bicubic': 'results/test_demo_bicubic', 'data': 'val', 'output': 'out'}
     return [part for name, path in options.items() for part in (f'--{name}', str(tmp_path / path))]
 

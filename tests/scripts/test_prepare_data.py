@@ -3,7 +3,8 @@ import pytest
 
 import prepare_data
 from prepare import demo
-from prepare.pictures import read_rgb, shrink, write_png
+from prepare.files import write_file
+from prepare.images import read_image, shrink
 
 SCALES = (2, 3, 4)
 
@@ -18,8 +19,8 @@ def made(tmp_path_factory):
 @pytest.mark.parametrize('scale', SCALES)
 @pytest.mark.parametrize('part', ['train', 'val'])
 def test_each_hr_picture_has_its_lr_pictures(made, part, scale):
-    hr = {path.stem: read_rgb(path).shape for path in (made / part / 'HR').iterdir()}
-    lr = {path.stem: read_rgb(path).shape for path in (made / part / 'LR_bicubic' / f'X{scale}').iterdir()}
+    hr = {path.stem: read_image(path).shape for path in (made / part / 'HR').iterdir()}
+    lr = {path.stem: read_image(path).shape for path in (made / part / 'LR_bicubic' / f'X{scale}').iterdir()}
     assert len(hr) > (20 if part == 'train' else 3)
     assert lr == {f'{name}x{scale}': (h // scale, w // scale, c) for name, (h, w, c) in hr.items()}
     assert all(h % 12 == w % 12 == 0 and c == 3 for h, w, c in hr.values())
@@ -28,12 +29,12 @@ def test_each_hr_picture_has_its_lr_pictures(made, part, scale):
 @pytest.mark.parametrize('scale', SCALES)
 def test_lr_is_the_exact_resize_of_hr(made, scale):
     hr, lr = made / 'val' / 'HR' / 'chelsea.png', made / 'val' / 'LR_bicubic' / f'X{scale}' / f'chelseax{scale}.png'
-    assert np.array_equal(read_rgb(lr), shrink(read_rgb(hr), scale))
+    assert np.array_equal(read_image(lr), shrink(read_image(hr), scale))
 
 
 def test_tiles_come_from_the_resized_whole(made):
     """Inside a tile, LR is the resize of HR; at a tile's edge it saw the pixels beyond."""
-    hr, lr = read_rgb(made / 'train/HR/grass_01.png'), read_rgb(made / 'train/LR_bicubic/X2/grass_01x2.png')
+    hr, lr = read_image(made / 'train/HR/grass_01.png'), read_image(made / 'train/LR_bicubic/X2/grass_01x2.png')
     alone = shrink(hr, 2)
     assert np.array_equal(lr[:-4, :-4], alone[:-4, :-4])
     assert not np.array_equal(lr, alone)
@@ -53,7 +54,7 @@ def test_second_run_makes_only_what_is_missing(made, capsys):
     assert kept.stat().st_mtime_ns == before
     assert removed.read_bytes() == content
     prepare_data.main(['demo', '--output', str(made)])
-    assert 'all files were there already' in capsys.readouterr().out
+    assert 'all files existed' in capsys.readouterr().out
 
 
 def test_missing_photographs_are_named(tmp_path, monkeypatch, capsys):
@@ -76,5 +77,5 @@ def test_tiles_do_not_overlap_and_cover_almost_all(shape):
 
 def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
-        write_png(tmp_path / 'a.png', np.zeros((4, 4, 7), np.uint8))
+        write_file(tmp_path / 'a.png', [b'half', None])
     assert not list(tmp_path.iterdir())

@@ -5,7 +5,7 @@ from helpers import picture, tiny_options
 import sst
 from ship_weights import main, scale_stream
 from sst.archs import SST
-from sst.interop.description import describe
+from sst.checkpoints.description import describe
 from sst.utils.errors import UserError
 
 
@@ -27,7 +27,7 @@ def test_other_upsamplers_are_refused():
 
 def test_a_checkpoint_becomes_weights_that_are_found_by_name(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr('ship_weights.FOLDER', tmp_path)
-    monkeypatch.setattr('sst.interop.sources.FOLDER', tmp_path)
+    monkeypatch.setattr('sst.checkpoints.sources.FOLDER', tmp_path)
     net = SST(**tiny_options())
     content = {'params': net.state_dict(), 'network_g': net.options, 'metadata': {'run': 'mine', 'iteration': 7}}
     torch.save(content, tmp_path / 'net.pth')

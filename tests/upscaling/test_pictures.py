@@ -17,8 +17,8 @@ from PIL import Image
 
 import sst
 from sst.archs import SST
-from sst.inference.pictures import read_picture
 from sst.ops.imresize import imresize_to
+from sst.upscaling.pictures import read_image
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,13 +159,13 @@ def test_all_that_a_file_says_is_kept(upscale):
     Image.fromarray(noise(8, 9, dtype=np.uint16)).save('c.png')
     code, _, _ = upscale('a.jpg', 'b.png', 'c.png')
     assert code == 0
-    turned = read_picture('results/a_x2.jpg')
+    turned = read_image('results/a_x2.jpg')
     assert turned.shape == (40, 24, 3)
     assert turned.metadata.icc == b'0' * 128
     assert turned.metadata.exif
     assert Image.open('results/b_x2.png').mode == 'RGBA'
-    assert read_picture('results/b_x2.png').metadata.dpi == pytest.approx((300, 300), abs=0.1)
-    deep = read_picture('results/c_x2.png')
+    assert read_image('results/b_x2.png').metadata.dpi == pytest.approx((300, 300), abs=0.1)
+    deep = read_image('results/c_x2.png')
     assert (deep.bits, deep.shape) == (16, (16, 18, 1))
 
 
@@ -253,7 +253,7 @@ def test_going_on(upscale):
         (['a.png', 'b.png', '-o', 'file'], '-o file: a file, but a folder is needed for 2 results'),
         (['b.png', 'b.bmp'], 'b.png and b.bmp would both become results/b_x2.png'),
         (['a.png', '--device', 'tpu'], '--device tpu: is not there'),
-        (['a.png', '-n', 'nothing.pth'], 'nothing.pth: no such file and no name of weights'),
+        (['a.png', '-n', 'nothing.pth'], 'nothing.pth: no such file'),
     ],
     ids=str,
 )
@@ -344,7 +344,7 @@ def test_the_shipped_network_that_fits_the_size_is_taken(upscale, monkeypatch, t
     for scale in (2, 4):
         net = SST(**tiny_options(num_blocks=1, scale=scale))
         sst.save_pretrained(net, tmp_path / f'SST-tiny-x{scale}.safetensors')
-    monkeypatch.setattr('sst.interop.sources.FOLDER', tmp_path)
+    monkeypatch.setattr('sst.checkpoints.sources.FOLDER', tmp_path)
     saved('a.png', 20, 30, 3)
     saved('b.png', 20, 80, 3)
     code, _, err = upscale('a.png', 'b.png', '--width', '90', model=False)

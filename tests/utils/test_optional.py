@@ -44,12 +44,12 @@ logging.getLogger('basicsr').setLevel(logging.INFO)
 import numpy as np, torch
 import sst, sst.driver.run, sst.info, sst.test, sst.train
 from sst.archs import SST
-from sst.inference.videos import probe
+from sst.upscaling.videos import probe
 from sst.interop.onnx import export_onnx
 from sst.metrics import calculate_lpips
 from sst.ops import window_attention
 from sst.upscale import main
-from sst.web.serving import serve
+from sst.upscaling.web.serving import serve
 
 needs, options, arguments = json.loads(sys.argv[1])
 black, qkv = np.zeros((9, 9, 3), np.uint8), torch.rand(1, 4, 4, 48)

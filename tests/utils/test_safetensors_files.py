@@ -35,12 +35,10 @@ def test_a_truncated_file_is_one_line(tmp_path, share):
     write_safetensors(tmp_path / 'x.safetensors', TENSORS, {})
     content = (tmp_path / 'x.safetensors').read_bytes()
     (tmp_path / 'x.safetensors').write_bytes(content[: int(share * len(content))])
-    with pytest.raises(UserError, match=r'x\.safetensors: is damaged or truncated safetensors') as fault:
+    with pytest.raises(UserError, match=r'^[^\n]*x\.safetensors: [^\n]*truncated[^\n]*$'):
         read_safetensors(tmp_path / 'x.safetensors')
-    assert '\n' not in str(fault.value)
 
 
 def test_a_file_that_cannot_be_written_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r'cannot write .*x\.safetensors: No such file') as fault:
+    with pytest.raises(UserError, match=r'^[^\n]*none/x\.safetensors(?!.*auto_resume)[^\n]*$'):
         write_safetensors(tmp_path / 'none' / 'x.safetensors', TENSORS, {})
-    assert 'auto_resume' not in str(fault.value)

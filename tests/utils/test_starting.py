@@ -29,7 +29,8 @@ def start(*arguments: str, path: Path | str = '') -> subprocess.CompletedProcess
 
 def test_all_requirements_are_known():
     lines = (ROOT / 'requirements.txt').read_text(encoding='utf-8').splitlines()
-    assert {found[0] for line in lines if (found := re.match(r'[\w-]+', line))} == set(PACKAGES.values()) - {'basicsr'}
+    required = {found[0] for line in lines if (found := re.match(r'[\w-]+(\[\w+\])?', line))}
+    assert required == set(PACKAGES.values()) - {'basicsr'}
 
 
 @pytest.mark.parametrize('program', ['sst/train.py', 'sst/test.py', 'sst/info.py', 'sst/demo.py'])
@@ -45,11 +46,6 @@ def test_another_module_that_is_missing_keeps_its_trace(tmp_path):
     assert done.returncode == 1
     assert done.stderr.startswith('Traceback')
     assert "No module named 'sst_nonsense'" in done.stderr
-
-
-def test_other_programs_get_the_error_itself():
-    done = start('-c', 'import sst', path=ROOT)
-    assert re.search(r'^ModuleNotFoundError: .*torch', done.stderr, re.M)
 
 
 def test_an_interruption_is_one_line_though_a_package_catches_it(tmp_path):

@@ -10,7 +10,3 @@ from sst.utils.suggest import did_you_mean
 def test_nearest_name(word, near):
     expected = f'; did you mean "{near}"?' if near else ''
     assert did_you_mean(word, ['dim', 'num_heads', 'AdamW']) == expected
-
-
-def test_nothing_allowed():
-    assert did_you_mean('x', []) == ''

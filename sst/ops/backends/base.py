@@ -28,12 +28,28 @@ class Inputs:
         return self.qkv.shape[-1] // (3 * self.num_heads)
 
     @property
+    def factors(self) -> tuple[Tensor, Tensor] | None:
+        """The factors of the term, (heads, N, rank) each, where it has them."""
+        return (self.term.q, self.term.k) if isinstance(self.term, Factored) else None
+
+    @property
+    def rank(self) -> int:
+        """Channels that the factors add to q and k."""
+        return self.factors[0].shape[-1] if self.factors else 0
+
+    def beyond_factors(self) -> list[str]:
+        """The reason not to serve for a backend that knows no other terms than factored ones; empty where it can."""
+        if self.term is None or isinstance(self.term, Factored):
+            return []
+        return [f'it adds only terms of two factors, not a {type(self.term).__name__}']
+
+    @property
     def needs_grad(self) -> bool:
         return torch.is_grad_enabled() and self.qkv.requires_grad
 
 
 class Backend(ABC):
-    """A way to compute window attention. `name` is what options call it."""
+    """A way to compute window attention. Options call it `name`."""
 
     name: str
 
@@ -57,7 +73,7 @@ def older_than_ampere(device: torch.device) -> bool:
 
 
 class WindowedBackend(Backend):
-    """A backend that attends on windows cut out of the padded map; it only fills in `attend`."""
+    """A backend that attends on windows cut out of the padded map; it defines only `attend`."""
 
     @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
@@ -88,8 +104,7 @@ def concatenated(q: Tensor, k: Tensor, inputs: Inputs) -> tuple[Tensor, Tensor]:
     q and k are (M, N, heads, d); the result is (M, N, heads, d + rank).
     """
     q = q * inputs.head_dim**-0.5
-    if inputs.term is None:
+    if inputs.factors is None:
         return q, k
-    assert isinstance(inputs.term, Factored), 'unsupported() guards this call'
-    bias_q, bias_k = (f.transpose(0, 1).to(q.dtype).expand(*q.shape[:-1], -1) for f in (inputs.term.q, inputs.term.k))
+    bias_q, bias_k = (f.transpose(0, 1).to(q.dtype).expand(*q.shape[:-1], -1) for f in inputs.factors)
     return torch.cat((q, bias_q), dim=-1), torch.cat((k, bias_k), dim=-1)

@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sst.ops.backends.base import Inputs, WindowedBackend, concatenated, older_than_ampere
-from sst.ops.terms import Factored, RelativeTable
 from sst.utils.optional import MISSING, why_not
 
 _FUNCTION = 'flash_attn_func'
@@ -27,7 +26,7 @@ MAX_HEAD_DIM = 256
 
 
 class Flash(WindowedBackend):
-    """Concatenates the term's factors to q and k (Eq. 5) and pads v, for the kernels want equal head sizes that are
+    """Concatenates the term's factors to q and k (Eq. 5) and pads v, because the kernels need equal head sizes that are
     multiples of 8, float16 or bfloat16, and (batch, tokens, heads, size)."""
 
     name = 'flash'
@@ -44,9 +43,8 @@ class Flash(WindowedBackend):
             reasons.append('the GPU is older than Ampere (compute capability 8.0)')
         if inputs.dtype not in (torch.float16, torch.bfloat16):
             reasons.append(f'it computes in float16 or bfloat16, not {inputs.dtype} (set attention_dtype)')
-        if isinstance(inputs.term, RelativeTable):
-            reasons.append('it cannot add a dense positional bias')
-        size = inputs.head_dim + (inputs.term.q.shape[-1] if isinstance(inputs.term, Factored) else 0)
+        reasons += inputs.beyond_factors()
+        size = inputs.head_dim + inputs.rank
         if size > MAX_HEAD_DIM:
             reasons.append(f'head size plus rank is {size}, at most {MAX_HEAD_DIM} is possible')
         return reasons

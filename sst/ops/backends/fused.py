@@ -10,7 +10,6 @@ from torch import Tensor
 
 from sst.ops.backends.base import Backend, Inputs, older_than_ampere
 from sst.ops.kernels.op import fused_attention
-from sst.ops.terms import Factored, RelativeTable
 from sst.utils.optional import why_not
 
 # Asked once: none of this changes while a program runs, and torch.compile could not trace the questions.
@@ -50,16 +49,14 @@ class Fused(Backend):
 
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = [*device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]
-        if isinstance(inputs.term, RelativeTable):
-            reasons.append('it cannot add a dense positional bias')
+        reasons += inputs.beyond_factors()
         if inputs.rotation is not None:
             reasons.append('it cannot rotate q and k')
-        rank = inputs.term.q.shape[-1] if isinstance(inputs.term, Factored) else 0
-        for what, size in (('head size', inputs.head_dim), ('rank', rank)):
+        for what, size in (('head size', inputs.head_dim), ('rank', inputs.rank)):
             if size > MAX_SIZE:
                 reasons.append(f'the {what} is {size}, at most {MAX_SIZE} is possible')
         if not 0 <= inputs.shift < inputs.window:
-            reasons.append(f'the shift is {inputs.shift}, possible is 0 to window - 1 = {inputs.window - 1}')
+            reasons.append(f'the shift is {inputs.shift}, it must be 0 to window - 1 = {inputs.window - 1}')
         return reasons
 
     @staticmethod
@@ -74,9 +71,7 @@ class Fused(Backend):
         return reasons
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        term = inputs.term
-        assert term is None or isinstance(term, Factored), 'unsupported() guards this call'
-        factors = (None, None) if term is None else (term.q, term.k)
+        factors = inputs.factors or (None, None)
         options = (inputs.window, inputs.num_heads, inputs.shift, inputs.dtype)
         tensors = (inputs.qkv, *factors, inputs.gate)
         differentiable = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors)

@@ -6,7 +6,6 @@ from torch import Tensor
 from sst.ops.backends.base import Backend, Inputs
 from sst.ops.native.build import why_not
 from sst.ops.native.op import native_attention
-from sst.ops.terms import Factored, RelativeTable
 
 MAX_SIZE = 64  # of heads: what the gradients' sums have room for
 
@@ -22,8 +21,7 @@ class Native(Backend):
             reasons.append(f'the input is on {inputs.qkv.device.type}, it serves the CPU')
         if {inputs.dtype, inputs.qkv.dtype} != {torch.float32}:
             reasons.append(f'it reads and computes float32, not {inputs.qkv.dtype} and {inputs.dtype}')
-        if isinstance(inputs.term, RelativeTable):
-            reasons.append('it cannot add a dense positional bias')
+        reasons += inputs.beyond_factors()
         if inputs.rotation is not None:
             reasons.append('it cannot rotate q and k')
         if inputs.head_dim > MAX_SIZE:
@@ -33,8 +31,6 @@ class Native(Backend):
         return reasons
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        term = inputs.term
-        assert term is None or isinstance(term, Factored), 'unsupported() guards this call'
-        factors = (None, None) if term is None else (term.q, term.k)
+        factors = inputs.factors or (None, None)
         out, _ = native_attention(inputs.qkv, *factors, inputs.window, inputs.num_heads, inputs.shift)
         return out if inputs.gate is None else out * inputs.gate

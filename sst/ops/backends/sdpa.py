@@ -5,12 +5,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sst.ops.backends.base import Inputs, WindowedBackend, concatenated
-from sst.ops.terms import Factored, RelativeTable
+from sst.ops.terms import Factored
 
 
 class SDPA(WindowedBackend):
-    """Adds the term as a mask where that is faster (inference on the CPU) or the only way (a relative table);
-    elsewhere concatenates its factors to q and k and pads v, as torch's flash kernels want equal head sizes."""
+    """Adds the term as a mask where that is faster (inference on the CPU) or the only way (a term without factors).
+
+    Elsewhere it concatenates the factors to q and k and pads v, because torch's flash kernels need equal head sizes.
+    """
 
     name = 'sdpa'
 
@@ -21,7 +23,7 @@ class SDPA(WindowedBackend):
         plain = not torch.is_grad_enabled() and not torch.compiler.is_compiling()
         if plain and isinstance(inputs.term, Factored) and self._mask_is_faster(inputs):
             return self._head_by_head(q, k, v, inputs.term)
-        if inputs.term is None or isinstance(inputs.term, RelativeTable) or self._mask_is_faster(inputs):
+        if inputs.factors is None or self._mask_is_faster(inputs):
             # four axes: with three torch takes its slow kernel
             mask = None if inputs.term is None else inputs.term.materialize().to(q.dtype)[None]
             return self._sdpa(q, k, v, mask, scale=inputs.head_dim**-0.5)

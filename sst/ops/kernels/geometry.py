@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sst.ops.kernels.layout import Layout
+from sst.ops.windows import windows_along
 
 
 @dataclass(frozen=True)
@@ -33,12 +34,12 @@ class Geometry:
     @property
     def rows(self) -> int:
         """Windows below each other."""
-        return -(-self.height // self.window)
+        return windows_along(self.height, self.window)
 
     @property
     def columns(self) -> int:
         """Windows beside each other."""
-        return -(-self.width // self.window)
+        return windows_along(self.width, self.window)
 
     @property
     def windows(self) -> int:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sst.ops.native.build import library
-from sst.ops.windows import reflected_index
+from sst.ops.windows import shown_pixels, windows_along
 
 POINTERS = (
     *('qkv', 'term_q', 'term_k', 'term_q_turned', 'term_k_turned', 'out', 'lse', 'grad', 'delta', 'd_qkv', 'd_term'),
@@ -43,7 +43,7 @@ class Sizes:
         lanes = library().lanes()
         batch, height, width, channels = qkv.shape
         head_dim, rank = channels // (3 * heads), 0 if factor is None else factor.shape[-1]
-        rows, columns = -(-height // window), -(-width // window)
+        rows, columns = windows_along(height, window), windows_along(width, window)
         tokens = _up(window * window, 2 * lanes)
         windows = max(batch * rows * columns, 1)
         chunk = -(-windows // min(windows, -(-TASKS // (heads * -(-tokens // TILE)))))
@@ -76,8 +76,8 @@ class Problem(ctypes.Structure):
     def __init__(self, sizes: Sizes, shift: int, kinds: int, **tensors: Tensor) -> None:
         """`kinds` of packed tensors get room; `tensors` by the struct's names, contiguous."""
         super().__init__(**{field.name: getattr(sizes, field.name) for field in fields(sizes)})
-        source_y, position_y = _along(sizes.height, sizes.rows * sizes.window, shift)
-        source_x, position_x = _along(sizes.width, sizes.columns * sizes.window, shift)
+        source_y, position_y = (axis.int() for axis in shown_pixels(sizes.height, sizes.window, shift))
+        source_x, position_x = (axis.int() for axis in shown_pixels(sizes.width, sizes.window, shift))
         self.tensors: dict[str, Tensor] = {}
         self.point(
             packed=torch.empty(kinds, sizes.heads, sizes.windows, sizes.tokens * sizes.wide),
@@ -94,12 +94,6 @@ class Problem(ctypes.Structure):
             assert tensor.is_contiguous(), name
             self.tensors[name] = tensor
             setattr(self, name, tensor.data_ptr())
-
-
-def _along(size: int, target: int, shift: int) -> tuple[Tensor, Tensor]:
-    """For each row of the padded and shifted map: which row of the map it shows, and where it lies unshifted."""
-    position = (torch.arange(target) + shift) % target
-    return reflected_index(size, target)[position].int(), position.int()
 
 
 def laid_out(sizes: Sizes, factor_q: Tensor | None, factor_k: Tensor | None, scale: float) -> dict[str, Tensor]:

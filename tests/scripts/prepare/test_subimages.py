@@ -1,3 +1,5 @@
+import re
+
 import cv2
 import numpy as np
 import pytest
@@ -56,7 +58,7 @@ def test_second_run_goes_on(datasets, tmp_path, prepare, capsys):
     (datasets[0] / 'HR_sub' / '0002_s003.png').unlink()
     capsys.readouterr()
     prepare(*command)
-    assert ': 1 files written, 25 there already' in capsys.readouterr().out
+    assert ': 1 files written, 25 ' in capsys.readouterr().out
 
 
 @given(st.integers(12, 700), st.sampled_from([(480, 240), (48, 24), (96, 96), (24, 12)]))
@@ -76,16 +78,15 @@ def test_crops_cover_the_axis(length, size_and_step):
 def test_refusals(datasets, tmp_path, refused):
     one, two = datasets
     command = ('subimages', '--output', tmp_path / 'out', '--input')
-    assert 'allowed are multiples of 12' in refused(*command, one, '--size', 100)
-    assert 'allowed are multiples of 12' in refused(*command, one, '--size', 48, '--step', 96)
-    assert f'{tmp_path}/none/HR: no such folder' in refused(*command, tmp_path / 'none')
-    assert 'both are called 0001' in refused(*command, one, one.parent / 'One' / '..' / 'One')
+    assert '--size 100' in refused(*command, one, '--size', 100)
+    assert '--step 96' in refused(*command, one, '--size', 48, '--step', 96)
+    assert f'{tmp_path}/none/HR: ' in refused(*command, tmp_path / 'none')
+    assert 'One/HR/0001.png and ' in refused(*command, one, one.parent / 'One' / '..' / 'One')
     for path in (two / 'LR_bicubic' / 'X3').iterdir():
         path.unlink()
-    assert refused(*command, one, two).endswith(
-        f'000001x3.png: no such file; 1 LR pictures are missing; make them with: python scripts/prepare_data.py lr '
-        f'--input {two}/HR --output {two}/LR_bicubic'
-    )
+    text = refused(*command, one, two)
+    assert '000001x3.png: ' in text
+    assert text.endswith(f'prepare_data.py lr --input {two}/HR --output {two}/LR_bicubic')
     assert not (tmp_path / 'out').exists()
 
 
@@ -93,4 +94,4 @@ def test_lr_of_another_picture_is_named(datasets, tmp_path, refused):
     wrong = datasets[0] / 'LR_bicubic' / 'X2' / '0002x2.png'
     write_noise(wrong, 100, 15)
     text = refused('subimages', '--input', datasets[0], '--output', tmp_path / 'out', *OPTIONS)
-    assert f'{wrong}: 15x100 pixels, but X2 of {datasets[0]}/HR/0002.png has 100x15' in text
+    assert re.search(f'{wrong}: .*15x100 .*{datasets[0]}/HR/0002.png .*100x15', text)

@@ -1,0 +1,124 @@
+"""Reading weights files of any origin into a network, and saying in words why one does not fit."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sst.checkpoints.facts import Facts, facts, plain
+from sst.checkpoints.weights import Weights, read_weights
+from sst.utils.errors import UserError
+
+
+class MisfitError(UserError):
+    """The weights of another SST than the network: the facts of `theirs` and `ours`, and their windows if known."""
+
+    def __init__(self, text: str, theirs: Facts, ours: Facts, windows: tuple[int, ...]) -> None:
+        super().__init__(text)
+        self.theirs, self.ours, self.windows = theirs, ours, windows
+
+
+def load_weights(net: nn.Module, path: str, param_key: str | None = None, **how: bool) -> str:
+    """Load a weights file into a network; arguments and errors as for `fitting_weights`. Returns a text for the log."""
+    state, report = fitting_weights(net, path, param_key, **how)
+    net.load_state_dict(state, strict=False)
+    return report
+
+
+def fitting_weights(
+    net: nn.Module, path: str, param_key: str | None = None, *, average: bool = True, **how: bool
+) -> tuple[dict[str, Tensor], str]:
+    """As `fitting`, for the weights in a file; `param_key` and `average` as for `read_weights`."""
+    weights = read_weights(path, param_key, average=average, own=net.state_dict().keys())
+    return fitting(net, weights, path, **how)
+
+
+def fitting(
+    net: nn.Module, weights: Weights, path: str, *, strict: bool = True, transfer: bool = False
+) -> tuple[dict[str, Tensor], str]:
+    """Those weights that a network is to load.
+
+    Args:
+        net (nn.Module): the bare network. It may be on `meta`: its shapes are enough.
+        weights (Weights): what is there.
+        path (str): their file's name in messages.
+        strict (bool): every weight must fit; else those that fit are taken.
+        transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
+
+    Returns:
+        tuple: names to tensors, and a text for the log.
+
+    Raises:
+        MisfitError: they are those of another SST; the error says which facts differ.
+        UserError: they do not fit, or are not finite numbers.
+    """
+    state, own = weights.state, net.state_dict()
+    report = f'Loaded {path} ({weights.key})'
+    trained = weights.windows
+    used = getattr(net, 'options', {}).get('window_sizes')
+    if trained and used and trained != tuple(used):  # no shape tells
+        report += f', trained with windows {plain(trained)}, used with {plain(tuple(used))}'
+    theirs, ours = facts(state), facts(own)
+    if theirs and ours and transfer and theirs.scale == 2 and ours.scale in (3, 4):
+        state = resize_upsampling(state, 2, ours.scale)
+        theirs = replace(theirs, scale=ours.scale)
+        report += f', its upsampling convolution resized from x2 to x{ours.scale}'
+    if strict and theirs and ours and theirs != ours:
+        differences = '; '.join(_differences(theirs, ours))
+        text = f'{path}: does not fit network_g: {differences} (the file holds an SST of {theirs})'
+        raise MisfitError(text, theirs, ours, trained)
+    misfits = [name for name in own if name not in state or own[name].shape != state[name].shape]
+    extra = [name for name in state if name not in own]
+    if strict and (misfits or extra):
+        examples = ', '.join(misfits[:3] or extra[:3])
+        raise UserError(
+            f'{path}: does not fit network {type(net).__name__}: {len(misfits)} weights are missing or of another '
+            f'shape and {len(extra)} unknown, such as {examples}; in training, path.strict_load_g: false takes what '
+            'fits'
+        )
+    taken = {name: value for name, value in state.items() if name in own and name not in misfits}
+    _require_numbers(path, taken, net)
+    if misfits or extra:
+        report += f', without {len(misfits)} weights that do not fit and {len(extra)} unknown ones'
+    return taken, report
+
+
+def _require_numbers(path: str, state: Mapping[str, Tensor], net: nn.Module) -> None:
+    """Refuse integers and complex numbers in place of real ones, and parameters that are NaN or infinite in the
+    network's number format. Buffers may hold infinities, as masks do."""
+    own = net.state_dict()
+    for name, value in state.items():
+        if own[name].is_floating_point() and not value.is_floating_point():
+            kind = str(value.dtype).removeprefix('torch.')
+            raise UserError(
+                f'{path}: holds weights that are {kind} (first: {name}); they must be floating-point numbers'
+            )
+    for name, weight in net.named_parameters():
+        if name in state and not state[name].to(weight.dtype).isfinite().all():
+            raise UserError(f'{path}: holds weights that are not finite (first: {name}); take an earlier checkpoint')
+
+
+def resize_upsampling(state: Mapping[str, Tensor], old: int, new: int) -> dict[str, Tensor]:
+    """Weights for another scale: the old x old sub-kernels of the upsampling convolution resized bilinearly.
+
+    Its output channels are ordered c s^2 + dy s + dx; weight and bias are interpolated over (dy, dx).
+    """
+
+    def resize(tensor: Tensor) -> Tensor:
+        rest = tensor.shape[1:]
+        grid = tensor.reshape(-1, old, old, math.prod(rest)).permute(0, 3, 1, 2).float()  # (c, rest, dy, dx)
+        grid = F.interpolate(grid, size=(new, new), mode='bilinear', align_corners=False)
+        return grid.permute(0, 2, 3, 1).reshape(-1, *rest)
+
+    return {name: resize(value) if name.startswith('upsampler.up.') else value for name, value in state.items()}
+
+
+def _differences(theirs: Facts, ours: Facts) -> Iterator[str]:
+    in_file, in_network = dict(theirs.told()), dict(ours.told())
+    for name in dict.fromkeys([*in_file, *in_network]):
+        # As text, because heads 3 3 3 and 3 3 differ only in the number of layers, which has a line of its own.
+        file, network = plain(in_file.get(name)), plain(in_network.get(name))
+        if file != network:
+            yield f'{name} is {file} in the file, {network} in network_g'

@@ -1,0 +1,120 @@
+"""Networks from their options (`network_g`) and weights, and the options of a network that is there."""
+
+import json
+import re
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sst.archs import SST
+from sst.checkpoints.fitting import fitting
+from sst.checkpoints.weights import Weights
+from sst.options.imports import load_parts
+from sst.options.merging import read_chain
+from sst.options.references import resolve
+from sst.options.registries import NETWORKS, network_faults, network_scale
+from sst.utils.errors import UserError, reason_of
+from sst.utils.suggest import did_you_mean
+
+PATH = re.compile(r'"[^"]*[/\\.][^"]*"')  # a text of JSON that may name a file
+OF_THE_MACHINE = ('backend', 'attention_dtype')  # options that belong to no file
+
+
+def options_of(net: nn.Module) -> dict[str, Any] | None:
+    """`network_g` without what belongs to a machine: who computes the attention, and in which format.
+
+    None for a network other than SST that `sst.from_pretrained` did not build: its options are unknown.
+    """
+    if isinstance(net, SST):
+        return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
+    options = getattr(net, 'network_g', None)
+    return options if isinstance(options, dict) else None
+
+
+def as_written(network: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as a file would hold them: lists in place of tuples."""
+    return json.loads(json.dumps(network, default=str))
+
+
+def build(network: Mapping[str, Any], weights: Weights, where: str) -> nn.Module:
+    """The network of these options with these weights, in float32 on the CPU and in evaluation mode.
+
+    Raises:
+        UserError: the options build no network, or the weights do not fit it.
+    """
+    try:
+        net = _built(network, 'meta', where)  # nothing large is built for weights that do not fit
+    except UserError:  # some networks compute numbers as they are built, as SwinIR its drop rates
+        net = _built(network, 'cpu', where)
+    state, _ = fitting(net, weights, where)
+    return with_state(network, state, where)
+
+
+def with_state(network: Mapping[str, Any], state: Mapping[str, Tensor], where: str = 'network_g') -> nn.Module:
+    """As `build`, for a state dict that fits."""
+    net = _built(network, 'cpu', where)
+    net.load_state_dict(state)
+    if not isinstance(net, SST):
+        net.network_g = dict(network)  # type: ignore[assignment]  # for `options_of`; modules take any attribute
+    return net.eval()
+
+
+def _built(network: Mapping[str, Any], device: str, where: str) -> nn.Module:
+    arguments = dict(network)
+    kind = arguments.pop('type')
+    try:
+        with warnings.catch_warnings(action='ignore'), torch.random.fork_rng(devices=[]), torch.device(device):
+            return NETWORKS[kind](**arguments)
+    except Exception as fault:  # constructors of other people raise anything
+        raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault
+
+
+def require_known(network: Mapping[str, Any], where: str) -> None:
+    """Raise UserError unless `network` names a registered network other than SST and the parameters that it takes."""
+    kind = network.get('type')
+    if not isinstance(kind, str) or kind not in NETWORKS:
+        raise UserError(
+            f'{where}: its network {kind!r} is not registered{did_you_mean(str(kind), NETWORKS)}; for a network of '
+            'your own name the file that registers it: --imports FILE.py, in Python imports=["FILE.py"]'
+        )
+    faults = [f'{".".join(map(str, place))}: {text}' for place, text in network_faults(network)]
+    if faults:
+        raise UserError(f'{where}: network_g.{"; network_g.".join(faults)}')
+
+
+def require_harmless(from_file: Mapping[str, Any], network: Mapping[str, Any], where: str) -> None:
+    """Raise UserError where a weights file, which comes from anybody, chose options of a network that it must not.
+
+    Some of BasicSR's networks read other files or fetch weights while they are built, as SpyNet and VGGFeatureExtractor
+    do. None of these enlarges images, so none has a scale.
+    """
+    chosen = 'type' in from_file and network_scale(network) is None
+    if chosen or PATH.search(json.dumps(from_file, default=str)):
+        raise UserError(
+            f'{where}: names a network {network["type"]} that may read other files; if you trust it, name it yourself: '
+            '--network FILE.yml, in Python network_g={...}'
+        )
+
+
+def network_in_options(path: str | Path | None) -> dict[str, Any] | None:
+    """`network_g` of an option file with its `_base_` files, after its `imports` are loaded; None without a file.
+
+    Raises:
+        UserError: the file cannot be read or has no `network_g` with a type.
+    """
+    if path is None:
+        return None
+    data = read_chain(path).data
+    imports = data.get('imports')
+    load_parts(imports if isinstance(imports, list) else [], Path(path).parent)
+    try:
+        network = resolve(data)[0].get('network_g')
+    except ValueError as fault:
+        raise UserError(f'{path}: {fault}') from None
+    if not isinstance(network, dict) or not isinstance(network.get('type'), str):
+        raise UserError(f'{path}: has no network_g with a type; name the option file of the network')
+    return as_written(network)

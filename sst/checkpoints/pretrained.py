@@ -1,0 +1,204 @@
+"""Networks to and from files that hold everything: weights, all options, and where they come from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sst.archs import SST
+from sst.archs.sst_options import SSTOptions
+from sst.checkpoints.facts import Facts, facts, network_of, untold
+from sst.checkpoints.networks import OF_THE_MACHINE, as_written, build, options_of, require_harmless, require_known
+from sst.checkpoints.published import PUBLISHED, published_names
+from sst.checkpoints.sources import CONFIG, IN_A_FOLDER, find_weights
+from sst.checkpoints.weights import STATED, Weights, read_weights
+from sst.options.from_weights import reads_networks
+from sst.options.imports import load_parts
+from sst.utils.errors import UserError
+from sst.utils.files import atomic_write_text
+from sst.utils.json_text import json_text
+from sst.utils.safetensors_files import write_safetensors
+
+
+class MissingOptionsError(UserError):
+    """A weights file that leaves options of its network open."""
+
+
+def save_pretrained(
+    net: nn.Module,
+    path: str | Path,
+    metadata: Mapping[str, Any] | None = None,
+    *,
+    network_g: Mapping[str, Any] | None = None,
+) -> Path:
+    """Write a network to a file that `from_pretrained`, `load_model` and path.pretrain_network_g read.
+
+    Args:
+        net (nn.Module): an SST, or any network that is registered in BasicSR; its weights keep their dtype.
+        path (str | Path): a `.safetensors` file, or a folder for `model.safetensors` and `config.json`, as the Hugging
+            Face hub has them.
+        metadata (Mapping | None): what else the file is to tell, as JSON: `name`, `training_data`, `licence`, ...
+        network_g (Mapping | None): the options of a network other than SST. None: those `from_pretrained` built it of.
+
+    Returns:
+        Path: the file with the weights.
+
+    Raises:
+        TypeError: the options are needed, or JSON cannot hold options or metadata.
+        UserError: the network is not registered, its weights are not finite, or a file cannot be written.
+    """
+    network = options_of(net) or dict(network_g or {})
+    if not network:
+        kind = type(net).__name__
+        raise TypeError(f"{kind}: nothing tells its options; pass network_g={{'type': '{kind}', ...}}")
+    if not isinstance(net, SST):
+        require_known(network, f'network_g of {path}')
+    state = net.state_dict()
+    if wrong := [name for name, value in state.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise UserError(f'the weights are not finite (first: {wrong[0]}), so they were not saved to {path}')
+    texts = {'format': 'pt', 'network_g': json_text(network)}
+    if metadata:
+        texts['metadata'] = json_text(dict(metadata), ensure_ascii=False)
+    if isinstance(net, SST):
+        state |= {key: torch.tensor(network[key], dtype=torch.int32) for key in STATED}
+    path = Path(path).expanduser()
+    file = path if path.suffix == '.safetensors' else path / IN_A_FOLDER
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_safetensors(file, state, texts)
+    if file != path:
+        config = {'model_type': network['type'].lower(), 'network_g': network, 'metadata': dict(metadata or {})}
+        atomic_write_text(path / CONFIG, json_text(config, indent=2, ensure_ascii=False) + '\n')
+    return file
+
+
+def from_pretrained(
+    source: str | Path,
+    *,
+    network_g: Mapping[str, Any] | None = None,
+    window_sizes: Sequence[int] | None = None,
+    num_heads: Sequence[int] | int | None = None,
+    scale: int | None = None,
+    imports: Sequence[str] = (),
+    param_key: str | None = None,
+    backend: str = 'auto',
+) -> nn.Module:
+    """The network in a weights file of any origin, in float32 on the CPU and in evaluation mode.
+
+    Args:
+        source (str | Path): as for `find_weights`: a file, a folder, a shipped name, `hf://owner/repo/file`.
+        network_g (Mapping | None): the options of the network, all or those that the file does not tell, as an option
+            file has them: `{'type': 'EDSR', 'num_in_ch': 3, ...}`.
+        window_sizes, num_heads, scale: the same, one by one, for SST. Released files never name their windows. An error
+            asks for the others where the shapes of the weights leave them open.
+        imports (Sequence[str]): modules that register networks of your own, `.py` files or dotted names. Their code
+            runs, so no weights file can name them.
+        param_key (str | None): the entry of the file to take; None as for `read_weights`.
+        backend (str): who computes SST's attention.
+
+    Raises:
+        MissingOptionsError: options are left open; the error says what to pass.
+        UserError: the file is missing or broken, holds another network, or its own options differ.
+    """
+    load_parts(imports)
+    path = find_weights(source)
+    weights = read_weights(str(path), param_key)
+    one_by_one = {'window_sizes': window_sizes, 'num_heads': num_heads, 'scale': scale}
+    given = {**(network_g or {}), **{key: value for key, value in one_by_one.items() if value is not None}}
+    network = network_in(weights, str(path), given)
+    return build(network | ({'backend': backend} if network['type'] == 'SST' else {}), weights, str(path))
+
+
+def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """`network_g` of the network in a file, complete, except for an SST's options that belong to a machine.
+
+    Args:
+        weights (Weights): the file's.
+        where (str): its name in errors.
+        given (Mapping): what the caller says of `network_g`.
+
+    Raises:
+        MissingOptionsError, UserError: as `from_pretrained`.
+    """
+    found, in_file = facts(weights.state), weights.network_g
+    kind = (in_file or {}).get('type') or given.get('type') or ('SST' if found or in_file else None)
+    if kind is None:
+        first = next(iter(weights.state))
+        raise MissingOptionsError(
+            f'{where}: does not name its network, and the weights (first: {first}) are not those of an SST; pass '
+            "network_g={'type': 'EDSR', ...}, in programs --network FILE.yml with such a section"
+        )
+    if kind != 'SST':
+        network = as_written({**given, **(in_file or {})})
+        require_known(network, where)
+        require_harmless({key: value for key, value in (in_file or {}).items() if key not in given}, network, where)
+        _require_agreement(network, as_written(given), where)
+        return network
+    if found is None:
+        raise UserError(f'{where}: its weights are not those of an SST; name their network in network_g')
+    if in_file is None:
+        stated = {**given, **weights.stated}
+        _require_complete(found, stated, where)
+        in_file = network_of(found, stated) | dict(given)
+    network = SSTOptions.parse(in_file, where=f'{where}: network_g').model_dump()
+    wanted = SSTOptions.parse(network | dict(given)).model_dump()
+    _require_agreement(network, {key: wanted[key] for key in given}, where)
+    _require_agreement(network, weights.stated, where, 'as its tensors say; write it anew with sst.save_pretrained')
+    return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
+
+
+def _require_agreement(network: Mapping, wanted: Mapping, where: str, advice: str = 'leave the argument out') -> None:
+    for key, value in wanted.items():
+        if network[key] != value and key not in OF_THE_MACHINE:
+            raise UserError(f'{where}: its network_g has {key} {network[key]}, not {value}; {advice}')
+
+
+@reads_networks
+def network_for_options(source: str, given: Mapping[str, Any], key: str | None) -> tuple[Path, dict[str, Any]]:
+    """The file that `source` names (as for `find_weights`) and `network_g` of its weights, for option files.
+
+    Args:
+        source (str): as for `find_weights`.
+        given (Mapping): what the option file itself says of the network, for what the weights leave open.
+        key (str | None): the entry of the file to take; None as for `read_weights`.
+
+    Raises:
+        UserError: as `from_pretrained`.
+    """
+    path = find_weights(source)
+    weights = read_weights(str(path), key)
+    found = facts(weights.state)
+    left_open = untold(found) if found and not weights.network_g else ()
+    needed = {option: given[option] for option in left_open if option in given and option not in weights.stated}
+    try:
+        return path, as_written(network_in(weights, str(path), needed))
+    except MissingOptionsError as fault:
+        raise UserError(f'{fault}; that is: --force_yml network_g:KEY=VALUE, without blanks') from fault
+
+
+def _require_complete(found: Facts, stated: Mapping[str, Any], where: str) -> None:
+    """Raise MissingOptionsError for what is neither in the shapes nor in `stated`, saying what to pass."""
+    missing = [key for key in untold(found) if key not in stated]
+    if not missing:
+        return
+    own = 'as in the option file that it was trained with'
+    choices = [f'window_sizes={PUBLISHED[name]["window_sizes"]} if it is {name}' for name in candidates(found)]
+    advice = {
+        'window_sizes': ', '.join(choices) or f'window_sizes=[...], {found.layers} sizes {own}',
+        'num_heads': f'num_heads=N {own}',
+        'scale': 'scale=2 or scale=3',
+    }
+    raise MissingOptionsError(
+        f'{where}: does not tell its {" and ".join(missing)}, and no shape does; pass '
+        f'{"; ".join(advice[key] for key in missing)}'
+    )
+
+
+def candidates(found: Facts) -> list[str]:
+    """The models of the paper that weights of these facts may be, windows aside."""
+    stand_in = {'window_sizes': [8] * found.layers, 'num_heads': 1, 'scale': 2}
+    try:
+        return published_names(network_of(found, stand_in), any_windows=True)
+    except UserError:  # shapes that no options have
+        return []

@@ -1,7 +1,0 @@
-"""Videos of the world in and out: every frame enlarged, sound, subtitles and timing as they were."""
-
-from sst.inference.videos.source import VIDEO_ENDINGS, VideoInfo, is_video, probe
-from sst.inference.videos.target import FORMATS as WRITTEN_VIDEOS
-from sst.inference.videos.upscaling import upscale_video
-
-__all__ = ['VIDEO_ENDINGS', 'WRITTEN_VIDEOS', 'VideoInfo', 'is_video', 'probe', 'upscale_video']

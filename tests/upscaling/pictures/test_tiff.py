@@ -1,0 +1,113 @@
+"""TIFF that tells how to turn it, that holds a small copy in front, and that is larger than 4 GB may be."""
+
+import io
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tifffile
+from picture_files import lzw_tiff_of, noise, read, rgb_of, tiff_of
+from PIL import Image, ImageOps
+
+from sst.data.picture import Picture
+from sst.upscale import main
+from sst.upscaling.pictures import read_image
+
+COLOURS = {1: 'minisblack', 3: 'rgb', 4: 'rgb'}
+
+
+def turned_tiff(dtype: type, compression: str, orientation: int, channels: int, **options) -> tuple[np.ndarray, bytes]:
+    samples = noise(12, 20, channels, dtype=dtype)
+    if channels == 4:
+        samples[..., 3] = np.iinfo(dtype).max  # OpenCV multiplies the colours by it
+    options |= {'photometric': COLOURS[channels], 'extratags': [(274, 'H', 1, orientation, True)]}
+    options |= {'extrasamples': ['unassalpha']} if channels == 4 else {}
+    array = samples if channels > 1 else samples[..., 0]
+    if compression == 'lzw':
+        return samples, lzw_tiff_of(array, **options)
+    return samples, tiff_of(array, compression=compression, **options)
+
+
+def upright(samples: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W, C), each channel turned as Pillow turns a picture of that orientation."""
+    exif = Image.Exif()
+    exif[274] = orientation
+    channels = []
+    for channel in np.moveaxis(samples, 2, 0):
+        file = io.BytesIO()
+        Image.fromarray(channel.astype(np.float32)).save(file, 'TIFF', exif=exif)
+        channels.append(np.asarray(ImageOps.exif_transpose(Image.open(file))))
+    return np.stack(channels, axis=2).astype(samples.dtype)
+
+
+@pytest.mark.parametrize('channels', [1, 3, 4])
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('compression', [None, 'lzw', 'zlib'])
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+def test_every_tiff_is_turned_upright_once(tmp_path, dtype, compression, orientation, channels):
+    samples, content = turned_tiff(dtype, compression, orientation, channels)
+    expected = upright(samples, orientation)
+    assert (read(tmp_path, content, 'a.tif').samples == expected).all()
+    trained = Picture(content, 'a.tif').whole()
+    largest = np.float32(np.iinfo(dtype).max)
+    np.testing.assert_allclose(trained / 255, np.broadcast_to(expected[..., :3], trained.shape) / largest, atol=1 / 255)
+
+
+@pytest.mark.parametrize('bigtiff', [False, True])
+@pytest.mark.parametrize('byteorder', ['<', '>'])
+@pytest.mark.parametrize('compression', ['lzw', 'zlib'])
+def test_in_both_orders_of_bytes_and_as_bigtiff(tmp_path, compression, byteorder, bigtiff):
+    samples, content = turned_tiff(np.uint16, compression, 6, 3, byteorder=byteorder, bigtiff=bigtiff)
+    assert (read(tmp_path, content, 'a.tif').samples == upright(samples, 6)).all()
+
+
+def test_a_turned_lzw_tiff_is_enlarged_upright(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    scene = cv2.resize(noise(4, 6, 3), (40, 24), interpolation=cv2.INTER_CUBIC).astype(np.uint16) * 257
+    options = {'photometric': 'rgb', 'extratags': [(274, 'H', 1, 6, True)]}
+    for name, samples in (('deep', scene), ('plain', (scene // 257).astype(np.uint8))):
+        Path(f'{name}.tif').write_bytes(lzw_tiff_of(samples, **options))
+    assert main(['deep.tif', 'plain.tif', '--device', 'cpu']) == 0
+    deep, plain = (read_image(f'results/{name}_x2.tif') for name in ('deep', 'plain'))
+    assert (deep.shape, deep.bits, plain.bits) == ((80, 48, 3), 16, 8)
+    np.testing.assert_allclose(rgb_of(deep), rgb_of(plain), atol=0.01)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('where', ['behind', 'behind, LZW', 'below'])
+def test_the_picture_is_read_and_not_its_thumbnail(tmp_path, where, dtype):
+    small, whole = noise(6, 8, 3, dtype=dtype), noise(24, 32, 3, dtype=dtype)
+    buffer = io.BytesIO()
+    if where == 'behind, LZW':
+        buffer.write(cv2.imencodemulti('.tif', [small[..., ::-1], whole[..., ::-1]])[1].tobytes())
+        buffer.seek(0)
+        with tifffile.TiffFile(buffer) as file:
+            assert file.pages.first.compression == 5
+            file.pages.first.tags['NewSubfileType'].overwrite(1)
+    else:
+        with tifffile.TiffWriter(buffer, bigtiff=True) as file:
+            file.write(small, subfiletype=1, photometric='rgb', subifds=int(where == 'below'), metadata=None)
+            file.write(whole, photometric='rgb', metadata=None)
+    picture = read(tmp_path, buffer.getvalue(), 'a.tif')
+    assert (picture.samples == whole).all()
+    assert len(picture.notes) == 1
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.uint16])
+@pytest.mark.parametrize('bigtiff', [False, True])
+def test_what_a_tiff_says_is_kept(tmp_path, bigtiff, dtype):
+    told = [(33432, 's', 0, 'Somebody', True)]
+    options = {'photometric': 'rgb', 'description': 'A lake', 'extratags': told, 'metadata': None}
+    picture = read(tmp_path, tiff_of(noise(8, 9, 3, dtype=dtype), bigtiff=bigtiff, **options), 'a.tif')
+    assert picture.notes == ()
+    exif = Image.Exif()
+    exif.load(picture.metadata.exif)
+    assert (exif[270], exif[33432]) == ('A lake', 'Somebody')
+
+
+@pytest.mark.parametrize('bigtiff', [False, True])
+def test_a_tiff_that_says_nothing_is_not_called_damaged(tmp_path, bigtiff):
+    options = {'photometric': 'rgb', 'metadata': None, 'software': False}
+    picture = read(tmp_path, tiff_of(noise(8, 9, 3), bigtiff=bigtiff, **options), 'a.tif')
+    assert (picture.notes, picture.metadata.exif) == ((), None)
