@@ -51,7 +51,7 @@ class EncodedImage:
             UserError: the file cannot be read.
         """
         bottom, right = min(top + height, self.shape[0]), min(left + width, self.shape[1])
-        # Cutting the corner out of the file has a price too: beyond three quarters of the image, decoding all is faster.
+        # Cutting the corner out of the file costs time too: beyond three quarters of the image, decoding all is faster.
         partly = self._is_plain_png and bottom * right < 0.75 * self.shape[0] * self.shape[1]
         corner = self._upper_left(bottom, right) if partly else self._whole
         return cv2.cvtColor(corner[top:bottom, left:right], cv2.COLOR_BGR2RGB)
