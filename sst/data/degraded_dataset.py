@@ -1,4 +1,4 @@
-"""HR pictures whose LR partners are blurred, noisy and compressed: for networks that meet pictures as they are."""
+"""HR images alone; LR is blurred, noisy and compressed, for networks that meet pictures as they are."""
 
 import os
 import random
@@ -8,38 +8,36 @@ import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
 
 from sst.data.degradation import degrade
-from sst.data.hr_dataset import HRDataset
+from sst.data.image_dataset import HRDataset
 from sst.data.storage import is_lmdb
 
-MARGIN = 16  # LR pixels around a training crop that are degraded with it, so that no border shows in it
+MARGIN = 16  # LR pixels around a training crop that are degraded with it, so that its border does not show
 JPEG_BLOCK = 8  # pixels
 
 
 @DATASET_REGISTRY.register()
 class DegradedImageDataset(HRDataset):
-    """HR pictures of folders (with their subfolders) and LMDBs, and degraded LR pictures made of them.
+    """HR images of folders (with their subfolders) and LMDBs, and degraded LR images made of them.
 
-    Crops are those of `HRDataset`. Training degrades them with their surroundings, by numbers drawn from Python's
-    random state, which the stream seeds. Validation degrades each picture by numbers that follow from its name and
-    `seed`, so that its figures can be compared.
+    Crops are those of `HRDataset`. Training degrades a crop with its surroundings; the random numbers come from
+    Python's random state, which the stream seeds. Validation degrades an image by numbers that follow from its name
+    and `seed`, so that figures can be compared.
 
     Args:
         opt: as for `HRDataset`, with a section `degradation` and, in validation, `seed`.
     """
 
     def training_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """HR crop and its LR partner, uint8, RGB."""
         scale, size = self.opt['scale'], self.opt['gt_size']
         patch = self.training_crop(index, MARGIN * scale)
         rng = np.random.default_rng(random.getrandbits(128))
-        cut = rng.integers(0, JPEG_BLOCK, 2)  # LR pixels: JPEG's blocks shall lie anywhere on the crop
+        cut = rng.integers(0, JPEG_BLOCK, 2)  # LR pixels: JPEG's blocks may lie anywhere on the crop
         patch = patch[cut[0] * scale :, cut[1] * scale :]
         lr = degrade(patch, scale, self.opt['degradation'], rng)
         start = MARGIN - cut
         return _square(patch, start * scale, size), _square(lr, start, size // scale)
 
     def whole_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Whole HR picture and its LR partner, uint8, RGB."""
         hr = self.whole(index)
         root, name = self.gt.place(index)
         key = name if is_lmdb(root) else os.path.splitext(name)[0]
@@ -47,6 +45,6 @@ class DegradedImageDataset(HRDataset):
         return hr, degrade(hr, self.opt['scale'], self.opt['degradation'], rng)
 
 
-def _square(picture: np.ndarray, start: np.ndarray, size: int) -> np.ndarray:
+def _square(image: np.ndarray, start: np.ndarray, size: int) -> np.ndarray:
     top, left = start
-    return picture[top : top + size, left : left + size]
+    return image[top : top + size, left : left + size]

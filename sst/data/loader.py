@@ -11,8 +11,8 @@ import cv2
 import torch
 from torch.utils.data import DataLoader
 
-from sst.data.careful import Careful, Named, collate, usable
 from sst.data.prefetch import background
+from sst.data.samples import CheckedSamples, collate, usable
 from sst.data.stream import StreamDataset, StreamSampler, check_batch
 from sst.utils.cores import usable_cores
 from sst.utils.platforms import existing_signals
@@ -81,7 +81,7 @@ def build_train_loader(
     check_batch(total_batch, world, accumulate)
     sampler = StreamSampler(len(dataset), total_batch, seed, rank, world, start_iter, total_iter)
     loader = DataLoader(
-        Careful(StreamDataset(Named(dataset, 'training'), seed)),
+        CheckedSamples(StreamDataset(dataset, seed), 'training'),
         batch_size=total_batch // world,
         sampler=sampler,
         num_workers=affordable(num_workers),

@@ -13,7 +13,7 @@ from pathlib import Path
 import lmdb
 import numpy as np
 
-from sst.data.picture import Picture
+from sst.data.encoded_image import EncodedImage
 from sst.utils.errors import UserError
 from sst.utils.pixels import MEGAPIXELS
 
@@ -29,7 +29,7 @@ _ENDING = '|'.join(re.escape(suffix) for suffix in SUFFIXES)
 _NAME = re.compile(rf'.*(?=\s\(\d+,\s?\d+,\s?\d+\))|.*(?i:{_ENDING})(?=\s|$)')
 
 
-class Pictures:
+class ImageFiles:
     """The pictures of several roots, one root after the other.
 
     Their names are one array of bytes: half a million take some 20 MB, which loading processes share.
@@ -63,7 +63,7 @@ class Pictures:
         root, name = self.place(index)
         return name if is_lmdb(root) else str(Path(root, name))
 
-    def open(self, index: int) -> Picture:
+    def open(self, index: int) -> EncodedImage:
         """Read a picture's bytes.
 
         Raises:
@@ -77,7 +77,7 @@ class Pictures:
             raise UserError(f'picture {shown} cannot be read: {fault.strerror}') from fault
         if content is None:
             raise UserError(f'picture {shown} cannot be read: its key is in meta_info.txt, not in the database')
-        return Picture(content, shown, self.megapixels)
+        return EncodedImage(content, shown, self.megapixels)
 
 
 def is_lmdb(root: str) -> bool:
@@ -85,7 +85,7 @@ def is_lmdb(root: str) -> bool:
     return root.endswith('.lmdb')
 
 
-def pictures_below(root: str) -> list[str]:
+def images_below(root: str) -> list[str]:
     """The names of all pictures of a database, or of a folder and its subfolders, in order."""
     return lmdb_keys(root) if is_lmdb(root) else sorted(_files_below(root))
 

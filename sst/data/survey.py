@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import UnidentifiedImageError
 
-from sst.data.careful import Named
-from sst.data.picture import Picture
+from sst.data.encoded_image import EncodedImage
+from sst.data.samples import CheckedSamples, usable
 from sst.data.stream import seeded
 from sst.utils.errors import UserError
 from sst.utils.pixels import MEGAPIXELS, opened
@@ -73,9 +73,11 @@ def _fault(dataset: Any, index: int, scale: int, smallest: int) -> str | None:
     return None
 
 
-def _pictures(dataset: Any, index: int) -> Iterator[tuple[str, Picture]]:
+def _pictures(dataset: Any, index: int) -> Iterator[tuple[str, EncodedImage]]:
     """(key, picture) as far as the dataset tells: ours do, and BasicSR's on folders."""
     parts = {key: getattr(dataset, key) for key in PARTS if hasattr(dataset, key)}
+    if parts.get('lq') is parts.get('gt'):  # LR is made of HR
+        parts.pop('lq', None)
     for key, part in parts.items():
         yield key, part.open(index)
     if not parts and (dataset.opt.get('io_backend') or {}).get('type') != 'lmdb' and hasattr(dataset, 'paths'):
@@ -83,12 +85,12 @@ def _pictures(dataset: Any, index: int) -> Iterator[tuple[str, Picture]]:
         for key, path in (entry if isinstance(entry, dict) else {'lq_path': entry}).items():
             try:
                 limit = dataset.opt.get('max_megapixels', MEGAPIXELS)
-                yield key.removesuffix('_path'), Picture(Path(path).read_bytes(), path, limit)
+                yield key.removesuffix('_path'), EncodedImage(Path(path).read_bytes(), path, limit)
             except OSError as fault:
                 raise UserError(f'picture {path} cannot be read: {fault.strerror}') from fault
 
 
-def _size(picture: Picture) -> tuple[int, int]:
+def _size(picture: EncodedImage) -> tuple[int, int]:
     """Height and width. Raises `UserError` for a picture that is not whole, which OpenCV would pass over."""
     height, width = picture.shape
     content, _ = without_damaged_extras(picture.content)
@@ -111,7 +113,7 @@ def _try_a_sample(dataset: Any) -> None:
     needed = {'lq', 'gt'} if train else {'lq', 'lq_path'}
     try:
         with seeded(0, 0):
-            sample = Named(dataset, 'training' if train else 'evaluation')[0]
+            sample = usable(CheckedSamples(dataset, 'training' if train else 'evaluation')[0])
     except UserError:
         raise
     except Exception as fault:  # whatever a dataset of somebody else raises

@@ -18,8 +18,8 @@ import torch.distributed as dist
 from basicsr.utils import make_exp_dirs
 
 from sst.basicsr_compat import replaced
-from sst.data.careful import lost_loader
 from sst.data.prefetch import CUDAPrefetcher
+from sst.data.samples import why_loading_ended
 from sst.driver import launch, record, report
 from sst.driver.arguments import parse_arguments
 from sst.driver.early_log import EarlyLog, forget
@@ -91,7 +91,7 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
         for loading in multiprocessing.active_children():  # they would wait for batches to be taken
             loading.kill()
         return SIGNALLED + (fault.number if isinstance(fault, Interrupted) else signal.SIGINT)
-    elif reason := lost_loader(fault):
+    elif reason := why_loading_ended(fault):
         advice = 'if memory is short lower num_workers of the dataset'
         _say(True, f'error: a loading process has ended ({reason}); {advice}; {how_to_go_on}')
         return FAULTY
@@ -137,7 +137,7 @@ def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
             basicsr.train.train_pipeline(str(run.root))
     except Exception as fault:
         alone = run.place.world == 1  # processes that lose one among them cannot write together any more
-        if stopping.iteration and (isinstance(fault, Stopped) or (alone and lost_loader(fault))):
+        if stopping.iteration and (isinstance(fault, Stopped) or (alone and why_loading_ended(fault))):
             model.save_now(stopping.iteration)
             logger.info(f'The run ends after iteration {stopping.iteration:,}; its state is saved')
         raise

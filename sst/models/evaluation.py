@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
-from sst.data.careful import Careful, Named, collate, usable
 from sst.data.loader import affordable, begin, start_worker
+from sst.data.samples import CheckedSamples, collate, usable
 from sst.options.parts import parameters_of
 from sst.options.registries import METRICS
 from sst.utils.errors import Stopped, UserError
@@ -85,7 +85,7 @@ def evaluate(
     """
     share = range(rank, len(dataset), world)  # type: ignore[arg-type]  # BasicSR's datasets have a length
     loader = DataLoader(
-        Careful(Subset(Named(dataset, 'evaluation'), share)),
+        Subset(CheckedSamples(dataset, 'evaluation'), share),
         batch_size=1,
         num_workers=affordable(min(num_workers, len(share))),
         collate_fn=collate,

@@ -136,9 +136,9 @@ def gone(hr, lr):
 @pytest.mark.parametrize(
     ('spoil', 'says'),
     [
-        (no_pair, r'a\.png and .*ax2\.png are no pair: .*16.* is not 2 times .*9'),
+        (no_pair, r'a\.png and .*ax2\.png are .*pair: .*16.* is not 2 times .*9'),
         (too_small, r'ax2\.png .*7, 7.* is smaller than the crop of 8'),
-        (damaged, r'ax2\.png cannot be read: damaged'),
+        (damaged, r'ax2\.png cannot be read: .*damaged'),
         (gone, r'ax2\.png cannot be read: No such file'),
     ],
 )

@@ -4,7 +4,8 @@ import json
 import numpy as np
 import pytest
 import torch
-from basicsr.metrics import calculate_psnr
+from basicsr.metrics import calculate_niqe, calculate_psnr
+from basicsr.utils import tensor2img
 
 from sst.models.evaluation import Row, average, evaluate, write_results
 from sst.utils.errors import UserError
@@ -13,15 +14,15 @@ PSNR = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True, 'bet
 
 
 class Pictures(torch.utils.data.Dataset):
-    def __init__(self, count, with_gt=True):
-        self.count, self.with_gt = count, with_gt
+    def __init__(self, count, with_gt=True, size=(6, 7)):
+        self.count, self.with_gt, self.size = count, with_gt, size
 
     def __len__(self):
         return self.count
 
     def __getitem__(self, index):
         generator = torch.Generator().manual_seed(index)
-        item = {'lq': torch.rand(3, 6, 7, generator=generator), 'lq_path': f'folder/p{index}.png'}
+        item = {'lq': torch.rand(3, *self.size, generator=generator), 'lq_path': f'folder/p{index}.png'}
         if self.with_gt:
             item['gt'] = torch.rand(3, 12, 14, generator=generator)
         return item
@@ -55,7 +56,12 @@ def test_each_process_takes_its_share():
     assert sorted(seen) == [(i, (12, 14, 3)) for i in range(5)]
 
 
-def test_a_set_without_hr_has_no_figures():
+def test_a_set_without_hr_has_the_figures_that_need_none():
+    metrics = {'psnr': PSNR, 'niqe': {'type': 'calculate_niqe', 'crop_border': 0, 'better': 'lower'}}
+    large = Pictures(1, with_gt=False, size=(100, 110))
+    (row,) = evaluate(large, predict, metrics, num_workers=0)
+    sr = tensor2img([predict({'lq': large[0]['lq'][None]})])
+    assert row.values == {'niqe': pytest.approx(float(calculate_niqe(sr, 0)), rel=1e-9)}
     rows = evaluate(Pictures(1, with_gt=False), predict, {'psnr': PSNR}, num_workers=0)
     assert rows == [Row(0, 'p0', {})]
     assert average(rows) == {}

@@ -63,6 +63,20 @@ def test_losses_are_added_and_logged_by_name(tmp_path):
     }
 
 
+@pytest.mark.parametrize(('key', 'name'), [('pixel_opt', 'l_pix'), ('perceptual_opt', 'l_percep')])
+def test_aliases_mean_a_loss_of_the_list(tmp_path, key, name):
+    section = {'type': 'CharbonnierLoss', 'loss_weight': 0.5}
+    listed = SSTModel(make_opt(tmp_path, pixel_opt=None, losses=[section]))
+    alias = SSTModel(make_opt(tmp_path, **{'pixel_opt': None, key: section}))
+    alias.net_g.load_state_dict(listed.net_g.state_dict())
+    for model in (listed, alias):
+        model.feed_data(batch(1))
+        model.optimize_parameters(1)
+    assert alias.get_current_log() == {name: listed.get_current_log()['l_CharbonnierLoss']}
+    for ours, theirs in zip(listed.net_g.parameters(), alias.net_g.parameters(), strict=True):
+        assert torch.equal(ours.grad, theirs.grad)
+
+
 def test_clipping_bounds_the_gradient(tmp_path):
     model = SSTModel(make_opt(tmp_path, grad_clip=0.01))
     train(model, 1, 1)

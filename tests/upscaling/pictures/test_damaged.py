@@ -12,7 +12,7 @@ import tifffile
 from picture_files import GREY, RGB, chunk, encoded, exif_of, noise, png_of, read, rgb_of, tiff_of
 from PIL import Image
 
-from sst.data.picture import Picture as TrainingPicture
+from sst.data.encoded_image import EncodedImage
 from sst.upscaling.pictures import read_image
 from sst.utils.errors import UserError
 
@@ -122,8 +122,8 @@ def test_jpeg_that_claims_more_than_its_data_holds_is_refused(tmp_path, options,
         with pytest.raises(UserError, match='cannot be read as a picture; it is damaged'):
             read(tmp_path, taller(content, times))
         with pytest.raises(UserError, match='cannot be read'):
-            TrainingPicture(taller(content, times), 'a.jpg').whole()
-    assert sorted(TrainingPicture(content, 'a.jpg').shape) == [64, 96]
+            EncodedImage(taller(content, times), 'a.jpg').whole()
+    assert sorted(EncodedImage(content, 'a.jpg').shape) == [64, 96]
 
 
 @pytest.mark.parametrize('name', ['a.jpg', 'a.heic'])

@@ -10,7 +10,7 @@ import tifffile
 from picture_files import lzw_tiff_of, noise, read, rgb_of, tiff_of
 from PIL import Image, ImageOps
 
-from sst.data.picture import Picture
+from sst.data.encoded_image import EncodedImage
 from sst.upscale import main
 from sst.upscaling.pictures import read_image
 
@@ -49,7 +49,7 @@ def test_every_tiff_is_turned_upright_once(tmp_path, dtype, compression, orienta
     samples, content = turned_tiff(dtype, compression, orientation, channels)
     expected = upright(samples, orientation)
     assert (read(tmp_path, content, 'a.tif').samples == expected).all()
-    trained = Picture(content, 'a.tif').whole()
+    trained = EncodedImage(content, 'a.tif').whole()
     largest = np.float32(np.iinfo(dtype).max)
     np.testing.assert_allclose(trained / 255, np.broadcast_to(expected[..., :3], trained.shape) / largest, atol=1 / 255)
 
