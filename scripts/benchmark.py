@@ -1,7 +1,7 @@
-"""The paper's cost tables of this machine: latency, memory, parameters, multiply-adds and how near the floor they come.
+"""Measures the paper's cost tables on this machine: latency, memory, parameters, multiply-adds, share of the floor.
 
-Every row runs in processes of its own, in rounds. `python scripts/benchmark.py` takes defaults that suit the machine:
-on CUDA the paper's (an output of 1280 x 720; training batches of 8), on the CPU SST-light at a small size.
+Every row runs in its own processes, in rounds. The defaults suit the machine: on CUDA the paper's setting (an output of
+1280 x 720, training batches of 8), on the CPU SST-light at a small size.
 """
 
 import argparse
@@ -9,11 +9,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # before torch: threads that spin cost much where cores are shared
+os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')  # before torch, because spinning threads are slow on shared cores
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
 import torch
@@ -22,12 +21,11 @@ from benchmarking import report  # after the repository is on the path
 from benchmarking.models import MODELS
 from benchmarking.rows import DTYPES, MODES, TASKS, Workload, plan
 from benchmarking.run import run, work
+from measuring.results import check_words, make_folders, now, words, write_results
 from sst.ops import available_backends
 from sst.utils.errors import UserError, in_one_line
-from sst.utils.files import atomic_write_text
-from sst.utils.json_text import json_text
 
-# What is taken where nothing is said, by kind of device.
+# Defaults of arguments by device.
 DEFAULTS: dict[str, dict[str, Any]] = {
     'cpu': {
         'models': ['SST-light'],
@@ -53,22 +51,27 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('--models', type=_words, help=f'of {",".join(MODELS)} or option files, with commas between')
-    add('--scales', type=_words, help='of 2,3,4')
-    add('--modes', type=_words, default=['fast', 'published'], help=f'of {",".join(MODES)} (fast,published)')
-    add('--backends', type=_words, default=['auto'], help=f'of auto,{",".join(available_backends())}, or all (auto)')
-    add('--dtypes', type=_words, default=['auto'], help=f'of auto,{",".join(DTYPES)} (auto: float32, half on CUDA)')
-    add('--tasks', type=_words, default=list(TASKS), help=f'of {",".join(TASKS)} (both)')
-    add('--size', type=_size, metavar='WIDTHxHEIGHT', help='of the SR picture in inference')
-    add('--batch', type=_positive, help='pictures of a training step')
-    add('--patch', type=_positive, help='side of LR patches in training (as published: 96 for "+", else 64)')
+    add('--models', type=words, help=f'any of {",".join(MODELS)}, or option files, separated by commas')
+    add('--scales', type=words, help='any of 2,3,4')
+    add('--modes', type=words, default=['fast', 'published'], help=f'any of {",".join(MODES)} (fast,published)')
+    add('--backends', type=words, default=['auto'], help=f'any of auto,{",".join(available_backends())}, or all (auto)')
+    add(
+        '--dtypes',
+        type=words,
+        default=['auto'],
+        help=f'any of auto,{",".join(DTYPES)} (auto: float32 on CPU, half precision on CUDA)',
+    )
+    add('--tasks', type=words, default=list(TASKS), help=f'any of {",".join(TASKS)} (both)')
+    add('--size', type=_size, metavar='WIDTHxHEIGHT', help='size of the SR image in inference')
+    add('--batch', type=_positive, help='images in a training step')
+    add('--patch', type=_positive, help='side of LR patches in training (as published: 96 for "+", otherwise 64)')
     add('--repeats', type=_positive, help='repetitions in each process')
-    add('--seconds', type=float, help='stop repeating after so long, with two at the least')
-    add('--rounds', type=_positive, help='processes for each row, in turn')
+    add('--seconds', type=float, help='stop repeating after this time, but not before two repetitions')
+    add('--rounds', type=_positive, help='number of processes for each row, in turn')
     add('--device', choices=list(DEFAULTS), default='cuda' if torch.cuda.is_available() else 'cpu')
-    add('--json', type=Path, default=Path('results/benchmark.json'), help='everything, to repeat it (%(default)s)')
-    add('--csv', type=Path, help='the table as a file')
-    add('--chart', type=Path, help='latency against PSNR as a picture (.png, .svg, .pdf)')
+    add('--json', type=Path, default=Path('results/benchmark.json'), help='file for all results (%(default)s)')
+    add('--csv', type=Path, help='file for the table')
+    add('--chart', type=Path, help='file for a chart of latency and PSNR (.png, .svg, .pdf)')
     add('--work', help=argparse.SUPPRESS)  # how this program calls itself
     args = parser.parse_args(arguments)
     for name, value in DEFAULTS[args.device].items():
@@ -81,21 +84,17 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
     """Measure what the arguments name.
 
     Raises:
-        UserError: an argument names what does not exist, or a folder to write into cannot be made.
+        UserError: an argument names something unknown, or a folder to write into cannot be made.
     """
     if args.device == 'cuda' and not torch.cuda.is_available():
-        raise UserError('--device cuda: there is no usable GPU; take --device cpu')
+        raise UserError('--device cuda: there is no usable GPU; use --device cpu')
     backends = list(available_backends()) if args.backends == ['all'] else args.backends
-    _allow('scales', args.scales, ('2', '3', '4'))
-    _allow('modes', args.modes, MODES)
-    _allow('backends', backends, ('auto', *available_backends()))
-    _allow('dtypes', args.dtypes, ('auto', *DTYPES))
-    _allow('tasks', args.tasks, TASKS)
-    for path in filter(None, (args.json, args.csv, args.chart)):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as fault:
-            raise UserError(f'{path.parent}: cannot be made ({fault.strerror}); name another file') from fault
+    check_words('scales', args.scales, ('2', '3', '4'))
+    check_words('modes', args.modes, MODES)
+    check_words('backends', backends, ('auto', *available_backends()))
+    check_words('dtypes', args.dtypes, ('auto', *DTYPES))
+    check_words('tasks', args.tasks, TASKS)
+    make_folders(args.json, args.csv, args.chart)
     rows = plan(
         args.models,
         [int(scale) for scale in args.scales],
@@ -108,30 +107,7 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
         repeats=args.repeats,
         seconds=args.seconds,
     )
-    return {'date': datetime.now().astimezone().isoformat(timespec='seconds'), **run(rows, args.device, args.rounds)}
-
-
-def write(args: argparse.Namespace, outcome: dict[str, Any]) -> None:
-    """Write the files that were asked for. A chart that cannot be drawn is said and left out."""
-    atomic_write_text(args.json, json_text(outcome, indent=1) + '\n')
-    written = [args.json]
-    if args.csv:
-        report.write_csv(outcome['rows'], args.csv)
-        written.append(args.csv)
-    if args.chart:
-        try:
-            report.write_chart(outcome, args.chart)
-            written.append(args.chart)
-        except UserError as reason:
-            print(reason)
-    print('Written:', *written)
-
-
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(',') if word.strip()]
-    if not words:
-        raise argparse.ArgumentTypeError('nothing is named; separate names by commas')
-    return words
+    return {'date': now(), **run(rows, args.device, args.rounds)}
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -148,11 +124,6 @@ def _positive(text: str) -> int:
     return int(text)
 
 
-def _allow(name: str, given: Sequence[str], allowed: Sequence[str]) -> None:
-    if unknown := [word for word in given if word not in allowed]:
-        raise UserError(f'--{name} {",".join(unknown)}: allowed are {", ".join(allowed)}')
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     args = read_arguments(arguments)
     if args.work:
@@ -161,7 +132,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with in_one_line():
         outcome = benchmark(args)
         report.print_tables(outcome)
-        write(args, outcome)
+        if args.csv:
+            report.write_csv(outcome['rows'], args.csv)
+        write_results(outcome, args.json, args.chart, report.draw)
     if outcome['interrupted']:
         print('interrupted', file=sys.stderr)
         sys.exit(130)

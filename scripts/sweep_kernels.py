@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
@@ -19,12 +18,10 @@ import torch
 from rich.console import Console
 from tqdm import tqdm
 
-from benchmarking.machine import describe
+from measuring.results import make_folders, origin, write_json
 from sst.ops.kernels.configurations import KERNELS
 from sst.ops.kernels.launch import capability
 from sst.utils.errors import UserError, in_one_line
-from sst.utils.files import atomic_write_text
-from sst.utils.json_text import json_text
 from tuning import report
 from tuning.candidates import Choices, candidates, plan
 from tuning.compiling import DTYPES, Build, layers_of, require_triton
@@ -79,20 +76,17 @@ def run(args: argparse.Namespace) -> bool:
         UserError: Triton is not installed, an argument names what is not there, or the file cannot be written.
     """
     if not args.seconds >= 0:
-        raise UserError(f'--seconds {args.seconds:g}: a number from 0 on is needed')
+        raise UserError(f'--seconds {args.seconds:g}: must be 0 or more')
     deadline = time.monotonic() + args.seconds
     require_triton()
     device = None if args.offline else usable_gpu()
     if not device and not args.offline:
-        print('There is no usable GPU: candidates are only compiled (--offline).', file=sys.stderr)
+        print('There is no usable GPU, so candidates are only compiled (--offline).', file=sys.stderr)
         args.offline = True
     target = capability(device) if device else None
     builds = builds_of(args, [target] if target else args.capabilities)
     choices = Choices(args.blocks, args.warps, args.stages)
-    try:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise UserError(f'{args.json.parent}: cannot be made ({fault.strerror}); name another file') from fault
+    make_folders(args.json)
     results: list[Result] = []
     end: BaseException | None = None
     total = sum(len(candidates(build, choices)) for build in builds)
@@ -103,14 +97,13 @@ def run(args: argparse.Namespace) -> bool:
         except (KeyboardInterrupt, RuntimeError) as reason:  # what is there is kept
             end = reason
     outcome = {
-        'date': datetime.now().astimezone().isoformat(timespec='seconds'),
-        'machine': describe(device or torch.device('cpu')),
+        **origin(device or torch.device('cpu')),
         'offline': args.offline,
         'interrupted': end is not None,
         'not_reached': len(builds) - len(results),
         'builds': [report.as_json(result) for result in results],
     }
-    atomic_write_text(args.json, json_text(outcome, indent=1) + '\n')
+    write_json(outcome, args.json)
     show(results, args, len(builds))
     if end:
         raise end

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from benchmarking.machine import synchronize
 from benchmarking.published import PublishedSST
 from benchmarking.rows import DTYPES, Row
+from measuring.machine import synchronize
 from sst.archs import SST
 from sst.archs.sst_arch import WindowAttention
 from sst.models.optimiser import build_optimiser

@@ -13,7 +13,6 @@ from rich.table import Table
 from benchmarking.paper import OUTPUT_WIDTH, PUBLISHED
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
-from sst.utils.optional import require
 
 LISTS = ('times', 'floor_parts', 'network')  # what a line of CSV does not hold
 LEGEND = (
@@ -102,26 +101,22 @@ def write_csv(rows: Sequence[dict[str, Any]], path: Path) -> None:
     atomic_write_text(path, text.getvalue())
 
 
-def write_chart(outcome: dict[str, Any], path: Path) -> None:
-    """Latency of inference against the paper's PSNR on Urban100, one panel per scale; the area of a point is memory.
+def draw(outcome: dict[str, Any], figure: Any) -> None:
+    """Latency of inference against the paper's PSNR on Urban100, one panel per scale; a point's area shows memory.
 
     Raises:
-        UserError: matplotlib is not installed, or there is no row to draw.
+        UserError: there is no row to draw.
     """
     rows = [row for row in outcome['rows'] if row['task'] == 'inference' and 'latency' in row]
     rows = [row for row in rows if (row['model'], row['scale']) in PUBLISHED]
     if not rows:
-        raise UserError(f'{path} is not drawn: no model of the paper was measured in inference')
-    require('matplotlib.figure', 'Figure', 'plots', f'{path} is not drawn: it')
-    from matplotlib.figure import Figure
-
+        raise UserError('no model of the paper was measured in inference')
     scales = sorted({row['scale'] for row in rows})
-    figure = Figure(figsize=(1.5 + 4.5 * len(scales), 4.5), layout='constrained')
+    figure.set_size_inches(1.5 + 4.5 * len(scales), 4.5)
     for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
         _draw(axes, [row for row in rows if row['scale'] == scale], largest=max(row['memory'] for row in rows))
         axes.set_title(f'x{scale}')
     figure.suptitle(f'{outcome["machine"]["device"]}; area of a point: memory')
-    figure.savefig(path, dpi=150)
 
 
 def _draw(axes: Any, rows: Sequence[dict[str, Any]], largest: float) -> None:

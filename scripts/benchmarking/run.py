@@ -15,9 +15,9 @@ import torch
 from tqdm import tqdm
 
 from benchmarking.costs import Ceilings
-from benchmarking.machine import describe, measure_ceilings
 from benchmarking.measure import measure
 from benchmarking.rows import Row, known, obstacle
+from measuring.machine import describe, measure_ceilings
 from sst.utils.errors import UserError
 
 COMMAND = Path(__file__).resolve().parents[1] / 'benchmark.py'

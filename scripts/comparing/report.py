@@ -1,15 +1,12 @@
 """The outcome as a table and a chart."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from comparing.curves import EARLY, SMOOTH, relative_differences, smoothed
-from sst.utils.errors import UserError
-from sst.utils.optional import require
 
 LEGEND = (
     f'Relative differences of the loss from the reference. early: the largest in the first {EARLY} iterations; '
@@ -56,25 +53,13 @@ def _figure(curve: dict[str, Any], name: str) -> str:
     return f'{curve[name]:.1e} ≤ {limit:.0e}' if curve[name] <= limit else f'{curve[name]:.1e} > {limit:.0e}'
 
 
-def write_chart(outcome: dict[str, Any], path: Path) -> None:
-    """The losses, smoothed over faint ones, and beside them how far each way lies from the reference.
-
-    Raises:
-        UserError: matplotlib is not installed, or cannot write this kind of file.
-    """
-    require('matplotlib.figure', 'Figure', 'plots', f'{path} is not drawn: it')
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 4.5), layout='constrained')
+def draw(outcome: dict[str, Any], figure: Any) -> None:
+    """Losses and their running means, and beside them how far each way is from the reference."""
+    figure.set_size_inches(12, 4.5)
     left, right = figure.subplots(1, 2)
-    curves = outcome['curves']
-    _draw_losses(left, curves)
-    _draw_differences(right, curves)
+    _draw_losses(left, outcome['curves'])
+    _draw_differences(right, outcome['curves'])
     figure.suptitle(_title(outcome))
-    try:
-        figure.savefig(path, dpi=150)
-    except (ValueError, OSError) as fault:
-        raise UserError(f'{path} is not drawn: {fault}') from fault
 
 
 def _draw_losses(axes: Any, curves: Sequence[dict[str, Any]]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from measuring.results import check_words
 from sst.archs import SST
 from sst.driver.preflight import without_weights
 from sst.models.sst_model import AMP_DTYPES
@@ -58,9 +59,7 @@ def choose(names: list[str] | None, opt: dict[str, Any], device: torch.device) -
     Raises:
         UserError: an unknown name, or a way asked for by name that cannot serve here.
     """
-    if names is not None and (unknown := [name for name in names if name not in NAMES] or not names):
-        given = ','.join(unknown) if isinstance(unknown, list) else 'nothing'
-        raise UserError(f'--ways {given}: allowed are {", ".join(NAMES)}')
+    check_words('ways', names or [], NAMES)
     ways, refused = [], {}
     for way in FAST:
         if way.name not in (UNASKED if names is None else names):

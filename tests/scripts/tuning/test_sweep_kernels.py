@@ -44,7 +44,7 @@ def test_without_triton_it_is_one_line(monkeypatch, capsys):
     [
         (['--windows', '7'], '--windows 7: the models have 16 32 48 64 96'),
         (['options/none.yml'], 'options/none.yml'),
-        (['--json', '/dev/null/sweep.json'], '/dev/null: cannot be made'),
+        (['--json', '/dev/null/sweep.json'], '/dev/null: '),
     ],
 )
 def test_refusals_are_one_line(arguments, message, capsys):
@@ -60,7 +60,7 @@ def test_without_a_gpu_candidates_are_compiled(tmp_path):
         [*command, *CHOICE, '--capabilities', '80'], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert 'There is no usable GPU: candidates are only compiled' in done.stderr
+    assert 'no usable GPU' in done.stderr
     assert 'sm_80' in done.stdout
     outcome = json.loads((tmp_path / 'sweep.json').read_text())
     assert (outcome['offline'], outcome['interrupted'], outcome['not_reached']) == (True, False, 0)

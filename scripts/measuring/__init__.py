@@ -1,0 +1,1 @@
+"""What the measuring scripts share: the machine, and files of results."""
