@@ -11,7 +11,7 @@ from typing import IO, Any, NamedTuple
 from tqdm import tqdm
 
 from prepare.archives import Archive
-from prepare.files import require_room, write_file
+from prepare.files import make_folder, require_room, write_file
 from sst.utils.errors import UserError
 
 PIECE = 2**20  # bytes
@@ -65,6 +65,8 @@ def unpack(file: Path, archive: Archive, output: Path, most: float | None = None
                     f'the right file, use --max-unpacked {math.ceil(needed / 1e9)}'
                 )
             require_room(output, file.name, needed)
+            for folder in {path.parent for path in missing}:
+                make_folder(folder)
             for path, each in tqdm(missing.items(), desc=f'unpacking {file.name}', unit='file', disable=None):
                 write_file(path, _pieces(each))
     except UserError:

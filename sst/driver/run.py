@@ -120,9 +120,7 @@ def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
             'parse_options': lambda *_, **__: (run.opt, run.args),  # they are read and checked already
             'load_resume_state': lambda _: _go_on(run),  # it is read already, and only now folders may change
             'make_exp_dirs': _make_folders,  # its fault ends all processes, in one line
-            'mkdir_and_rename': lambda path: (
-                None
-            ),  # TensorBoard's files lie in the run's folder
+            'mkdir_and_rename': lambda path: None,  # TensorBoard's files lie in the run's folder
             'copy_opt_file': lambda *_: _save_record(run),  # the resolved options, with environment and imports
             'get_root_logger': log.open,  # what was said before it was there comes first
             'get_env_info': lambda: record.summary(run.device, run.place.world),  # in one line

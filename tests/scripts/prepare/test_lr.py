@@ -151,7 +151,7 @@ def test_refusals_before_any_work(hr, tmp_path, refused):
         (hr, output, ['--shard', '5/4'], '--shard 5/4'),
         (hr, output, ['--shard', 'half'], '--shard half'),
         (hr, output, ['--jobs', '0'], '--jobs 0'),
-        (hr, tmp_path / 'file', ['--jobs', '1'], f'{tmp_path}/file/X2/'),
+        (hr, tmp_path / 'file', ['--jobs', '1'], f'{tmp_path}/file/X2'),
     ):
         assert refused('lr', '--input', source, '--output', target, *extra).startswith(words)
     assert not list(output.rglob('*.png'))
