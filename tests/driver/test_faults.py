@@ -28,7 +28,7 @@ from sst.driver import prepare, run
             lambda opt: opt['path'].update(pretrain_network_g='https://a/b'),
             'missing: https://a/b (path.pretrain_network_g)',
         ),
-        (lambda opt: opt['path'].update(pretrain_network_g='hf://a'), 'hf://a: no address of weights'),
+        (lambda opt: opt['path'].update(pretrain_network_g='hf://a'), 'hf://a: '),
         (lambda opt: opt['datasets']['val'].update(filename_tmpl='{}x2'), 'dataset Val: 2 of 2 pictures in'),
         (lambda opt: opt['network_g'].update(type='EDSR', num_feat=-1), 'network_g: EDSR cannot be built'),
         (lambda opt: opt['datasets']['val'].update(dataroot_lq='datasets/Val/HR'), 'dataset Val: '),

@@ -269,7 +269,7 @@ CHECKED_BEFORE = [
     (['network_g:backend=flash'], r'flash.*cannot serve.*CUDA.*These can: auto, (native, )?sdpa, reference'),
     (['train:optim_g:betas=[0.9]'], r'train\.optim_g\.betas'),
     (['train:optim_g:type=LBFGS'], r'train\.optim_g\.type.*LBFGS.*AdamW'),
-    (['model_type=SwinIRModel'], r'model_type.*SwinIRModel.*SSTModel'),
+    (['model_type=HiFaceGANModel'], r'model_type.*SSTModel'),
     (
         ['path:pretrain_network_g=other.pth'],
         r'other\.pth.*dim is 16 in the file, 12 in network_g.*network_g:type=from_weights',
