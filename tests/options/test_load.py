@@ -119,7 +119,7 @@ REFUSED = [
     ('train: {ema_decay: 1}', 'train.ema_decay', ['1']),
     ('train: {grad_clip: .nan}', 'train.grad_clip', ['NaN']),
     ('train: {amp: float16}', 'train.amp', ['"float16"']),
-    ('train: {pixel_opt: null}', 'train.losses', ['pixel_opt']),
+    ('train: {losses: [], pixel_opt: null}', 'train.losses', ['pixel_opt']),
     ('train: {losses: {type: L1Loss}}', 'train.losses', ['a list']),
     ('train: {losses: [{type: L1Los}]}', 'train.losses.0.type', ['"L1Loss"?']),
     ('train: {optim_g: {lr: 0}}', 'train.optim_g.lr', ['0']),
