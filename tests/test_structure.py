@@ -14,7 +14,7 @@ ORDER = [
     {'checkpoints'},
     {'data', 'inference', 'metrics'},
     {'api', 'interop', 'models'},
-    {'driver', 'upscaling', 'web'},
+    {'driver', 'upscaling'},
     {'demo', 'info', 'test', 'train', 'upscale'},
 ]
 LEVELS = {room: level for level, rooms in enumerate(ORDER) for room in rooms}

@@ -11,7 +11,6 @@ from typing import IO
 
 from PIL import Image, PngImagePlugin
 
-from sst.utils.command_line import number
 from sst.utils.png import PNG_HEAD
 
 MEGAPIXELS = 400.0  # million pixels; 20000 x 20000 are 1.2 GB of 8-bit colours
@@ -91,8 +90,23 @@ def opened(file: IO[bytes], formats: tuple[str, ...] | None = None) -> Iterator[
         yield image
 
 
+def megapixels(text: str) -> float:
+    """The value of an argument `--max-megapixels`."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= MOST_MEGAPIXELS:
+        raise argparse.ArgumentTypeError(f'{text!r}: give a number above 0, up to {MOST_MEGAPIXELS:g} (million pixels)')
+    return value
+
+
 def add_argument(parser: argparse.ArgumentParser) -> None:
     """Declare `--max-megapixels`."""
-    largest = 'million pixels of the largest picture that is read (%(default)g)'
-    value = number(0.0, MOST_MEGAPIXELS, above=True)
-    parser.add_argument('--max-megapixels', type=value, default=MEGAPIXELS, metavar='N', help=largest)
+    parser.add_argument(
+        '--max-megapixels',
+        type=megapixels,
+        default=MEGAPIXELS,
+        metavar='N',
+        help='million pixels of the largest picture that is read (%(default)g)',
+    )

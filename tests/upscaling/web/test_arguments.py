@@ -35,10 +35,10 @@ def test_only_this_computer_unless_told_otherwise():
 @pytest.mark.parametrize(
     ('argv', 'said'),
     [
-        (['--port', '70000'], "--port: '70000'"),
-        (['--port', '80x'], "--port: '80x'"),
-        (['--max-megapixels', '0'], "--max-megapixels: '0'"),
-        (['--max-megapixels', 'nan'], "--max-megapixels: 'nan'"),
+        (['--port', '70000'], "'70000' is no port; allowed are 0 to 65535"),
+        (['--port', '80x'], "'80x' is no port"),
+        (['--max-megapixels', '0'], "'0' is no limit; allowed are numbers above 0 and up to 400"),
+        (['--max-megapixels', 'nan'], "'nan' is no limit"),
         (['--dtype', 'int8'], 'invalid choice'),
         (['--share'], 'unrecognized arguments: --share'),
     ],
