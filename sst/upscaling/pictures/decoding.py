@@ -13,7 +13,7 @@ from PIL import Image, ImageCms
 from sst.upscaling.pictures.image_file import DamagedError, UnreadableError
 from sst.utils.cores import usable_cores
 
-BY_VIPS = {'AVIF': 'heif', 'JPEG': 'jpeg', 'PNG': 'png', 'TIFF': 'tiff', 'WEBP': 'webp'}
+LOADERS = {'AVIF': 'heif', 'JPEG': 'jpeg', 'PNG': 'png', 'TIFF': 'tiff', 'WEBP': 'webp'}
 _AS_THEY_ARE = ('b-w', 'grey16', 'srgb', 'rgb', 'rgb16', 'cmyk')
 _IN_MEMORY = 1 << 29  # bytes of pixels; more are kept in a temporary file
 # Modes that Pillow turns into samples of 8 bits, and what they become.
@@ -27,7 +27,7 @@ pyvips.concurrency_set(min(8, usable_cores()))  # each thread holds some lines o
 
 
 def decoded(content: bytes, file_format: str, **options: int) -> np.ndarray:
-    """(H, W, C) uint8 or uint16 of a file of a format in `BY_VIPS`; CMYK has four channels, 255 is full ink.
+    """(H, W, C) uint8 or uint16 of a file of a format in `LOADERS`; CMYK has four channels, 255 is full ink.
 
     Args:
         content: of the file.
@@ -38,7 +38,7 @@ def decoded(content: bytes, file_format: str, **options: int) -> np.ndarray:
         DamagedError: the pixels cannot be decoded, or end early.
         UnreadableError: samples that are not whole numbers of 8 or 16 bits.
     """
-    load = getattr(pyvips.Image, f'{BY_VIPS[file_format]}load_buffer')
+    load = getattr(pyvips.Image, f'{LOADERS[file_format]}load_buffer')
     try:
         image = load(content, access='sequential', fail_on='error', **options)
         if image.interpretation not in _AS_THEY_ARE and image.format != 'float':
@@ -59,7 +59,7 @@ def decoded(content: bytes, file_format: str, **options: int) -> np.ndarray:
 
 def one_line_of(fault: pyvips.Error) -> str:
     """What libvips says, in one line."""
-    return '; '.join(dict.fromkeys(line.strip() for line in str(fault.detail).splitlines() if line.strip()))
+    return str(fault.detail).strip().splitlines()[-1]
 
 
 def samples_of(image: Image.Image) -> np.ndarray:
@@ -81,18 +81,12 @@ def samples_of(image: Image.Image) -> np.ndarray:
     return array.reshape(*array.shape[:2], -1)
 
 
-def jpeg_2000_of(content: bytes) -> np.ndarray | None:
-    """(H, W, C) uint16 of a JPEG 2000 of 9 to 16 bits; None for one of 8.
-
-    Pillow makes 8 bits of them that are wrong where the picture is white.
+def jpeg_2000_of(content: bytes, bits: int) -> np.ndarray:
+    """(H, W, C) uint16 of a JPEG 2000 of 9 to 16 bits, of which Pillow makes 8 that are wrong where it is white.
 
     Raises:
         DamagedError: the pixels cannot be decoded.
     """
-    place = content.find(b'\xff\x4f\xff\x51')
-    bits = (content[place + 42] & 0x7F) + 1 if place >= 0 else 8
-    if bits <= 8:
-        return None
     array = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if array is None or array.dtype != np.uint16:
         raise DamagedError('its pixels cannot be decoded')
@@ -101,10 +95,16 @@ def jpeg_2000_of(content: bytes) -> np.ndarray | None:
     return np.rint(np.arange(1 << bits) * (65535 / ((1 << bits) - 1))).astype(np.uint16)[array[..., channels]]
 
 
-def lost_bits(content: bytes) -> int:
-    """Bits of a sample in a coloured PPM, of which Pillow makes 8; 8 for other files."""
-    header = re.match(rb'P[36](?:\s|#.*\n)+\d+\s+\d+\s+(\d+)', content)
-    return int(header[1]).bit_length() if header else 8
+def bits_stored(content: bytes, file_format: str) -> int:
+    """Bits of a sample in an AVIF, JPEG 2000 or coloured PPM file; 8 for other kinds."""
+    if file_format == 'AVIF' and (place := content.find(b'av1C')) >= 0:
+        deep, deeper = content[place + 6] & 0x40, content[place + 6] & 0x20
+        return 12 if deep and deeper else 10 if deep else 8
+    if file_format == 'JPEG2000' and (place := content.find(b'\xff\x4f\xff\x51')) >= 0:
+        return (content[place + 42] & 0x7F) + 1
+    if file_format == 'PPM' and (header := re.match(rb'P[36](?:\s|#.*\n)+\d+\s+\d+\s+(\d+)', content)):
+        return int(header[1]).bit_length()
+    return 8
 
 
 def from_cmyk(inks: np.ndarray, icc: bytes | None) -> tuple[np.ndarray, str]:

@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from sst.upscaling.pictures import exif as exif_data
 from sst.upscaling.pictures import tiff
-from sst.upscaling.pictures.decoding import BY_VIPS, decoded, from_cmyk, jpeg_2000_of, lost_bits, samples_of
+from sst.upscaling.pictures.decoding import bits_stored, decoded, from_cmyk, jpeg_2000_of, samples_of
 from sst.upscaling.pictures.headers import COLOUR_CHUNKS, XMP_KEYWORD
 from sst.upscaling.pictures.image_file import DamagedError, ImageFile, Metadata, UnreadableError
 from sst.upscaling.pictures.kinds import NAMES, READ, unreadable_kind
@@ -80,29 +80,38 @@ def _read(content: bytes, tga: bool, megapixels: float) -> ImageFile:
         frames = getattr(image, 'n_frames', 1)
         if file_format != 'JPEG' and frames > 1:
             notes.append(f'only the first of {frames} frames is enlarged')
-        deep = jpeg_2000_of(content) if file_format == 'JPEG2000' else None
-        if file_format in BY_VIPS:
+        bits = bits_stored(content, file_format)
+        deep_avif = file_format == 'AVIF' and bits > 8  # the colours of 8 bits Pillow makes smoother
+        if file_format in ('JPEG', 'PNG', 'WEBP') or deep_avif:
             samples = decoded(content, file_format)
-        elif deep is not None:
-            samples = deep
+        elif file_format == 'JPEG2000' and bits > 8:
+            samples = jpeg_2000_of(content, bits)
         else:
             samples = samples_of(image)
+        if bits > 8 * samples.itemsize:
+            notes.append(f'its {bits} bits become 8 in reading')
         if file_format == 'PNG':
             image.load()  # texts may stand behind the pixels
         if file_format == 'JPEG' and lacks_pixels(content, samples[CORNERS]):
             raise DamagedError('its data ends before its last pixels')
-        if file_format == 'PPM' and (bits := lost_bits(content)) > 8:
-            notes.append(f'its {bits} bits become 8 in reading')
         metadata = _metadata(image, notes)
         inks = image.mode == 'CMYK'
     if file_format == 'PNG':
         kept = (chunk(kind, part) for kind, part, _ in chunks(content) if kind in COLOUR_CHUNKS)
         metadata = replace(metadata, png_colour=b''.join(kept))
-    return _image(samples, metadata, notes, file_format, inks=inks)
+    return _image(samples, metadata, notes, file_format, inks=inks, upright=deep_avif)
 
 
-def _image(samples: np.ndarray, metadata: Metadata, notes: list[str], file_format: str, *, inks: bool) -> ImageFile:
-    """An image of samples as they are stored, turned as the metadata says."""
+def _image(
+    samples: np.ndarray,
+    metadata: Metadata,
+    notes: list[str],
+    file_format: str,
+    *,
+    inks: bool,
+    upright: bool = False,
+) -> ImageFile:
+    """An image of samples as they are stored, turned as the metadata says if they are not `upright` already."""
     if inks:
         samples, note = from_cmyk(samples, metadata.icc)
         metadata = replace(metadata, icc=None)
@@ -117,7 +126,7 @@ def _image(samples: np.ndarray, metadata: Metadata, notes: list[str], file_forma
     if turn != 1:
         xmp = exif_data.upright_xmp(xmp) if xmp else None
         exif = exif_data.upright_exif(exif) if exif else None
-        if file_format != 'AVIF':  # which libvips turns itself
+        if not upright:
             samples = exif_data.turned_upright(samples, turn)
     if dpi and not all(math.isfinite(value) and 0 < value < 1e6 for value in dpi):
         dpi = None
