@@ -102,14 +102,13 @@ def evaluate(
         return Row(index, name, values)
 
     rows: list[Row] = []
-    told = 0
-    bar = tqdm(
-        begin(loader), total=len(share), desc=progress, unit='image', disable=None if progress else True, leave=False
-    )
+    signal = 0
+    hidden = None if progress else True  # None: where there is no terminal
+    bar = tqdm(begin(loader), total=len(share), desc=progress, unit='image', disable=hidden, leave=False)
     with ThreadPoolExecutor(THREADS) as threads:
         unfinished: deque[Future[Row]] = deque()
         for index, batch in zip(share, bar, strict=True):
-            if told := stop_asked():
+            if signal := stop_asked():
                 break
             height, width = usable(batch)['lq'].shape[-2:]
             output = enlarged(predict, batch, f'{batch["lq_path"][0]} ({width}x{height})').detach().cpu()
@@ -117,12 +116,17 @@ def evaluate(
             if len(unfinished) > 2 * THREADS:  # whole sets of results do not fit into memory
                 rows.append(unfinished.popleft().result())
         rows += [future.result() for future in unfinished]
+    return _gathered(rows, signal, world)
+
+
+def _gathered(rows: list[Row], signal: int, world: int) -> list[Row]:
+    """The rows of all processes in the set's order. Raises Stopped where any of them got a signal."""
     if world > 1:
         shares: list = [None] * world
-        dist.all_gather_object(shares, (rows, told))
-        rows, told = [row for part, _ in shares for row in part], max(number for _, number in shares)
-    if told:
-        raise Stopped(told)
+        dist.all_gather_object(shares, (rows, signal))
+        rows, signal = [row for part, _ in shares for row in part], max(number for _, number in shares)
+    if signal:
+        raise Stopped(signal)
     return sorted(rows, key=lambda row: row.index)
 
 
