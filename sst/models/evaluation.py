@@ -92,15 +92,6 @@ def evaluate(
         worker_init_fn=start_worker,
     )
 
-    def finish(index: int, batch: dict, output: Tensor) -> Row:
-        sr = tensor2img([output])
-        hr = tensor2img([batch['gt']]) if 'gt' in batch else None
-        name = osp.splitext(osp.basename(batch['lq_path'][0]))[0]
-        values = _measure(sr, hr, metrics, batch['lq_path'][0])
-        if on_picture:
-            on_picture(Picture(index, name, sr, hr, batch['lq']))
-        return Row(index, name, values)
-
     rows: list[Row] = []
     signal = 0
     hidden = None if progress else True  # None: where there is no terminal
@@ -112,11 +103,28 @@ def evaluate(
                 break
             height, width = usable(batch)['lq'].shape[-2:]
             output = enlarged(predict, batch, f'{batch["lq_path"][0]} ({width}x{height})').detach().cpu()
-            unfinished.append(threads.submit(finish, index, batch, output))
+            unfinished.append(threads.submit(_finished, index, batch, output, metrics, on_picture))
             if len(unfinished) > 2 * THREADS:  # whole sets of results do not fit into memory
                 rows.append(unfinished.popleft().result())
         rows += [future.result() for future in unfinished]
     return _gathered(rows, signal, world)
+
+
+def _finished(
+    index: int,
+    batch: dict,
+    output: Tensor,
+    metrics: Mapping[str, dict],
+    on_picture: Callable[[Picture], None] | None,
+) -> Row:
+    """Measure an image that the network has enlarged, and hand it on to be saved or shown."""
+    sr = tensor2img([output])
+    hr = tensor2img([batch['gt']]) if 'gt' in batch else None
+    name = osp.splitext(osp.basename(batch['lq_path'][0]))[0]
+    values = _measure(sr, hr, metrics, batch['lq_path'][0])
+    if on_picture:
+        on_picture(Picture(index, name, sr, hr, batch['lq']))
+    return Row(index, name, values)
 
 
 def _gathered(rows: list[Row], signal: int, world: int) -> list[Row]:
