@@ -75,7 +75,7 @@ def parse(network: Mapping[str, Any]) -> SSTOptions:
         UserError: it is no SST with RIB and CLA, or the options are faulty.
     """
     if network.get('type', 'SST') != 'SST':
-        raise UserError(f'network_g.type: {network["type"]}, allowed is SST')
+        raise UserError(f'network_g.type must be SST, not {network["type"]}')
     options = SSTOptions.parse(network)
     if options.bias.type != 'RIB' or options.gate != 'CLA' or len(set(options.window_sizes)) == 1:
         raise UserError(

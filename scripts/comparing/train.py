@@ -38,7 +38,7 @@ def read_run(file: str, overrides: list[str], iterations: int) -> dict[str, Any]
     if 'train' not in opt:
         raise UserError(f'{file}: no train section; give a file that sst/train.py takes')
     if opt['network_g']['type'] != 'SST':
-        raise UserError(f'{file}: network_g.type: {opt["network_g"]["type"]}, allowed is SST, which has ways to choose')
+        raise UserError(f'{file}: network_g.type: {opt["network_g"]["type"]} has no ways to choose from; use SST')
     if iterations > (whole := int(opt['train']['total_iter'])):
         raise UserError(f'--iterations {iterations:,}: {file} trains {whole:,}; give so many at most')
     opt['datasets'] = {'train': opt['datasets']['train']}

@@ -163,7 +163,7 @@ def _entry(root: str, key: str) -> bytes | None:
 
 
 def open_lmdb(root: str) -> lmdb.Environment:
-    """Open a database to read it. Raises `lmdb.Error` where it is none, or a part of it is missing."""
+    """Open a database to read it. Raises `lmdb.Error` if it is not one, or a part of it is missing."""
     # Samples come in random order: no reading ahead. Nobody writes: no lock.
     database = lmdb.open(root, readonly=True, lock=False, readahead=False, meminit=False)
     page = database.stat()['psize']

@@ -82,13 +82,13 @@ class Val(Section):
     graphs: int = Field(
         default=0,
         ge=0,
-        description='LR pixels of the largest input whose passes by an SST are replayed as CUDA graphs; 0 is none',
+        description='LR pixels of the largest input whose passes by an SST are replayed as CUDA graphs; 0 for none',
     )
     self_ensemble: bool = Field(default=False, description='whether to average over the eight flips and turns')
     tile: int | None = Field(
         default=None,
         ge=1,
-        description="LR pixels of a tile's side, rounded up to the windows; null is none",
+        description="LR pixels of a tile's side, rounded up to the windows; null for no tiles",
     )
     tile_overlap: int = Field(
         default=32, ge=0, description='LR pixels that a tile reads beyond each side, rounded up to the windows'
@@ -108,7 +108,7 @@ class Val(Section):
 class Wandb(Section):
     """Weights & Biases."""
 
-    project: str | None = Field(default=None, description='project to report to; null is none')
+    project: str | None = Field(default=None, description='project to report to; null for no report')
     resume_id: str | None = Field(default=None, description='run to go on with')
 
 

@@ -164,7 +164,7 @@ def _add_network(parser: CommandLine) -> None:
 
 def _path(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError('an empty name; allowed is a file or folder')
+        raise argparse.ArgumentTypeError('an empty name; give a file or folder')
     if text == '-':
         raise argparse.ArgumentTypeError('results are not written to standard output; name a file or folder')
     return Path(os.path.expanduser(text))
@@ -173,7 +173,7 @@ def _path(text: str) -> Path:
 def _scale(text: str) -> float:
     value = _float(text)
     if not 0 < value <= LARGEST_SCALE:
-        raise argparse.ArgumentTypeError(f'{text!r}; allowed is a number above 0, up to {LARGEST_SCALE:g}')
+        raise argparse.ArgumentTypeError(f'must be a number above 0, up to {LARGEST_SCALE:g}, not {text!r}')
     return value
 
 
@@ -191,7 +191,7 @@ def _positive(text: str) -> int:
 def _within(least: int, most: int):
     def whole(text: str) -> int:
         if not text.strip().isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f'{text!r}; allowed is a whole number from {least} to {most}')
+            raise argparse.ArgumentTypeError(f'must be a whole number from {least} to {most}, not {text!r}')
         return int(text)
 
     return whole

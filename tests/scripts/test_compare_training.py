@@ -83,7 +83,7 @@ REFUSED = [
     (['-opt', str(ROOT / 'options' / 'test_demo.yml')], 'no train section; give a file that sst/train.py takes'),
     (['-opt', 'gone.yml'], 'gone.yml'),
     (['--force_yml', 'datasets:train:dataroot_gt=gone'], 'error: missing: '),
-    (['--force_yml', 'network_g={type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'], 'allowed is SST'),
+    (['--force_yml', 'network_g={type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'], 'network_g.type'),
     (['--read', 'gone.json'], 'error: --read gone.json: '),
 ]  # fmt: skip
 

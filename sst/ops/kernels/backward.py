@@ -5,7 +5,8 @@ For logits S = q k^T / sqrt(d) + t_q t_k^T, weights P = softmax(S), O = P v, dO 
     dt_q = dS t_k and dt_k = dS^T t_q, summed over all windows.
 A program keeps its rows of dt_q or dt_k while it goes through its share of the windows; the shares are added
 afterwards. Gradients of q, k and v are written to the padded map, each place by one program; what reflection made of
-one pixel is added up afterwards. No atomic additions: every run gives the same bits, but on maps smaller than a window.
+one pixel is added up afterwards. There are no atomic additions: every run gives the same bits, except on maps smaller
+than a window.
 """
 
 import triton

@@ -121,7 +121,7 @@ def _said(fault: Exception) -> str:
 
 
 def main_stream(container: 'InputContainer', path: Path) -> 'VideoStream':
-    """The first video stream that is no cover picture. Raises `UserError` where there is none."""
+    """The first video stream that is not a cover picture. Raises `UserError` if the file has no such stream."""
     for stream in container.streams.video:
         if not is_cover(stream):
             if context_of(stream) is None:

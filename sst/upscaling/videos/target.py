@@ -33,7 +33,7 @@ def codec_of(path: Path) -> str:
     """The encoder by a name's ending. Raises `UserError` where such files are not written."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(
-            f'cannot write {path}: {path.suffix or "no ending"} is none of the endings that can be written: '
+            f'cannot write {path}: {path.suffix or "no ending"} cannot be written, use one of these endings: '
             f'{", ".join(FORMATS)}'
         )
     return 'libvpx-vp9' if path.suffix.lower() == '.webm' else 'libx264'
