@@ -1,6 +1,8 @@
 """What the command lines of all programs have in common."""
 
 import argparse
+import math
+from collections.abc import Callable
 from typing import NoReturn
 
 from sst.utils.visible import visible
@@ -11,6 +13,21 @@ class CommandLine(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f'error: {visible(message)}; type {self.prog} --help for all options\n')
+
+
+def number_up_to(greatest: float) -> Callable[[str], float]:
+    """The type of an argument that is a number above 0."""
+
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value <= greatest:
+            raise argparse.ArgumentTypeError(f'must be a number above 0, up to {greatest:g}, not {text!r}')
+        return value
+
+    return number
 
 
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:

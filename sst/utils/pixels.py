@@ -11,6 +11,7 @@ from typing import IO
 
 from PIL import Image, PngImagePlugin
 
+from sst.utils.command_line import number_up_to
 from sst.utils.png import PNG_HEAD
 
 MEGAPIXELS = 400.0  # million pixels; 20000 x 20000 are 1.2 GB of 8-bit colours
@@ -90,22 +91,11 @@ def opened(file: IO[bytes], formats: tuple[str, ...] | None = None) -> Iterator[
         yield image
 
 
-def megapixels(text: str) -> float:
-    """The value of an argument `--max-megapixels`."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= MOST_MEGAPIXELS:
-        raise argparse.ArgumentTypeError(f'{text!r}: give a number above 0, up to {MOST_MEGAPIXELS:g} (million pixels)')
-    return value
-
-
 def add_argument(parser: argparse.ArgumentParser) -> None:
     """Declare `--max-megapixels`."""
     parser.add_argument(
         '--max-megapixels',
-        type=megapixels,
+        type=number_up_to(MOST_MEGAPIXELS),
         default=MEGAPIXELS,
         metavar='N',
         help='million pixels of the largest picture that is read (%(default)g)',

@@ -8,6 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sst.upscaling.readable import read_start
 from sst.upscaling.videos.orientation import turn_of
 from sst.upscaling.videos.wholeness import missing_bytes
 from sst.utils.errors import UserError
@@ -94,24 +95,13 @@ def opened(path: Path) -> Iterator['InputContainer']:
 
 
 def _check(path: Path) -> None:
-    try:
-        if path.is_dir():
-            raise UserError(f'{path}: a folder, not a video')
-        if not path.exists():
-            raise UserError(f'{path}: no such file')
-        if not path.is_file():
-            raise UserError(f'{path}: a device or pipe, not a video file')
-        with open(path, 'rb') as file:
-            head = file.read(4096)
-        missing = missing_bytes(path)
-    except PermissionError as fault:
-        raise UserError(f'{path}: no right to read it') from fault
-    except OSError as fault:
-        raise UserError(f'{path}: cannot be read: {one_line(fault)}') from fault
-    if not head:
-        raise UserError(f'{path}: cannot be read as a video; it is empty: fetch or copy it again')
+    head = read_start(path, 'video', 4096)
     if is_text(head):
         raise UserError(f'{path}: cannot be read as a video; it is a text file')
+    try:
+        missing = missing_bytes(path)
+    except OSError as fault:
+        raise UserError(f'{path}: cannot be read: {one_line(fault)}') from fault
     if missing:
         raise UserError(f'{path}: is cut off: its last {missing:,} bytes are missing; fetch or copy it again')
 

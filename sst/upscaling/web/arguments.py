@@ -1,12 +1,11 @@
 """The command line of the web demo."""
 
 import argparse
-import math
 import re
 from collections.abc import Sequence
 
 from sst.checkpoints.sources import shipped
-from sst.utils.command_line import CommandLine
+from sst.utils.command_line import CommandLine, number_up_to
 
 MEGAPIXELS = 4.0  # of a dropped picture
 
@@ -45,14 +44,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--max-megapixels',
-        type=_megapixels,
+        type=number_up_to(400),
         default=MEGAPIXELS,
         metavar='N',
         help='largest picture that may be dropped, in million pixels (%(default)g)',
     )
     parser.add_argument(
         '--max-disk',
-        type=_gigabytes,
+        type=number_up_to(100_000),
         metavar='GB',
         help='what all uploads and results may take together; then the oldest are removed (2, more for large pictures)',
     )
@@ -61,29 +60,11 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def _name(text: str) -> str:
     if not re.fullmatch(r'[\w.-]+', text):
-        raise argparse.ArgumentTypeError(f'{text!r} is no name of a computer, as demo.example.org')
+        raise argparse.ArgumentTypeError(f'must be the name of a computer, such as demo.example.org, not {text!r}')
     return text
 
 
 def _port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f'{text!r} is no port; allowed are 0 to 65535')
+        raise argparse.ArgumentTypeError(f'must be a port from 0 to 65535, not {text!r}')
     return int(text)
-
-
-def _megapixels(text: str) -> float:
-    return _limit(text, 400)
-
-
-def _gigabytes(text: str) -> float:
-    return _limit(text, 100_000)
-
-
-def _limit(text: str, greatest: float) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= greatest:
-        raise argparse.ArgumentTypeError(f'{text!r} is no limit; allowed are numbers above 0 and up to {greatest}')
-    return value

@@ -33,19 +33,20 @@ def test_only_this_computer_unless_told_otherwise():
 
 
 @pytest.mark.parametrize(
-    ('argv', 'said'),
+    ('argv', 'named'),
     [
-        (['--port', '70000'], "'70000' is no port; allowed are 0 to 65535"),
-        (['--port', '80x'], "'80x' is no port"),
-        (['--max-megapixels', '0'], "'0' is no limit; allowed are numbers above 0 and up to 400"),
-        (['--max-megapixels', 'nan'], "'nan' is no limit"),
-        (['--dtype', 'int8'], 'invalid choice'),
-        (['--share'], 'unrecognized arguments: --share'),
+        (['--port', '70000'], ('--port', "'70000'", '65535')),
+        (['--port', '80x'], ('--port', "'80x'")),
+        (['--max-megapixels', '0'], ('--max-megapixels', "'0'", '400')),
+        (['--max-megapixels', 'nan'], ('--max-megapixels', "'nan'")),
+        (['--dtype', 'int8'], ('--dtype', "'int8'", 'float16')),
+        (['--share'], ('--share',)),
     ],
-    ids=' '.join,
+    ids=str,
 )
-def test_bad_values(capsys, argv, said):
-    assert said in error(capsys, *argv)
+def test_bad_values(capsys, argv, named):
+    said = error(capsys, *argv)
+    assert all(word in said for word in named)
 
 
 def test_no_weights_at_all(tmp_path, monkeypatch, capsys):

@@ -49,15 +49,6 @@ def connections(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def temporary(tmp_path_factory):
-    """The folder for temporary files of programs that are started while it is used."""
-    folder = tmp_path_factory.mktemp('temporary')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('TMPDIR', str(folder))
-        yield folder
-
-
-@pytest.fixture(scope='module')
 def address(weights, connections, temporary):
     """Of the program, which reaches no other computer and leaves no file behind."""
     with running_demo(*weights, '--max-megapixels', '0.05') as address:

@@ -21,15 +21,6 @@ MOST = 2_000_000  # bytes of all uploads and results
 
 
 @pytest.fixture(scope='module')
-def temporary(tmp_path_factory):
-    """The folder for temporary files of programs that are started while it is used."""
-    folder = tmp_path_factory.mktemp('temporary')
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('TMPDIR', str(folder))
-        yield folder
-
-
-@pytest.fixture(scope='module')
 def address(weights, temporary):
     options = ('--max-megapixels', '0.05', '--max-disk', str(MOST / 1e9), '--allow-host', 'demo.example.org')
     with running_demo(*weights, *options) as address:
