@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an
 from sst.data import build_dataset  # after the repository is on the path
 from sst.data.stream import StreamDataset, StreamSampler
 from sst.driver import preflight
-from sst.options import load_options
+from sst.options import checked_options
 from sst.utils.errors import UserError, in_one_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,18 +39,16 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         UserError: faulty options, or data that is missing.
     """
-    opt = load_options(args.opt, args.force_yml)
-    data = opt['datasets'].get('train')
-    if data is None:
+    options = checked_options(args.opt, args.force_yml)
+    if options.train is None:
         raise UserError(f'{args.opt}: no train section; give a file that sst/train.py takes')
-    opt['datasets'] = {'train': data | {'phase': 'train', 'scale': opt['scale']}}
-    preflight.resolve_paths(opt, ROOT)
-    data = opt['datasets']['train']
-    if faults := list(preflight.missing_in('train', data, ROOT)):
+    preflight.resolve_paths(options, ROOT)
+    if faults := list(preflight.missing_in('train', options.datasets.train, ROOT)):
         raise UserError('\n'.join(f'missing: {line}' for line in faults))
+    data = options.plain()['datasets']['train'] | {'phase': 'train', 'scale': options.scale}
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
-    rate = measure(build_dataset(data), opt['manual_seed'] or 0, args.samples)
+    rate = measure(build_dataset(data), options.manual_seed or 0, args.samples)
     needed = data['batch_size'] / args.step
     print(f'{data["name"]}: {rate:.1f} samples/s of one core ({1000 / rate:.1f} ms each)')
     print(f'batch {data["batch_size"]} every {args.step} s is {needed:.0f} samples/s: {needed / rate:.1f} cores')

@@ -1,10 +1,7 @@
-"""Runs of BasicSR's pipelines for tests, with a model of one number and pictures of noise."""
+"""Runs of BasicSR's pipelines for tests, with a network of one convolution and pictures of noise."""
 
-import json
 import os
-import signal
 import time
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,7 +11,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import nn
 
 from sst.models import SSTModel
-from sst.utils.files import atomic_save, load_torch
+from sst.utils.files import load_torch
 
 
 @ARCH_REGISTRY.register()
@@ -30,68 +27,39 @@ class DriverTestNet(nn.Module):
 
 
 @MODEL_REGISTRY.register()
-class DriverTestModel:
-    """The interface that BasicSR's loops call; its one weight sums up what it was fed, in order."""
-
-    def __init__(self, opt):
-        self.opt, self.value, self.seen = opt, torch.zeros((), dtype=torch.float64), []
-        if opt['path'].get('resume_models'):
-            self.value = load_torch(opt['path']['resume_models'])['value']
-
-    def resume_training(self, state):
-        assert state['stream']['seed'] == self.opt['manual_seed']
-
-    def rehearse(self):
-        self.receive('preparing')
+class SignalledModel(SSTModel):
+    """Gets the signals that the run's name tells, as `training 2 2`, a second apart; not where it goes on."""
 
     def receive(self, moment):
-        """Get the signals that the run's name tells, as `training 2 2`, a second apart; not where it goes on."""
         when, *signals = self.opt['name'].split()
-        for index, number in enumerate(signals if when == moment and not self.opt['start_iter'] else []):
+        for index, number in enumerate(signals if when == moment else []):
             time.sleep(1.1 * bool(index))
             os.kill(os.getpid(), int(number))
 
-    def update_learning_rate(self, current_iter, warmup_iter):
-        self.iteration = current_iter
+    def resume_training(self, resume_state):
+        super().resume_training(resume_state)
+        self.receive = lambda moment: None
 
-    def feed_data(self, batch):
-        self.batch = batch
+    def rehearse(self):
+        self.receive('preparing')
+        super().rehearse()
 
     def optimize_parameters(self, current_iter):
-        self.value = self.value * 0.9 + self.batch['lq'].double().mean() * current_iter
+        super().optimize_parameters(current_iter)
         if self.opt['name'] == 'killed' and current_iter == 7:
             raise KeyboardInterrupt
         if current_iter == 7:
             self.receive('training')
 
-    def get_current_log(self):
-        return {'l_pix': float(self.value)}
-
-    def get_current_learning_rate(self):
-        return [0.1]
-
     def save(self, epoch, current_iter):
         if current_iter == 6:
             self.receive('saving')
-        label = 'latest' if current_iter == -1 else current_iter
-        content = {'params': DriverTestNet(2).state_dict(), 'value': self.value}
-        atomic_save(content, f'{self.opt["path"]["models"]}/net_g_{label}.pth')
-        if current_iter != -1:
-            state = {'epoch': epoch, 'iter': current_iter, 'optimizers': [], 'stream': self.opt['stream']}
-            atomic_save(state, f'{self.opt["path"]["training_states"]}/{current_iter}.state')
+        super().save(epoch, current_iter)
 
-    def save_now(self, current_iter):
-        self.save(0, current_iter)
-
-    def validation(self, loader, current_iter, tb_logger, save_img):
-        name = loader.dataset.opt['name']
-        if tb_logger:
-            tb_logger.add_scalar(f'metrics/{name}', current_iter, current_iter)
-        if not self.opt['is_train']:
-            self.seen.append(name)
-            results = {name: {'psnr': 30.0, 'images': len(loader.dataset)} for name in self.seen}
-            for file in ('metrics.json', 'metrics.csv'):
-                Path(self.opt['path']['results_root'], file).write_text(json.dumps(results))
+    def _evaluate(self, dataset, current_iter, *others):
+        if current_iter == 5 and dataset.opt['name'] == 'Second':
+            self.receive('validating')
+        return super()._evaluate(dataset, current_iter, *others)
 
 
 def pictures(folder, count, size):
@@ -107,9 +75,6 @@ def dataset(name, **extra):
         'type': 'PairedImageDataset',
         'dataroot_gt': f'datasets/{name}/HR',
         'dataroot_lq': f'datasets/{name}/LR',
-        'meta_info_file': None,
-        'filename_tmpl': '{}',
-        'io_backend': {'type': 'disk'},
         'prepare': f'python scripts/prepare_data.py {name}',
         **extra,
     }
@@ -118,37 +83,28 @@ def dataset(name, **extra):
 def common(name):
     return {
         'name': name,
-        'model_type': 'DriverTestModel',
+        'model_type': 'SignalledModel',
         'scale': 2,
         'num_gpu': 0,
         'manual_seed': 3,
-        'dist_params': {'backend': 'auto', 'port': 29500},
         'network_g': {'type': 'DriverTestNet', 'scale': 2},
-        'path': {'pretrain_network_g': None, 'param_key_g': None, 'strict_load_g': True, 'resume_state': None},
-        'val': {'val_freq': 5, 'save_img': False, 'metrics': {'psnr': {'type': 'calculate_psnr'}}},
+        'path': {},
+        'val': {'val_freq': 5, 'num_workers': 0, 'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 2}}},
     }
 
 
 def training(name='run', **data):
-    stream = {
-        'gt_size': 8,
-        'use_hflip': True,
-        'use_rot': True,
-        'batch_size': 4,
-        'num_workers': 0,
-        'pin_memory': True,
-        'prefetch_mode': None,
-    }
+    sampling = {'gt_size': 8, 'batch_size': 4, 'num_workers': 0}
     return common(name) | {
-        'datasets': {'train': dataset('Train', **(stream | data)), 'val': dataset('Val')},
+        'datasets': {'train': dataset('Train', **(sampling | data)), 'val': dataset('Val')},
         'train': {
             'total_iter': 10,
-            'warmup_iter': -1,
-            'accumulate': 1,
             'ema_decay': 0.9,
-            'optim_g': {'type': 'AdamW', 'lr': 1.0},
+            'optim_g': {'type': 'AdamW', 'lr': 0.01},
+            'scheduler': {'type': 'MultiStepLR', 'milestones': [8]},
+            'losses': [{'type': 'L1Loss'}],
         },
-        'logger': {'print_freq': 2, 'save_checkpoint_freq': 3, 'use_tb_logger': True, 'wandb': {'project': None}},
+        'logger': {'print_freq': 2, 'save_checkpoint_freq': 3},
     }
 
 
@@ -157,24 +113,6 @@ def evaluation():
 
 
 def latest(root, name='run'):
-    return load_torch(root / f'experiments/{name}/models/net_g_latest.pth')['value']
-
-
-@MODEL_REGISTRY.register()
-class StoppedInValidation(SSTModel):
-    """Gets SIGTERM in the validation of iteration 5 while its run is called `stopped`."""
-
-    def _evaluate(self, dataset, current_iter, *others):
-        if self.opt['name'] == 'stopped' and current_iter == 5 and dataset.opt['name'] == 'Second':
-            os.kill(os.getpid(), signal.SIGTERM)
-        return super()._evaluate(dataset, current_iter, *others)
-
-
-def whole_training(name):
-    """Training with our own model and two sets to validate on."""
-    options = training(name)
-    options['model_type'] = 'StoppedInValidation'
-    options['datasets']['val_2'] = dataset('Val') | {'name': 'Second'}
-    options['val']['metrics']['psnr'] |= {'crop_border': 2, 'better': 'higher'}
-    options['train'] |= {'pixel_opt': {'type': 'L1Loss'}, 'scheduler': {'type': 'MultiStepLR', 'milestones': [8]}}
-    return options
+    """All weights, trained and averaged, as one vector."""
+    content = load_torch(root / f'experiments/{name}/models/net_g_latest.pth')
+    return torch.cat([value.flatten() for key in ('params', 'params_ema') for value in content[key].values()])

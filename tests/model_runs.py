@@ -5,6 +5,8 @@ from pathlib import Path
 import torch
 from helpers import tiny_options
 
+from sst.options import Options
+
 
 class Pictures(torch.utils.data.Dataset):
     """A validation set as BasicSR's look."""
@@ -30,34 +32,36 @@ class Loader:
 
 
 def make_opt(folder: Path, *sets, **train) -> dict:
+    """The options of a run in `folder`, as the driver gives them to the model."""
     for name in ('models', 'training_states', 'visualization'):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    metric = {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True, 'better': 'higher'}
-    return {
-        'name': 'run',
-        'is_train': True,
-        'scale': 2,
-        'num_gpu': 0,
-        'dist': False,
-        'rank': 0,
-        'world_size': 1,
-        'network_g': {'type': 'SST', **tiny_options(num_blocks=1)},
-        'datasets': {'train': {}, **{f'val_{name}': {'name': name} for name in sets}},
-        'path': {name: str(folder / name) for name in ('models', 'training_states', 'visualization')}
-        | {'results_root': str(folder)},
-        'train': {
-            'total_iter': 4,
-            'ema_decay': 0.9,
-            'optim_g': {'type': 'AdamW', 'lr': 1e-3, 'betas': [0.9, 0.9]},
-            'scheduler': {'type': 'MultiStepLR', 'milestones': [100]},
-            'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
-            'accumulate': 1,
-            'amp': None,
-            'grad_clip': None,
-            **train,
-        },
-        'val': {'val_freq': 2, 'metrics': {'psnr': metric}, 'pbar': False, 'num_workers': 0},
-    }
+    data = {'type': 'DownsampleImageDataset', 'dataroot_gt': 'HR'}
+    opt = Options.model_validate(
+        {
+            'name': 'run',
+            'scale': 2,
+            'network_g': {'type': 'SST', **tiny_options(num_blocks=1)},
+            'datasets': {'train': data | {'name': 'train', 'gt_size': 16, 'batch_size': 4}}
+            | {f'val_{name}': data | {'name': name} for name in sets},
+            'train': {
+                'total_iter': 4,
+                'ema_decay': 0.9,
+                'optim_g': {'type': 'AdamW', 'lr': 1e-3, 'betas': [0.9, 0.9]},
+                'scheduler': {'type': 'MultiStepLR', 'milestones': [3], 'gamma': 1},
+                'pixel_opt': {'type': 'L1Loss', 'loss_weight': 1.0, 'reduction': 'mean'},
+                **train,
+            },
+            'val': {
+                'val_freq': 2,
+                'pbar': False,
+                'num_workers': 0,
+                'metrics': {'psnr': {'type': 'calculate_psnr', 'crop_border': 2, 'test_y_channel': True}},
+            },
+        }
+    ).plain()
+    opt['path'] |= {name: str(folder / name) for name in ('models', 'training_states', 'visualization')}
+    opt['path']['results_root'] = str(folder)
+    return opt | {'is_train': True, 'num_gpu': 0, 'dist': False, 'rank': 0, 'world_size': 1}
 
 
 def batch(seed: int, size: int = 4) -> dict:

@@ -5,21 +5,21 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from basicsr.archs import build_network
 from basicsr.utils import set_random_seed
 
 from benchmarking.measure import sharpened
 from comparing.ways import NUDGED, Way, options_of
+from sst.archs import SST
 from sst.checkpoints.fitting import load_weights
+from sst.checkpoints.networks import built
 from sst.driver import preflight
 from sst.models.sst_model import loading
-from sst.options import load_options
+from sst.options import checked_options
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_save, atomic_write_text
 
@@ -34,19 +34,19 @@ def read_run(file: str, overrides: list[str], iterations: int) -> dict[str, Any]
     Raises:
         UserError: faulty options, a file that trains no SST or less, or data that is missing.
     """
-    opt = load_options(file, overrides)
-    if 'train' not in opt:
+    options = checked_options(file, overrides)
+    if options.train is None:
         raise UserError(f'{file}: no train section; give a file that sst/train.py takes')
-    if opt['network_g']['type'] != 'SST':
-        raise UserError(f'{file}: network_g.type: {opt["network_g"]["type"]} has no ways to choose from; use SST')
-    if iterations > (whole := int(opt['train']['total_iter'])):
+    if options.network_g.type != 'SST':
+        raise UserError(f'{file}: network_g.type: {options.network_g.type} has no ways to choose from; use SST')
+    if iterations > (whole := options.train.total_iter):
         raise UserError(f'--iterations {iterations:,}: {file} trains {whole:,}; give so many at most')
-    opt['datasets'] = {'train': opt['datasets']['train']}
-    preflight.resolve_paths(opt, ROOT)
-    if faults := list(preflight.missing_in('train', opt['datasets']['train'], ROOT)):
+    preflight.resolve_paths(options, ROOT)
+    if faults := list(preflight.missing_in('train', options.datasets.train, ROOT)):
         raise UserError('\n'.join(f'missing: {line}' for line in faults))
-    if opt['manual_seed'] is None:
-        opt['manual_seed'] = 0
+    options.manual_seed = options.manual_seed or 0
+    opt = options.plain()
+    opt['datasets'] = {'train': opt['datasets']['train']}
     opt['train']['total_iter'] = iterations
     opt['logger'].update(print_freq=1, save_checkpoint_freq=NEVER, use_tb_logger=True, wandb=None)
     opt.pop('val', None)
@@ -60,7 +60,8 @@ def write_start(opt: dict[str, Any], folder: Path, sharpen: bool = False) -> Non
     `sharpen` enlarges the weights of attention and bias.
     """
     set_random_seed(opt['manual_seed'])
-    net = build_network(deepcopy(opt['network_g']))
+    net = built(opt['network_g'], 'cpu')
+    assert isinstance(net, SST)
     if weights := opt['path'].get('pretrain_network_g'):
         load_weights(net, weights, **loading(opt | {'is_train': True}))
     state = (sharpened(net) if sharpen else net).state_dict()

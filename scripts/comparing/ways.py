@@ -8,7 +8,7 @@ import torch
 
 from measuring.results import check_words
 from sst.archs import SST
-from sst.driver.preflight import without_weights
+from sst.checkpoints.networks import built
 from sst.models.sst_model import AMP_DTYPES
 from sst.utils.errors import UserError
 
@@ -65,7 +65,7 @@ def choose(names: list[str] | None, opt: dict[str, Any], device: torch.device) -
         if way.name not in (UNASKED if names is None else names):
             continue
         try:
-            net = without_weights(options_of(way, opt)['network_g'])
+            net = built(options_of(way, opt)['network_g'], 'meta')
             assert isinstance(net, SST)
             net.check_backend(device, AMP_DTYPES['bf16'] if way.half else torch.float32)
         except UserError as reason:

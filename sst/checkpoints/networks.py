@@ -47,23 +47,24 @@ def build(network: Mapping[str, Any], weights: Weights, where: str) -> nn.Module
         UserError: the options build no network, or the weights do not fit it.
     """
     try:
-        net = _built(network, 'meta', where)  # nothing large is built for weights that do not fit
+        net = built(network, 'meta', where)  # nothing large is built for weights that do not fit
     except UserError:  # some networks compute numbers as they are built, as SwinIR its drop rates
-        net = _built(network, 'cpu', where)
+        net = built(network, 'cpu', where)
     state, _ = fitting(net, weights, where)
     return with_state(network, state, where)
 
 
 def with_state(network: Mapping[str, Any], state: Mapping[str, Tensor], where: str = 'network_g') -> nn.Module:
     """As `build`, for a state dict that fits."""
-    net = _built(network, 'cpu', where)
+    net = built(network, 'cpu', where)
     net.load_state_dict(state)
     if not isinstance(net, SST):
         net.network_g = dict(network)  # type: ignore[assignment]  # for `options_of`; modules take any attribute
     return net.eval()
 
 
-def _built(network: Mapping[str, Any], device: str, where: str) -> nn.Module:
+def built(network: Mapping[str, Any], device: str, where: str = 'network_g') -> nn.Module:
+    """The network of these options on a device; random numbers stay as they are. Raises UserError if it refuses."""
     arguments = dict(network)
     kind = arguments.pop('type')
     try:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 
+from sst.options.schema import Dist
 from sst.utils.errors import SharedError, UserError
 
 Result = TypeVar('Result')
@@ -122,11 +123,11 @@ def choose_device(place: Place, num_gpu: int | str) -> torch.device:
     return torch.device('cuda', place.local_rank)
 
 
-def join(place: Place, device: torch.device, dist_params: Mapping[str, Any]) -> None:
+def join(place: Place, device: torch.device, options: Dist) -> None:
     """Take the device and, unless alone, join the process group.
 
     Args:
-        dist_params: `backend` (auto, nccl or gloo) and, for SLURM, `port`.
+        options: the section `dist_params`.
     """
     if device.type == 'cuda':
         torch.cuda.set_device(device)
@@ -134,7 +135,7 @@ def join(place: Place, device: torch.device, dist_params: Mapping[str, Any]) -> 
         return
     if place.launcher == 'pytorch':
         _end_with_parent()
-    backend = dist_params.get('backend', 'auto')
+    backend: str = options.backend
     if backend == 'auto':
         backend = 'nccl' if device.type == 'cuda' else 'gloo'
     if backend == 'nccl' and device.type != 'cuda':
@@ -143,7 +144,7 @@ def join(place: Place, device: torch.device, dist_params: Mapping[str, Any]) -> 
         )
     if place.launcher == 'slurm':
         os.environ.setdefault('MASTER_ADDR', slurm_master(os.environ))
-        os.environ.setdefault('MASTER_PORT', str(dist_params.get('port', 29500)))
+        os.environ.setdefault('MASTER_PORT', str(options.port))
     try:
         dist.init_process_group(
             backend, rank=place.rank, world_size=place.world, device_id=device if backend == 'nccl' else None

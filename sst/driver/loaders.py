@@ -26,21 +26,22 @@ def create_loaders(
     With 0 epochs BasicSR's loop reads the loader exactly once.
     """
     opt = run.opt
-    data, total_iter = opt['datasets']['train'], int(opt['train']['total_iter'])
+    data, total_iter = opt['datasets']['train'], opt['train']['total_iter']
     train_set = run.datasets[data['name']]
-    warn_of_changed_stream(opt, logger)
+    if run.state and run.stream:
+        warn_of_changed_stream(run.state.get('stream'), run.stream)
     train_loader = build_train_loader(
         train_set,
         total_batch=data['batch_size'],
         seed=opt['manual_seed'],
-        start_iter=opt['start_iter'],
+        start_iter=run.start_iter,
         total_iter=total_iter,
         rank=opt['rank'],
         world=opt['world_size'],
-        accumulate=opt['train'].get('accumulate', 1),
+        accumulate=opt['train']['accumulate'],
         num_workers=data['num_workers'],
-        pin_memory=data.get('pin_memory', False),
-        queue=2 if data.get('prefetch_mode') == 'cpu' else 0,
+        pin_memory=data['pin_memory'],
+        queue=2 if data['prefetch_mode'] == 'cpu' else 0,
         on_request=on_request,
     )
     logger.info(
@@ -51,7 +52,7 @@ def create_loaders(
         data['batch_size'],
         data['batch_size'] // opt['world_size'],
         opt['world_size'],
-        f'{opt["start_iter"] + 1:,}',
+        f'{run.start_iter + 1:,}',
         f'{total_iter:,}',
         data['batch_size'] * total_iter / len(train_set),
     )

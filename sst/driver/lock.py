@@ -46,9 +46,8 @@ def locked(folder: Path) -> Iterator[None]:
         file.close()
 
 
-@contextmanager
-def free(folder: Path) -> Iterator[None]:
-    """As `locked`, for a run that is only planned: looks, and writes nothing."""
+def require_unlocked(folder: Path) -> None:
+    """Raise `UserError` where `locked` would; writes nothing."""
     path = folder.with_name(f'.{folder.name}.lock')
     existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -56,7 +55,6 @@ def free(folder: Path) -> Iterator[None]:
         raise UserError(f'cannot write {existing}: {reason}; the files of the run go to {folder}')
     if path.exists() and _is_taken(path):
         raise UserError(_in_use(folder, path))
-    yield
 
 
 def _is_taken(path: Path) -> bool:

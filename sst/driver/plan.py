@@ -1,6 +1,7 @@
 """What a run would do and cost, for `--dry-run`: nothing is written, no weight is allocated on the device."""
 
 import time
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,6 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from sst.archs.sst_arch import WindowAttention
-from sst.driver.preflight import without_weights
 from sst.driver.prepare import Run
 from sst.utils.tables import VisibleTable
 
@@ -37,13 +37,14 @@ def print_plan(run: Run) -> None:
     for options in opt['datasets'].values():
         name = options['name']
         table.add_row(f'{options["phase"]} set', f'{name}: {len(run.datasets[name]):,} pictures')
-    for name in opt['missing_sets']:
+    for name in run.missing.values():
         table.add_row('val set' if opt['is_train'] else 'test set', f'{name}: missing')
-    net = without_weights(opt['network_g'])
+    net = run.model.get_bare_model(run.model.net_g)
     table.add_row('network', f'{opt["network_g"]["type"]}, {sum(p.numel() for p in net.parameters()):,} parameters')
-    table.add_row('weights from', str(opt['path'].get('pretrain_network_g') or 'none: initialised'))
+    weights = run.state['weights_path'] if run.state else opt['path']['pretrain_network_g']
+    table.add_row('weights from', weights or 'none: initialised')
     if opt['is_train']:
-        table.add_row('goes on from', str(opt['path']['resume_state'] if run.state else 'nothing: a fresh run'))
+        table.add_row('goes on from', run.state['path'] if run.state else 'nothing: a fresh run')
         _add_training(table, run, net)
     Console().print(table)
 
@@ -52,7 +53,7 @@ def _add_training(table: VisibleTable, run: Run, net: torch.nn.Module) -> None:
     opt, train, data = run.opt, run.opt['train'], run.opt['datasets']['train']
     per_process = data['batch_size'] // opt['world_size']
     size = data['gt_size'] // opt['scale']
-    total_iter = int(train['total_iter'])
+    total_iter = train['total_iter']
     table.add_row('iterations', f'{total_iter:,}')
     table.add_row(
         'batch',
@@ -60,6 +61,7 @@ def _add_training(table: VisibleTable, run: Run, net: torch.nn.Module) -> None:
         f'{per_process // train["accumulate"]} at a time, {size} x {size} LR pixels each',
     )
     fixed = fixed_memory(net, train)
+    net = deepcopy(net).to('meta')
     _attend_as_on(net, run.device)
     try:
         cost = measure_cost(net, per_process // train['accumulate'], size)
@@ -69,7 +71,7 @@ def _add_training(table: VisibleTable, run: Run, net: torch.nn.Module) -> None:
             f'{_size(fixed)} without activations (they could not be counted: {str(fault).splitlines()[0]})',
         )
         return
-    precision = f'; with amp {train["amp"]} about half of the activations' if train.get('amp') else ''
+    precision = f'; with amp {train["amp"]} about half of the activations' if train['amp'] else ''
     table.add_row(
         'memory per process',
         f'{_size(fixed)} weights, gradients, optimiser, EMA + about {_size(cost.activations)} activations{precision}',
@@ -93,7 +95,7 @@ def fixed_memory(net: torch.nn.Module, train: dict[str, Any]) -> int:
     buffers = sum(b.numel() * b.element_size() for b in net.buffers())
     optimizer = train['optim_g']
     states = OPTIMIZER_STATES.get(optimizer['type'], int(bool(optimizer.get('momentum'))))
-    copies = 2 if train.get('ema_decay') else 1
+    copies = 2 if train['ema_decay'] else 1
     return copies * (weights + buffers) + (1 + states) * trained
 
 

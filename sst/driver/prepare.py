@@ -3,8 +3,7 @@
 import argparse
 import random
 from contextlib import ExitStack
-from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +11,43 @@ import torch
 from basicsr.models import build_model
 from basicsr.utils import set_random_seed
 
+from sst.checkpoints.fitting import MisfitError
 from sst.data import build_dataset
 from sst.driver import launch, preflight
-from sst.driver.lock import free, locked
+from sst.driver.fitting_models import advice
+from sst.driver.lock import locked, require_unlocked
 from sst.driver.resume import load_resume_state
-from sst.options import load_options
+from sst.options import Options, checked_options
 from sst.utils.errors import UserError
-from sst.utils.pixels import MEGAPIXELS
 
 
 @dataclass
 class Run:
-    """A run that is ready to start.
+    """A run, and what the driver finds out about it.
 
     Attributes:
-        opt: the options with what the driver adds; BasicSR's pipeline and the model read it.
+        options: the options of the file, with absolute paths.
         written: the options as they are saved with the run: what `-opt` takes to repeat it.
-        datasets: the datasets by name.
         state: the training state to go on from, if any.
-        model: BasicSR's model, ready to train or test; of a dry run on the CPU.
+        missing: the names of the sets that are left out, by their sections.
+        opt: what BasicSR's pipeline and the model read: the options in plain Python with BasicSR's own keys.
+        model: BasicSR's model, ready to train or test; that of a dry run is on the CPU.
+        datasets: the datasets by name.
+        stream: what the order of training samples depends on.
     """
 
     root: Path
     args: argparse.Namespace
-    opt: dict[str, Any]
+    options: Options
     written: dict[str, Any]
     place: launch.Place
     device: torch.device
-    datasets: dict[str, Any]
     state: dict[str, Any] | None
-    model: Any
+    missing: dict[str, str] = field(default_factory=dict)
+    opt: dict[str, Any] = field(default_factory=dict)
+    model: Any = None
+    datasets: dict[str, Any] = field(default_factory=dict)
+    stream: dict[str, int] | None = None
 
     @property
     def first(self) -> bool:
@@ -51,7 +57,17 @@ class Run:
     @property
     def folder(self) -> Path:
         """Where the run's files go."""
-        return Path(self.opt['path']['experiments_root' if self.opt['is_train'] else 'results_root'])
+        return folder_of(self.options, self.root)
+
+    @property
+    def start_iter(self) -> int:
+        """The last iteration that is trained already."""
+        return self.state['iter'] if self.state else 0
+
+
+def folder_of(options: Options, root: Path) -> Path:
+    """Where the files of a run go."""
+    return root / ('results' if options.train is None else 'experiments') / options.name
 
 
 def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.Place, held: ExitStack) -> Run:
@@ -67,95 +83,103 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     """
     if any('\ud800' <= character <= '\udfff' for character in str(root)):  # bytes that are no text in this locale
         raise UserError(f'{str(root)!a}: this locale cannot write its name; set LC_ALL=C.UTF-8 or PYTHONUTF8=1')
-    opt = read_options(args, is_train, place.world, root)
+    options = read_options(args, is_train, place.world, root)
     if args.dry_run:
         place = launch.Place(place.launcher, 0, place.world, 0, place.local_world)
-    device = launch.choose_device(place, opt['num_gpu'])
-    preflight.check_options(opt, device, place.world)
+    device = launch.choose_device(place, options.num_gpu)
+    preflight.check_options(options, device, place.world)
     if not args.dry_run:
-        launch.join(place, device, opt.get('dist_params', {}))
-    if opt.get('manual_seed') is None:
-        opt['manual_seed'] = launch.from_first(lambda: random.randint(1, 10000))
-    set_random_seed(opt['manual_seed'])  # alike in all processes: they start from the same weights
-    written = deepcopy(opt)
-    complete(opt, root, is_train, place, device)
-    opt['auto_resume'] = args.auto_resume
-    preflight.resolve_paths(opt, root)
-    launch.agree(lambda: preflight.fetch_weights(opt))
-    state = load_resume_state(opt) if is_train else None
-    launch.agree(lambda: preflight.check_files(opt, root))
-    launch.agree(lambda: preflight.check_network(opt, device, root))
-    datasets = launch.agree(lambda: {options['name']: build_dataset(options) for options in opt['datasets'].values()})
-    launch.agree(lambda: preflight.check_pictures(opt, datasets) if place.rank == 0 else None)
-    if is_train:  # what the order of samples depends on; the model saves it with its states
-        data = opt['datasets']['train']
-        pictures = len(datasets[data['name']])
-        opt['stream'] = {'seed': opt['manual_seed'], 'total_batch': data['batch_size'], 'pictures': pictures}
-    model = launch.agree(lambda: build(opt, state, args.dry_run))
-    run = Run(root, args, opt, written, place, device, datasets, state, model)
-    lock = free if args.dry_run else locked
-    launch.agree(lambda: held.enter_context(lock(run.folder)) if run.first else None)
+        launch.join(place, device, options.dist_params)
+    if options.manual_seed is None:
+        options.manual_seed = launch.from_first(lambda: random.randint(1, 10000))
+    set_random_seed(options.manual_seed)  # alike in all processes: they start from the same weights
+    written = options.plain()
+    preflight.resolve_paths(options, root)
+    state = load_resume_state(options, folder_of(options, root), args.auto_resume) if is_train else None
+    run = Run(root, args, options, written, place, device, state)
+    launch.agree(lambda: _get_ready(run, held))
+    if not args.dry_run:
+        run.model.join_processes()
     return run
 
 
-def build(opt: dict[str, Any], state: dict[str, Any] | None, dry: bool) -> Any:
-    """The model with all it goes on from, tried on one picture; a dry run's alone and on the CPU."""
-    model = build_model(opt | {'num_gpu': 0, 'dist': False} if dry else opt)
-    if state is not None:
-        model.resume_training(state)
-    model.rehearse()
+def _get_ready(run: Run, held: ExitStack) -> None:
+    """All that may fail in one process alone. Nothing here waits for other processes."""
+    options = run.options
+    if run.state:
+        options.path.pretrain_network_g = None  # the state brings its own weights
+    preflight.fetch_weights(options)
+    run.missing = preflight.missing_sets(options, run.root, run.first)
+    run.opt = pipeline_options(run)
+    run.model = _built_model(run)
+    preflight.check_network(run.model.get_bare_model(run.model.net_g), options, run.device)
+    run.datasets = {section['name']: build_dataset(section) for section in run.opt['datasets'].values()}
+    if run.first:
+        preflight.check_images(run.opt, run.datasets)
+    if data := options.datasets.train:
+        images = len(run.datasets[data.name])
+        run.stream = {'seed': run.opt['manual_seed'], 'total_batch': data.batch_size, 'pictures': images}
+        run.model.stream = run.stream
+    run.model.rehearse()
+    if run.args.dry_run:
+        require_unlocked(run.folder)
+    elif run.first:
+        held.enter_context(locked(run.folder))
+
+
+def _built_model(run: Run) -> Any:
+    """The model with all that it goes on from; that of a dry run is on the CPU."""
+    try:
+        model = build_model(run.opt | {'num_gpu': 0, 'dist': False} if run.args.dry_run else run.opt)
+    except MisfitError as misfit:
+        raise UserError(f'{misfit}; {advice(misfit, run.root)}') from misfit
+    if run.state:
+        model.resume_training(run.state)
     return model
 
 
-def read_options(args: argparse.Namespace, is_train: bool, processes: int, root: Path) -> dict[str, Any]:
-    """The validated options with `--force_yml` and `--debug`, and of the right kind: training or test."""
-    opt = load_options(args.opt, args.force_yml, processes=processes, root=root)
-    if is_train and 'train' not in opt:
+def read_options(args: argparse.Namespace, is_train: bool, processes: int, root: Path) -> Options:
+    """The checked options with `--force_yml` and `--debug`, and of the right kind: training or test."""
+    options = checked_options(args.opt, args.force_yml, processes=processes, root=root)
+    if is_train and options.train is None:
         raise UserError(
             f'{args.opt}: no train section, so this is a test file; run: python sst/test.py -opt {args.opt}'
         )
-    if not is_train and 'train' in opt:
+    if not is_train and options.train is not None:
         raise UserError(
             f'{args.opt}: has a train section, so this is a training file; run: python sst/train.py -opt {args.opt}'
         )
-    tests = [key for key in opt['datasets'] if is_train and key.startswith('test')]
+    tests = [key for key in options.datasets.by_section() if is_train and key.startswith('test')]
     if tests:
         raise UserError(
             f'{args.opt}: datasets.{tests[0]} in a training file; sets to validate on are called val, val_1, ...'
         )
     if args.debug:
-        opt['name'] = f'debug_{opt["name"]}'
-        if is_train:
-            opt['logger'].update(print_freq=1, save_checkpoint_freq=8)
-            if opt.get('val') is not None:
-                opt['val']['val_freq'] = 8
-    return opt
+        options.name = f'debug_{options.name}'
+        options.val.val_freq = 8
+        if options.logger is not None:
+            options.logger.print_freq, options.logger.save_checkpoint_freq = 1, 8
+    return options
 
 
-def complete(opt: dict[str, Any], root: Path, is_train: bool, place: launch.Place, device: torch.device) -> None:
-    """Add what the pipelines and the model read beside the file's options."""
-    opt.update(
-        is_train=is_train,
-        dist=place.launcher != 'none',
-        rank=place.rank,
-        world_size=place.world,
-        local_rank=place.local_rank,
-        root_path=str(root),
-        start_iter=0,
-        num_gpu=int(device.type == 'cuda'),
-    )
+def pipeline_options(run: Run) -> dict[str, Any]:
+    """The options in plain Python, without missing sets, and with what BasicSR's pipelines and datasets read beside."""
+    opt, place, folder = run.options.plain(), run.place, run.folder
+    is_train = run.options.train is not None
+    opt |= {
+        'is_train': is_train,
+        'dist': place.launcher != 'none',
+        'rank': place.rank,
+        'world_size': place.world,
+        'root_path': str(run.root),
+        'num_gpu': int(run.device.type == 'cuda'),
+    }
     if is_train:  # a short run logs its last iteration too
-        opt['logger']['print_freq'] = min(opt['logger']['print_freq'], int(opt['train']['total_iter']))
-    for key, dataset in opt['datasets'].items():
-        dataset['phase'] = key.split('_')[0]
-        dataset['scale'] = opt['scale']
-        dataset['max_megapixels'] = opt.get('max_megapixels', MEGAPIXELS)
-    folder = root / ('experiments' if is_train else 'results') / opt['name']
-    path = opt.setdefault('path', {})
-    if is_train:
-        path.update(
-            experiments_root=str(folder), models=str(folder / 'models'), training_states=str(folder / 'training_states')
-        )
-    else:
-        path['results_root'] = str(folder)
-    path.update(log=str(folder), visualization=str(folder / 'visualization'))
+        opt['logger']['print_freq'] = min(opt['logger']['print_freq'], opt['train']['total_iter'])
+    opt['datasets'] = {key: section for key, section in opt['datasets'].items() if key not in run.missing}
+    for key, section in opt['datasets'].items():
+        section |= {'phase': key.split('_')[0], 'scale': opt['scale'], 'max_megapixels': opt['max_megapixels']}
+    folders = {'experiments_root': '', 'models': 'models', 'training_states': 'training_states'}
+    folders = (folders if is_train else {'results_root': ''}) | {'log': '', 'visualization': 'visualization'}
+    opt['path'] |= {key: str(folder / name) for key, name in folders.items()}
+    return opt

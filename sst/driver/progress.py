@@ -15,7 +15,6 @@ from basicsr.utils import init_wandb_logger
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from sst.driver.preflight import wandb_project
 from sst.utils.errors import UserError
 
 Function = TypeVar('Function', bound=Callable[..., Any])
@@ -25,20 +24,20 @@ class Progress:
     """Follows a training run. Stands in for BasicSR's `MessageLogger`; only rank 0 shows anything.
 
     The loader tells it each request for a batch (`on_request`); BasicSR's loop calls it every `print_freq`
-    iterations with values fetched just then. Time spent in functions wrapped by `aside` (validation, saving) counts
+    iterations with values fetched just then. Time spent in functions wrapped by `besides` (validation, saving) counts
     for the time left, not for the time per iteration.
     """
 
     def __init__(self, opt: dict[str, Any]) -> None:
-        self.opt, self.total = opt, int(opt['train']['total_iter'])
-        self.ahead = 1 if opt['datasets']['train'].get('prefetch_mode') == 'cuda' else 0
+        self.opt, self.total = opt, opt['train']['total_iter']
+        self.ahead = 1 if opt['datasets']['train']['prefetch_mode'] == 'cuda' else 0
         self.logger = logging.getLogger('basicsr')
         self.open = ExitStack()
         self.bar: tqdm | None = None
         self.writer: Any = None
         self.start_iter = self.last_iter = self.counted_from = self.done = 0
         self.start_time = self.last_time = time.perf_counter()
-        self.time_aside = 0.0
+        self.time_besides = 0.0
 
     def begin(self, opt: dict[str, Any], start_iter: int, writer: Any) -> 'Progress':
         """Called by BasicSR's loop where it would build its `MessageLogger`."""
@@ -63,7 +62,7 @@ class Progress:
         if self.bar is not None:
             self.bar.update(self.done - self.bar.n)
 
-    def aside(self, function: Function) -> Function:
+    def besides(self, function: Function) -> Function:
         """`function`, its time not counted as training."""
 
         def timed(*args: Any, **kwargs: Any) -> Any:
@@ -71,7 +70,7 @@ class Progress:
             try:
                 return function(*args, **kwargs)
             finally:
-                self.time_aside += time.perf_counter() - begin
+                self.time_besides += time.perf_counter() - begin
 
         return timed  # type: ignore[return-value]  # same signature
 
@@ -84,11 +83,11 @@ class Progress:
         for unused in ('epoch', 'time'):  # the stream has no epochs; BasicSR's timer does not wait for the GPU
             values.pop(unused, None)
         now = time.perf_counter()
-        seconds = (now - self.last_time - self.time_aside) / max(iteration - self.last_iter, 1)
+        seconds = (now - self.last_time - self.time_besides) / max(iteration - self.last_iter, 1)
         counted = iteration - self.counted_from
         mean = (now - self.start_time) / counted if counted else seconds  # validation included
         left = mean * (self.total - iteration)
-        self.last_iter, self.last_time, self.time_aside = iteration, now, 0.0
+        self.last_iter, self.last_time, self.time_besides = iteration, now, 0.0
 
         rates_text = ','.join(f'{rate:.3e}' for rate in rates)
         values_text = ' '.join(f'{name}: {value:.6e}' for name, value in values.items())
@@ -131,19 +130,19 @@ def quiet_writers() -> Iterator[None]:
         logging.raiseExceptions, threading.excepthook = told, hook
 
 
-def init_writers(opt: dict[str, Any]) -> Any:
+def init_writers(opt: dict[str, Any], start_iter: int) -> Any:
     """Rank 0's TensorBoard writer in the run's folder (and W&B, which copies it), or None.
 
-    On resume, what was logged after the state's iteration is hidden.
+    What an earlier run logged after `start_iter` is hidden.
     """
-    if opt['rank'] != 0 or not opt['logger'].get('use_tb_logger'):
+    if opt['rank'] != 0 or not opt['logger']['use_tb_logger']:
         return None
-    if wandb_project(opt):
+    if (wandb := opt['logger']['wandb']) and wandb['project']:
         os.environ.setdefault('WANDB_DIR', opt['path']['experiments_root'])
         init_wandb_logger(opt)
     from torch.utils.tensorboard import SummaryWriter  # slow to import, and only rank 0 needs it
 
-    purge = opt['start_iter'] + 1 if opt['start_iter'] else None
+    purge = start_iter + 1 if start_iter else None
     folder = Path(opt['path']['experiments_root'], 'tb_logger')
     try:
         return SummaryWriter(str(folder), purge_step=purge)

@@ -25,7 +25,7 @@ def write_record(folder: Path, options: dict[str, Any], resumed_at: int = 0) -> 
     text = yaml.safe_dump(options, sort_keys=False, allow_unicode=True, width=120)
     written = _write_beside(folder / 'options.yml', text, resumed_at)
     _write_beside(folder / 'environment.txt', environment(), resumed_at)
-    for name in options.get('imports', []):
+    for name in options['imports']:
         if name.endswith('.py'):
             (folder / 'imports').mkdir(exist_ok=True)
             _write_beside(folder / 'imports' / Path(name).name, Path(name).read_text(encoding='utf-8'), resumed_at)

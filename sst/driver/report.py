@@ -9,12 +9,11 @@ from rich.console import Console
 from sst.utils.tables import VisibleTable
 
 
-def print_results(opt: dict[str, Any]) -> None:
-    """Print sets x metrics from the run's `metrics.json`, the sets that were left out, and where the files lie."""
-    folder = Path(opt['path']['results_root'])
+def print_results(folder: Path, title: str, metrics: list[str], missing: list[str]) -> None:
+    """Print sets x metrics from `metrics.json` in a test's folder, the missing sets, and where the files lie."""
     results = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
     console = Console()
-    console.print(results_table(opt['name'], results, list(opt['val']['metrics'] or {}), opt['missing_sets']))
+    console.print(results_table(title, results, metrics, missing))
     for name in ('metrics.json', 'metrics.csv'):
         console.print(f'{folder / name}', soft_wrap=True, highlight=False)
 

@@ -1,81 +1,83 @@
 """Going on with an interrupted run: which state, and what belongs to it."""
 
+import functools
 import json
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sst.driver import launch
+from sst.options import Options
 from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_write_text, load_torch
 from sst.utils.json_text import json_text
 from sst.utils.visible import tell
 
 logger = logging.getLogger('basicsr')
+Reader = Callable[[Path], dict[str, Any]]  # `read_whole_state`, which reads each file once
 
 
 class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an error
     """The run that should go on has trained all its iterations. The text says so."""
 
 
-def load_resume_state(opt: dict[str, Any]) -> dict[str, Any] | None:
+def load_resume_state(options: Options, folder: Path, auto: bool) -> dict[str, Any] | None:
     """The training state to go on from, tensors on the CPU, or None for a fresh run.
 
-    `--auto_resume` takes the newest whole state of the run; `path.resume_state` names one, or a folder with some. With
-    a state, `opt['path']` is set so that the model loads its weights: `pretrain_network_g` with `param_key_g` `params`,
-    and `resume_models`, the same file, for the EMA weights in it. `opt['start_iter']` and `opt['resumed_stream']` (the
-    state's `stream`) are set too.
+    Args:
+        folder: the run's own.
+        auto: whether to take the newest whole state of the run; else `path.resume_state` names one, or a folder with
+            some.
+
+    Returns:
+        dict: what `SSTModel` saved, with its file's name as `path`, the weights saved with it as `weights` (what their
+            file holds), and that file's name as `weights_path`.
 
     Raises:
         UserError: a state or weights file that is missing or cannot be read, in any process.
         AlreadyFinished: nothing is left to train.
     """
-    opt['start_iter'], opt['resumed_stream'] = 0, None
-    path, finished = launch.from_first(lambda: _choose(opt))  # rank 0 looks, so that all go the same way
+    read = functools.cache(read_whole_state)
+    path, finished = launch.from_first(lambda: _choose(options, folder, auto, read))  # so that all go the same way
     if finished:
         raise AlreadyFinished(finished)
     if path is None:
         return None
-    state = launch.agree(lambda: read_state(Path(path)))
-    total = int(opt['train']['total_iter'])
+    state = launch.agree(lambda: read(path))
+    total = _total(options)
     if state['iter'] > total:
         raise SharedError(
             f'{path} is at iteration {state["iter"]:,}, beyond train.total_iter {total:,}: nothing to train; raise '
             'total_iter, or name an older state: --force_yml path:resume_state=FILE (without --auto_resume)'
         )
-    weights = launch.agree(lambda: weights_beside(Path(path), state['iter']))
-    opt['path'].update(
-        resume_state=path, pretrain_network_g=str(weights), param_key_g='params', resume_models=str(weights)
-    )
-    opt['start_iter'], opt['resumed_stream'] = state['iter'], state.get('stream')
     return state
 
 
-def of_this_run(opt: dict[str, Any]) -> bool:
+def of_this_run(state: dict[str, Any], folder: Path) -> bool:
     """Whether the state to go on from lies in the run's own folder."""
-    return Path(opt['path']['resume_state']).resolve().parent == Path(opt['path']['training_states']).resolve()
+    return Path(state['path']).resolve().parent == (folder / 'training_states').resolve()
 
 
-def open_folders(opt: dict[str, Any]) -> None:
+def open_folders(folder: Path, start_iter: int) -> None:
     """Make the folders of a resumed run and set aside what it had trained beyond the state it goes on from.
 
     Later checkpoints would pass for those of the new course: `--auto_resume` takes the newest state.
     """
-    root = Path(opt['path']['experiments_root'])
-    for key in ('experiments_root', 'models', 'training_states', 'visualization'):
-        Path(opt['path'][key]).mkdir(parents=True, exist_ok=True)
-    newer = [state for state in _states(Path(opt['path']['training_states'])) if int(state.stem) > opt['start_iter']]
+    for name in ('models', 'training_states', 'visualization'):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    newer = [state for state in _states(folder / 'training_states') if int(state.stem) > start_iter]
     if not newer:
         return
-    aside = root / f'superseded_{time.strftime("%Y%m%d_%H%M%S")}'
-    weights = [Path(opt['path']['models'], f'net_g_{state.stem}.pth') for state in newer]
-    for file in [*newer, *weights, Path(opt['path']['models'], 'net_g_latest.pth'), _mark(opt)]:
+    superseded = folder / f'superseded_{time.strftime("%Y%m%d_%H%M%S")}'
+    weights = [folder / 'models' / f'net_g_{state.stem}.pth' for state in newer]
+    for file in [*newer, *weights, folder / 'models/net_g_latest.pth', _mark(folder)]:
         if file.exists():
-            place = aside / file.relative_to(root)
+            place = superseded / file.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             file.rename(place)
-    tell(f'Going on from iteration {opt["start_iter"]:,}: later checkpoints were moved to {aside}')
+    tell(f'Going on from iteration {start_iter:,}: later checkpoints were moved to {superseded}')
 
 
 def newest_state(folder: Path) -> Path | None:
@@ -87,8 +89,15 @@ def _states(folder: Path) -> list[Path]:
     return [file for file in folder.glob('*.state') if file.stem.isdecimal()]
 
 
+def read_whole_state(path: Path) -> dict[str, Any]:
+    """A training state with its weights, as `load_resume_state` gives it."""
+    state = read_state(path)
+    weights = weights_beside(path, state['iter'])
+    return state | {'path': str(path), 'weights': load_torch(weights), 'weights_path': str(weights)}
+
+
 def read_state(path: Path) -> dict[str, Any]:
-    """Load a training state. Raises `UserError` where it is none."""
+    """Load a training state. Raises `UserError` for any other file."""
     state = load_torch(path)
     if not isinstance(state, dict) or not isinstance(state.get('iter'), int) or 'optimizers' not in state:
         raise UserError(
@@ -111,14 +120,14 @@ def weights_beside(state: Path, iteration: int) -> Path:
     )
 
 
-def mark_finished(opt: dict[str, Any]) -> None:
+def mark_finished(options: Options, folder: Path) -> None:
     """Note that the run has come to its end, saved and validated."""
-    atomic_write_text(_mark(opt), json_text({'iter': int(opt['train']['total_iter'])}) + '\n')
+    atomic_write_text(_mark(folder), json_text({'iter': _total(options)}) + '\n')
 
 
-def warn_of_changed_stream(opt: dict[str, Any], logger: logging.Logger) -> None:
-    """Say in the log what makes the order of samples differ from the run so far."""
-    before, now = opt['resumed_stream'] or {}, opt['stream']
+def warn_of_changed_stream(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
+    """Say in the log what makes the order of samples differ from the run so far; None before a fresh run."""
+    before = before or {}
     changed = [f'{key} {before[key]} -> {now[key]}' for key in now if key in before and before[key] != now[key]]
     if changed:
         logger.warning(
@@ -127,41 +136,42 @@ def warn_of_changed_stream(opt: dict[str, Any], logger: logging.Logger) -> None:
         )
 
 
-def _choose(opt: dict[str, Any]) -> tuple[str | None, str | None]:
+def _choose(options: Options, folder: Path, auto: bool, read: Reader) -> tuple[Path | None, str | None]:
     """(state to go on from, what to say if nothing is left to train)."""
-    named = opt['path'].get('resume_state')
-    if not opt['auto_resume']:
-        return _in_folder(named), None
-    folder = Path(opt['path']['training_states'])
-    total, done = int(opt['train']['total_iter']), _finished_iterations(opt)
-    if done is not None and done >= total and newest_state(folder) is not None:
+    named = options.path.resume_state
+    if not auto:
+        return _state_named(named, read), None
+    total, done = _total(options), _finished_iterations(folder)
+    if done is not None and done >= total and newest_state(folder / 'training_states') is not None:
         return None, (
-            f'{opt["name"]} is finished ({done:,} of {total:,} iterations): nothing to train. '
-            f'Its weights: {opt["path"]["models"]}. To train longer raise train.total_iter.'
+            f'{options.name} is finished ({done:,} of {total:,} iterations): nothing to train. '
+            f'Its weights: {folder / "models"}. To train longer raise train.total_iter.'
         )
-    if newest := _newest_whole(folder):
-        return str(newest), None
+    if newest := _newest_whole(folder / 'training_states', read):
+        return newest, None
     if not named:
-        logger.info(f'There is no training state in {folder}: the run starts anew')
-    return _in_folder(named), None
+        logger.info(f'There is no training state in {folder / "training_states"}: the run starts anew')
+    return _state_named(named, read), None
 
 
-def _in_folder(named: str | None) -> str | None:
-    """The state to take where a folder is named: a run's, or its `training_states`."""
-    if not named or not Path(named).is_dir():
-        return named
+def _state_named(named: str | None, read: Reader) -> Path | None:
+    """The state to take where a file or a folder is named: a run's, or its `training_states`."""
+    if named is None:
+        return None
+    if not Path(named).is_dir():
+        return Path(named)
     inner = Path(named, 'training_states')
-    newest = _newest_whole(inner if inner.is_dir() else Path(named))
+    newest = _newest_whole(inner if inner.is_dir() else Path(named), read)
     if newest is None:
         raise UserError(
             f'path.resume_state: {named} holds no training state; name the folder of a run, its training_states, or a '
             'state: --force_yml path:resume_state=experiments/NAME/training_states/ITERATION.state'
         )
-    return str(newest)
+    return newest
 
 
-def _newest_whole(folder: Path) -> Path | None:
-    """The newest state that can be read, its weights too; newer ones that cannot are told. None where there are none.
+def _newest_whole(folder: Path, read: Reader) -> Path | None:
+    """The newest state that can be read, its weights too; None where there are none. The log names newer ones.
 
     Raises:
         UserError: there are states, but none can be read.
@@ -169,7 +179,7 @@ def _newest_whole(folder: Path) -> Path | None:
     faults = []
     for state in sorted(_states(folder), key=lambda file: int(file.stem), reverse=True):
         try:
-            load_torch(weights_beside(state, read_state(state)['iter']))
+            read(state)
         except UserError as fault:
             faults.append(str(fault))
             continue
@@ -184,12 +194,17 @@ def _newest_whole(folder: Path) -> Path | None:
     return None
 
 
-def _finished_iterations(opt: dict[str, Any]) -> int | None:
+def _finished_iterations(folder: Path) -> int | None:
     try:
-        return int(json.loads(_mark(opt).read_text(encoding='utf-8'))['iter'])
+        return int(json.loads(_mark(folder).read_text(encoding='utf-8'))['iter'])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _mark(opt: dict[str, Any]) -> Path:
-    return Path(opt['path']['experiments_root'], 'finished.json')
+def _mark(folder: Path) -> Path:
+    return folder / 'finished.json'
+
+
+def _total(options: Options) -> int:
+    assert options.train is not None
+    return options.train.total_iter

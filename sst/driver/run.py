@@ -112,20 +112,19 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
 def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
     progress, model = Progress(run.opt), run.model
     stopping = Stopping(run, signals, progress)
-    model.validation, model.save = progress.aside(model.validation), progress.aside(model.save)
-    model.resume_training = lambda state: None  # it has taken the state over already
+    model.validation, model.save = progress.besides(model.validation), progress.besides(model.save)
     signals.waiting = True
     try:
         replacements: dict[str, Any] = {
             'parse_options': lambda *_, **__: (run.opt, run.args),  # they are read and checked already
             'load_resume_state': lambda _: _go_on(run),  # it is read already, and only now folders may change
-            'make_exp_dirs': _make_folders,  # its fault ends all processes, in one line
+            'make_exp_dirs': lambda _: _make_folders(run),  # its fault ends all processes, in one line
             'mkdir_and_rename': lambda path: None,  # TensorBoard's files lie in the run's folder
             'copy_opt_file': lambda *_: _save_record(run),  # the resolved options, with environment and imports
             'get_root_logger': log.open,  # what was said before it was there comes first
             'get_env_info': lambda: record.summary(run.device, run.place.world),  # in one line
             'dict2str': lambda _: f'Options: {run.folder / "options.yml"}',  # which are hundreds of lines
-            'init_tb_loggers': init_writers,  # into the run's folder; what lies beyond a resumed state is hidden
+            'init_tb_loggers': lambda opt: init_writers(opt, run.start_iter),  # in the run's folder
             'create_train_val_dataloader': stopping.create_loaders,  # an endless stream that resumes exactly
             'build_model': lambda _: model,  # it is built and tried already
             'MessageLogger': progress.begin,  # a bar, and lines with speed and time left
@@ -142,12 +141,12 @@ def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
     finally:
         progress.close()
     if run.first:
-        mark_finished(run.opt)
+        mark_finished(run.options, run.folder)
 
 
 def _test(run: Run, log: EarlyLog, _: Signals) -> None:
-    def make_folders(opt: dict[str, Any]) -> None:
-        _make_folders(opt)
+    def make_folders(_: dict[str, Any]) -> None:
+        _make_folders(run)
         _save_record(run)
 
     replacements: dict[str, Any] = {
@@ -162,22 +161,23 @@ def _test(run: Run, log: EarlyLog, _: Signals) -> None:
     with replaced(basicsr.test, **replacements):
         basicsr.test.test_pipeline(str(run.root))
     if run.first:
-        report.print_results(run.opt)
+        metrics, missing = list(run.options.val.metrics or {}), list(run.missing.values())
+        report.print_results(run.folder, run.options.name, metrics, missing)
 
 
 def _go_on(run: Run) -> dict[str, Any] | None:
     """The state to go on from; with one BasicSR leaves the folders to us."""
     if run.state is not None:
-        if of_this_run(run.opt):
-            launch.agree(lambda: _writing(lambda: open_folders(run.opt)) if run.first else None)
+        if of_this_run(run.state, run.folder):
+            launch.agree(lambda: _writing(lambda: open_folders(run.folder, run.start_iter)) if run.first else None)
         else:  # another run's state: what lies under this name is as old as for a fresh run
-            _make_folders(run.opt)
+            _make_folders(run)
     return run.state
 
 
-def _make_folders(opt: dict[str, Any]) -> None:
+def _make_folders(run: Run) -> None:
     with redirect_stdout(sys.stderr):  # stdout is for results; BasicSR says there what it renames
-        launch.agree(lambda: _writing(lambda: make_exp_dirs(opt)))
+        launch.agree(lambda: _writing(lambda: make_exp_dirs(run.opt)))
 
 
 def _writing(work: Callable[[], object]) -> None:
@@ -189,7 +189,7 @@ def _writing(work: Callable[[], object]) -> None:
 
 def _save_record(run: Run) -> None:
     if run.first:
-        _writing(lambda: record.write_record(run.folder, run.written, run.opt.get('start_iter', 0)))
+        _writing(lambda: record.write_record(run.folder, run.written, run.start_iter))
 
 
 def _how_to_go_on(is_train: bool, argv: Sequence[str] | None) -> str:

@@ -106,7 +106,7 @@ class Stopping:
 
     def __init__(self, run: Run, signals: Signals, progress: Progress) -> None:
         self.run, self.signals, self.progress = run, signals, progress
-        self.agreement = Agreement(signals, run.opt['world_size'])
+        self.agreement = Agreement(signals, run.place.world)
         self.iteration = 0
         self.val_loaders: list[Any] = []
         self.validation = run.model.validation

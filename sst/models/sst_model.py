@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from basicsr.archs import build_network
 from basicsr.losses import build_loss
 from basicsr.models.base_model import BaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
@@ -18,7 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sst.archs import SST
-from sst.checkpoints.fitting import load_weights
+from sst.checkpoints.fitting import fitting, load_weights
+from sst.checkpoints.networks import built
+from sst.checkpoints.weights import weights_in
 from sst.inference import apply_as_asked, preparation
 from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, evaluating, write_results
 from sst.models.optimiser import build_optimisers, restore
@@ -41,22 +42,21 @@ class SSTModel(BaseModel):
     """Single-image super-resolution, one network and its exponential moving average.
 
     Args:
-        opt (dict): resolved options, as `sst.options.load_options` gives them, with what the driver adds.
+        opt (dict): the options of a run, as `sst.options.load_options` gives them, with what the driver adds.
     """
 
     def __init__(self, opt: dict) -> None:
         super().__init__(opt)
         # the weights in the layout of the maps, which are channels_last tensors to the convolutions
-        net = build_network(opt['network_g']).to(self.device, memory_format=torch.channels_last)
+        net = built(opt['network_g'], 'cpu').to(self.device).to(memory_format=torch.channels_last)
         logger.info(
             f'{type(net).__name__} with {sum(p.numel() for p in net.parameters()):,} parameters on {self.device}'
         )
-        paths = opt['path']
-        if weights := paths.get('pretrain_network_g'):
+        if weights := opt['path']['pretrain_network_g']:
             logger.info(load_weights(net, weights, **loading(opt)))
         elif not self.is_train and any(True for _ in net.parameters()):
             logger.warning('The network has random weights: path.pretrain_network_g names none.')
-        self.net_g = net
+        self.net_g: Any = net  # which may get the methods of SST or of DistributedDataParallel
         self.net_g_ema: nn.Module | None = None
         self.results: dict[str, list[Row]] = {}
         self.stop_asked: Callable[[], int] = lambda: 0  # the number of a signal that ends a validation
@@ -68,34 +68,29 @@ class SSTModel(BaseModel):
     def _init_training(self) -> None:
         train = self.opt['train']
         self.net_g.train()
-        self.ema_decay = train.get('ema_decay', 0)
-        if self.ema_decay > 0:
+        if train['ema_decay'] > 0:
             self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
-            if models := self.opt['path'].get('resume_models'):
-                load_weights(self.net_g_ema, models, 'params_ema')
-            self._ema_update = get_ema_multi_avg_fn(self.ema_decay)
+            self._ema_update = get_ema_multi_avg_fn(train['ema_decay'])
         self.losses: dict[str, nn.Module] = {}
         for name, key in (('l_pix', 'pixel_opt'), ('l_percep', 'perceptual_opt')):
-            if options := train.get(key):
+            if options := train[key]:
                 self.losses[name] = self._build_loss(key, options)
-        for index, options in enumerate(train.get('losses', [])):
+        for index, options in enumerate(train['losses']):
             name = f'l_{options["type"]}'
             number = 1 + sum(other.partition('.')[0] == name for other in self.losses)
             unique = name if number == 1 else f'{name}.{number}'
             self.losses[unique] = self._build_loss(f'losses.{index}', options)
-        if not self.losses:
-            raise UserError('train: no loss is given; give losses, pixel_opt or perceptual_opt')
         trained = [p for p in self.net_g.parameters() if p.requires_grad]
         if not trained:
             raise UserError(f'network_g: {type(self.net_g).__name__} has no parameters to train; take another network')
         self.optimizers = build_optimisers(trained, train['optim_g'])
-        self.amp_dtype = AMP_DTYPES.get(train.get('amp'))
+        self.amp_dtype = AMP_DTYPES.get(train['amp'])
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
-        if train.get('recompute'):
+        if train['recompute']:
             self.net_g.recompute_activations()
-        if train.get('compile'):
+        if train['compile']:
             self.net_g.compile_layers() if isinstance(self.net_g, SST) else self.net_g.compile()
-        self.net_g = self.model_to_device(self.net_g)
+        self.stream: dict[str, int] | None = None  # what the order of samples depends on; states hold it
         self.log: dict[str, Tensor] = {}
         self.best_metric_results: dict = {}
         self._checkpoint_due: int | None = None
@@ -128,15 +123,15 @@ class SSTModel(BaseModel):
                 f'scale {scale}; set scale, or the options of the network'
             )
 
-    def model_to_device(self, net: nn.Module) -> nn.Module:
-        if not self.opt['dist']:
-            return net
-        return DistributedDataParallel(
-            net,
-            device_ids=[torch.cuda.current_device()] if self.device.type == 'cuda' else None,
-            find_unused_parameters=self.opt.get('find_unused_parameters', False),
-            gradient_as_bucket_view=True,
-        )
+    def join_processes(self) -> None:
+        """Train together with the other processes of the group. Every process must call it."""
+        if self.is_train and self.opt['dist']:
+            self.net_g = DistributedDataParallel(
+                self.net_g,
+                device_ids=[torch.cuda.current_device()] if self.device.type == 'cuda' else None,
+                find_unused_parameters=self.opt['find_unused_parameters'],
+                gradient_as_bucket_view=True,
+            )
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the rate of step `current_iter` (from 1)."""
@@ -169,7 +164,7 @@ class SSTModel(BaseModel):
                 self.scaler.scale(torch.stack(list(losses.values())).sum() * share).backward()
             for name, loss in losses.items():
                 self.log[name] = self.log.get(name, 0) + loss.detach() * share
-        if train.get('grad_clip'):
+        if train['grad_clip']:
             for optimizer in self.optimizers:
                 self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(self.net_g.parameters(), train['grad_clip'])
@@ -219,7 +214,7 @@ class SSTModel(BaseModel):
 
     def evaluated_network(self) -> nn.Module:
         """The network that is validated and tested: the moving average, unless `val.use_ema` is false."""
-        if self.net_g_ema is not None and (self.opt.get('val') or {}).get('use_ema', True):
+        if self.net_g_ema is not None and self.opt['val']['use_ema']:
             return self.net_g_ema
         return self.get_bare_model(self.net_g)
 
@@ -259,11 +254,11 @@ class SSTModel(BaseModel):
             return evaluate(
                 dataset,
                 lambda batch: predict(batch['lq'].to(self.device)),
-                options.get('metrics') or {},
+                options['metrics'] or {},
                 rank=rank,
                 world=self.opt['world_size'],
-                num_workers=options.get('num_workers', 0),
-                progress=name if options.get('pbar') and rank == 0 else None,
+                num_workers=options['num_workers'],
+                progress=name if options['pbar'] and rank == 0 else None,
                 on_picture=on_picture,
                 stop_asked=self.stop_asked,
             )
@@ -272,7 +267,7 @@ class SSTModel(BaseModel):
         folder = self.opt['path']['visualization']
         if self.is_train:
             return osp.join(folder, dataset, picture, f'{picture}_{current_iter}.png')
-        return osp.join(folder, dataset, f'{picture}_{self.opt["val"].get("suffix") or self.opt["name"]}.png')
+        return osp.join(folder, dataset, f'{picture}_{self.opt["val"]["suffix"] or self.opt["name"]}.png')
 
     def _record(self, name: str, means: dict[str, float], current_iter: int, tb_logger) -> None:
         if means:
@@ -294,8 +289,7 @@ class SSTModel(BaseModel):
     def save(self, epoch: int, current_iter: int) -> None:
         """Write a checkpoint (-1: the latest weights), after the validation of this iteration if there is one."""
         self._checkpoint_due = current_iter
-        validates = bool(self.opt.get('val')) and bool(self._validation_sets())
-        if not validates or (current_iter != -1 and current_iter % self.opt['val']['val_freq']):
+        if not self._validation_sets() or (current_iter != -1 and current_iter % self.opt['val']['val_freq']):
             self._write_due_checkpoint()
 
     def save_now(self, current_iter: int) -> None:
@@ -328,7 +322,7 @@ class SSTModel(BaseModel):
             raise UserError(f'the weights are not finite any more, so they were not saved; {DIVERGED}')
         if iteration == -1:
             atomic_save(content, osp.join(self.opt['path']['models'], 'net_g_latest.pth'))
-            iteration = int(self.opt['train']['total_iter'])  # the end has a state too, from which a run is made longer
+            iteration = self.opt['train']['total_iter']  # the end has a state too, from which a run is made longer
         state_path = osp.join(self.opt['path']['training_states'], f'{iteration}.state')
         if not osp.exists(state_path):
             atomic_save(content, osp.join(self.opt['path']['models'], f'net_g_{iteration}.pth'))
@@ -339,40 +333,51 @@ class SSTModel(BaseModel):
                 'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
                 'scaler': self.scaler.state_dict(),
                 'best_metric_results': self.best_metric_results,
-                'stream': self.opt.get('stream'),
+                'stream': self.stream,
                 'validation_due': self._validation_due(iteration),
             }
             atomic_save(state, state_path)
 
     def _validation_due(self, iteration: int) -> list[str]:
         """The sets that are to be validated at this iteration and are not yet."""
-        if not self.opt.get('val') or iteration % self.opt['val']['val_freq']:
+        if iteration % self.opt['val']['val_freq']:
             return []
         return [name for name in self._validation_sets() if self._validated.get(name) != iteration]
 
     def _metadata(self, iteration: int) -> dict[str, Any]:
         """What a checkpoint tells of its training; no paths, which are nobody else's business."""
-        data = self.opt['datasets'].get('train') or {}
-        reached = int(self.opt['train']['total_iter']) if iteration == -1 else iteration
-        return {'run': self.opt['name'], 'training_data': data.get('name'), 'iteration': reached}
+        data = self.opt['datasets']['train']
+        reached = self.opt['train']['total_iter'] if iteration == -1 else iteration
+        return {'run': self.opt['name'], 'training_data': data['name'], 'iteration': reached}
 
     def resume_training(self, resume_state: dict) -> None:
-        """Take over optimiser, loss scale and best figures; weights come by `path`, data by the iteration.
+        """Take over weights, optimiser, loss scale and best figures.
+
+        Args:
+            resume_state (dict): as `sst.driver.resume.load_resume_state` gives it: what this model saved, `weights`
+                (what the weights file saved with it holds) and both files' names. BasicSR's loop calls it again with
+                the state that the driver has tried already.
 
         Raises:
-            UserError: where the state is not of this run's optimiser.
+            UserError: the weights are not those of this run's network, or the state not that of its optimiser.
         """
+        for net, key in ((self.get_bare_model(self.net_g), 'params'), (self.net_g_ema, 'params_ema')):
+            if net is not None:
+                file = resume_state['weights_path']
+                state, report = fitting(net, weights_in(resume_state['weights'], file, key), file)
+                net.load_state_dict(state, strict=False)
+                logger.info(report)
         own = [type(optimizer).__name__ for optimizer in self.optimizers]
         saved = resume_state.get('optimizer_types', own)
         try:
             if saved != own:
                 raise ValueError(f'it was saved from {saved}, this run has {own}')
-            for optimizer, state in zip(self.optimizers, resume_state['optimizers'], strict=True):
-                restore(optimizer, state)
+            for optimizer, part in zip(self.optimizers, resume_state['optimizers'], strict=True):
+                restore(optimizer, part)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise SharedError(
-                f'{self.opt["path"].get("resume_state")}: its optimiser does not fit train.optim_g: {error}; go on '
-                'with the options it was saved from, or start from its weights (path:pretrain_network_g=FILE)'
+            raise UserError(
+                f'{resume_state["path"]}: its optimiser does not fit train.optim_g: {error}; go on with the options it '
+                'was saved from, or start from its weights (path:pretrain_network_g=FILE)'
             ) from error
         if scale := resume_state.get('scaler'):  # empty where the run had none
             self.scaler.load_state_dict(scale)
@@ -387,9 +392,9 @@ class ESRModel(SSTModel):
 def loading(opt: dict) -> dict[str, Any]:
     """How `path.pretrain_network_g` is read: the keywords of `fitting_weights`."""
     return {
-        'param_key': opt['path'].get('param_key_g'),
-        'average': opt['is_train'] or (opt.get('val') or {}).get('use_ema', True),
-        'strict': opt['path'].get('strict_load_g', True),
+        'param_key': opt['path']['param_key_g'],
+        'average': opt['is_train'] or opt['val']['use_ema'],
+        'strict': opt['path']['strict_load_g'],
         'transfer': opt['is_train'],
     }
 

@@ -6,6 +6,7 @@ What a file may hold is in `schema.py`; the kinds of parts that it may name are 
 from sst.options.document import write_document
 from sst.options.faults import OptionsError
 from sst.options.json_schema import write_schema
-from sst.options.load import load_options
+from sst.options.load import checked_options, load_options
+from sst.options.schema import Options
 
-__all__ = ['OptionsError', 'load_options', 'write_document', 'write_schema']
+__all__ = ['Options', 'OptionsError', 'checked_options', 'load_options', 'write_document', 'write_schema']

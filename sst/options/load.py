@@ -17,13 +17,18 @@ from sst.options.translation import why_not_needed
 from sst.utils.errors import UserError
 
 
-def load_options(
+def load_options(path: str | os.PathLike, overrides: Iterable[str] | None = (), **how: Any) -> dict[str, Any]:
+    """As `checked_options`, in plain Python: mappings, lists and single values."""
+    return checked_options(path, overrides, **how).plain()
+
+
+def checked_options(
     path: str | os.PathLike,
     overrides: Iterable[str] | None = (),
     *,
     processes: int = 1,
     root: str | os.PathLike = '.',
-) -> dict[str, Any]:
+) -> Options:
     """Read an option file with the files of its `_base_`, and check every key.
 
     Args:
@@ -35,8 +40,7 @@ def load_options(
         root (str | PathLike): where weights are looked for whose network is taken (`network_g: {type: from_weights}`).
 
     Returns:
-        dict: all options in plain Python, defaults filled in. `train` and `logger` are there in training files only. A
-            data set or metric that is set to null is left out.
+        Options: all options, defaults filled in. A dataset or metric that is set to null is left out.
 
     Raises:
         OptionsError: one line per fault, `<file>: <key>: <what was given>, <what is allowed>`.
@@ -61,7 +65,7 @@ def load_options(
         raise options_error(without_followers(faults, merged.data), prefix)
     for note in merged.notes:
         logging.getLogger('basicsr').info(note)
-    return _plain(options)
+    return options
 
 
 def _checked(data: dict[str, Any], merged: Merged) -> tuple[Options | None, list[Fault]]:
@@ -121,13 +125,3 @@ def _leave_out(data: dict[str, Any]) -> None:
         if isinstance(section, dict):
             for key in [key for key, value in section.items() if value is None]:
                 del section[key]
-
-
-def _plain(options: Options) -> dict[str, Any]:
-    """Lists, mappings and single values, in the order of the schema."""
-    data = options.model_dump(mode='json')
-    if options.train is None:
-        del data['train'], data['logger']
-    if options.datasets.train is None:
-        del data['datasets']['train']
-    return data

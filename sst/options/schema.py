@@ -153,6 +153,18 @@ class Options(Section):
     val: Val = Field(default=Val(), description='validation and testing')
     logger: Logger | None = Field(default=None, description='what a training run reports and keeps')
 
+    def plain(self) -> dict[str, Any]:
+        """Lists, mappings and single values, in the order of the schema.
+
+        `train`, `logger` and `datasets.train` are there only where the file trains.
+        """
+        data = self.model_dump(mode='json')
+        if self.train is None:
+            del data['train'], data['logger']
+        if self.datasets.train is None:
+            del data['datasets']['train']
+        return data
+
     @model_validator(mode='after')
     def _sections_agree(self) -> Self:
         refuse([*self._scale_faults(), *self._training_faults(), *self._inference_faults()])

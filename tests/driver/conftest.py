@@ -1,12 +1,12 @@
 """A folder with pictures, and runs in it."""
 
 import sys
-from copy import deepcopy
 
 import pytest
+import yaml
 from driver_runs import pictures
 
-from sst.driver import prepare, run
+from sst.driver import run
 
 
 @pytest.fixture
@@ -18,15 +18,16 @@ def root(tmp_path):
 
 
 @pytest.fixture
-def start(root, monkeypatch):
-    """Runs training or testing with a dictionary of options; gives the exit code."""
+def start(root, monkeypatch, tmp_path_factory):
+    """Runs training or testing with a dictionary of options, written as an option file; gives the exit code."""
     monkeypatch.setattr(sys, 'argv', ['sst/train.py'])
     for variable in ('RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'SLURM_PROCID'):
         monkeypatch.delenv(variable, raising=False)
 
     def started(options, *flags):
-        monkeypatch.setattr(prepare, 'load_options', lambda path, overrides, **_: deepcopy(options))
+        file = tmp_path_factory.mktemp('options') / 'some.yml'
+        file.write_text(yaml.safe_dump(options))
         work = run.run_training if 'train' in options else run.run_testing
-        return work(root, ['-opt', 'some.yml', *flags])
+        return work(root, ['-opt', str(file), *flags])
 
     return started

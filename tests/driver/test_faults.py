@@ -8,17 +8,19 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 from driver_runs import evaluation, training
 from picture_files import RGB, chunk
 from stored import write_lmdb
 
-from sst.driver import prepare, run
+from sst.driver import run
+
+EDSR = {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': -1, 'upscale': 2}
 
 
 @pytest.mark.parametrize(
     ('change', 'says'),
     [
-        (lambda opt: opt['datasets']['train'].update(batch_size=0), 'datasets.train.batch_size: 0'),
         (
             lambda opt: opt['datasets']['train'].update(dataroot_gt='nowhere'),
             'missing: nowhere (datasets.train.dataroot_gt)',
@@ -30,10 +32,10 @@ from sst.driver import prepare, run
         ),
         (lambda opt: opt['path'].update(pretrain_network_g='hf://a'), 'hf://a: '),
         (lambda opt: opt['datasets']['val'].update(filename_tmpl='{}x2'), 'dataset Val: 2 of 2 pictures in'),
-        (lambda opt: opt['network_g'].update(type='EDSR', num_feat=-1), 'network_g: EDSR cannot be built'),
+        (lambda opt: opt.update(network_g=EDSR), 'network_g: EDSR cannot be built'),
         (lambda opt: opt['datasets']['val'].update(dataroot_lq='datasets/Val/HR'), 'dataset Val: '),
     ],
-    ids=['batch', 'data', 'weights', 'address', 'hub address', 'network', 'no partner', 'wrong scale'],
+    ids=['data', 'weights', 'address', 'hub address', 'no partner', 'network', 'wrong scale'],
 )
 def test_faults_come_before_any_folder(start, root, capsys, change, says):
     opt = training()
@@ -182,10 +184,11 @@ def test_testing_nothing_is_an_error(start, root, capsys):
     assert not (root / 'results').exists()
 
 
-def test_the_wrong_kind_of_file(start, monkeypatch, root, capsys):
-    monkeypatch.setattr(prepare, 'load_options', lambda path, overrides, **_: evaluation())
-    assert run.run_training(root, ['-opt', 'test.yml']) == 2
-    assert 'run: python sst/test.py -opt test.yml' in capsys.readouterr().err
-    monkeypatch.setattr(prepare, 'load_options', lambda path, overrides, **_: training())
-    assert run.run_testing(root, ['-opt', 'train.yml']) == 2
-    assert 'run: python sst/train.py -opt train.yml' in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ('options', 'wrong', 'right'), [(evaluation, 'training', 'test'), (training, 'testing', 'train')]
+)
+def test_the_wrong_kind_of_file(tmp_path, capsys, options, wrong, right):
+    file = tmp_path / 'some.yml'
+    file.write_text(yaml.safe_dump(options()))
+    assert getattr(run, f'run_{wrong}')(tmp_path, ['-opt', str(file)]) == 2
+    assert f'python sst/{right}.py -opt {file}' in capsys.readouterr().err

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from sst.driver.launch import Place, agree, choose_device, detect, from_first, join, slurm_master
+from sst.options.schema import Dist
 from sst.utils.errors import UserError
 
 TORCHRUN = {'RANK': '5', 'WORLD_SIZE': '8', 'LOCAL_RANK': '1', 'LOCAL_WORLD_SIZE': '4'}
@@ -117,7 +118,7 @@ def test_refused_devices(monkeypatch, count, place, num_gpu, says):
 
 def test_nccl_needs_gpus():
     with pytest.raises(UserError, match=r'nccl needs GPUs.*backend=gloo'):
-        join(Place('pytorch', 0, 2, 0, 2), torch.device('cpu'), {'backend': 'nccl'})
+        join(Place('pytorch', 0, 2, 0, 2), torch.device('cpu'), Dist(backend='nccl'))
 
 
 def test_slurm_master(monkeypatch, tmp_path):
@@ -137,14 +138,17 @@ def test_alone_nothing_is_shared():
 
 TWO = """
 import os
+import pathlib
 import sys
 import torch
 from sst.driver.launch import agree, choose_device, detect, from_first, join, leave
 from sst.driver.resume import AlreadyFinished, load_resume_state
+from sst.options import checked_options
+from sst.options.schema import Dist
 from sst.utils.errors import UserError
 
 place = detect(None, os.environ)
-join(place, torch.device('cpu'), {'backend': 'auto'})
+join(place, torch.device('cpu'), Dist())
 assert torch.distributed.get_backend() == 'gloo'
 total = torch.tensor([place.rank + 1.0])
 torch.distributed.all_reduce(total)
@@ -165,12 +169,11 @@ for call, text in ((lambda: agree(lambda: fail_in(1)), 'fault of 1'),
     else:
         raise AssertionError(text)
 
-opt = {'name': 'run', 'auto_resume': True, 'train': {'total_iter': 4},
-       'path': {'training_states': sys.argv[1], 'experiments_root': sys.argv[1], 'models': 'models'}}
+options = checked_options(sys.argv[2], ['train:total_iter=4', 'train:scheduler={type: MultiStepLR, milestones: [1]}'])
 try:
-    load_resume_state(opt)
-except AlreadyFinished as fact:
-    assert 'run is finished (4 of 4' in str(fact)
+    load_resume_state(options, pathlib.Path(sys.argv[1]), auto=True)
+except AlreadyFinished:
+    pass
 else:
     raise AssertionError('not finished')
 leave()
@@ -181,12 +184,13 @@ os.write(1, f'done {place.rank}\\n'.encode())
 def test_two_gloo_processes(tmp_path):
     script = tmp_path / 'two.py'
     script.write_text(TWO)
-    (tmp_path / '4.state').touch()
+    (tmp_path / 'training_states').mkdir()
+    (tmp_path / 'training_states/4.state').touch()
     (tmp_path / 'finished.json').write_text('{"iter": 4}')
     root = Path(__file__).resolve().parents[2]
     torchrun = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc_per_node=2']
     answer = subprocess.run(
-        [*torchrun, script, tmp_path],
+        [*torchrun, script, tmp_path, root / 'options/demo.yml'],
         env=os.environ | {'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'},
         capture_output=True,
         text=True,

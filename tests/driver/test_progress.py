@@ -16,7 +16,6 @@ def opt(tmp_path):
     return {
         'name': 'run',
         'rank': 0,
-        'start_iter': 0,
         'train': {'total_iter': 20},
         'datasets': {'train': {'prefetch_mode': None}},
         'path': {'experiments_root': str(tmp_path)},
@@ -29,8 +28,7 @@ def entry(iteration, **values):
 
 
 def run(opt, start, stop):
-    opt['start_iter'] = start
-    writer = init_writers(opt)
+    writer = init_writers(opt, start)
     progress = Progress(opt).begin(opt, start, writer)
     for iteration in range(start + 1, stop + 1):
         progress.on_request(iteration - start - 1)
@@ -64,7 +62,7 @@ def test_line(opt, caplog):
 
 def test_other_ranks_are_silent(opt, caplog):
     opt['rank'] = 1
-    assert init_writers(opt) is None
+    assert init_writers(opt, 0) is None
     with caplog.at_level(logging.INFO, 'basicsr'):
         Progress(opt).begin(opt, 0, None)(entry(4, l_pix=1.0))
     assert not caplog.messages
@@ -99,6 +97,6 @@ def test_validation_counts_as_no_training(opt, monkeypatch):
             pass
 
     progress = Progress(opt).begin(opt, 0, Writer())  # constructed at 0, begun at 10
-    progress.aside(lambda: None)()  # from 20 to 30
-    progress(entry(2, l_pix=1.0))  # at 40: 30 seconds for 2 iterations, 10 of them aside
+    progress.besides(lambda: None)()  # from 20 to 30
+    progress(entry(2, l_pix=1.0))  # at 40: 30 seconds for 2 iterations, 10 of them besides
     assert times == [10.0]

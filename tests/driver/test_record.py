@@ -8,7 +8,7 @@ import yaml
 
 from sst.driver import record
 
-OPTIONS = {'name': 'run', 'train': {'total_iter': 5, 'milestones': [1, 2]}, 'path': {'resume_state': None}}
+OPTIONS = {'name': 'run', 'train': {'total_iter': 5, 'milestones': [1, 2]}, 'path': {}, 'imports': []}
 
 
 def names(folder):

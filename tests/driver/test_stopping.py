@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from driver_runs import latest, training, whole_training
+from driver_runs import dataset, latest, training
 from runs import scalars
 
 from sst.driver.resume import newest_state
@@ -84,18 +84,20 @@ def test_a_run_in_a_thread(start):
 
 
 def test_a_validation_is_left_and_done_later(start, root):
-    assert start(whole_training('whole')) == 0
-    assert start(whole_training('stopped')) == 143
-    states = root / 'experiments/stopped/training_states'
+    def two_sets(name):
+        options = training(name)
+        options['datasets']['val_2'] = dataset('Val') | {'name': 'Second'}
+        return options
+
+    stopped = 'validating 15'
+    assert start(two_sets('whole')) == 0
+    assert start(two_sets(stopped)) == 143
+    states = root / f'experiments/{stopped}/training_states'
     assert newest_state(states).name == '5.state'
-    (root / 'experiments/stopped').rename(root / 'experiments/later')
-    assert start(whole_training('later'), '--auto_resume') == 0
-    ends = [load_torch(root / f'experiments/{name}/training_states/10.state') for name in ('whole', 'later')]
+    assert start(two_sets(stopped), '--auto_resume') == 0
+    ends = [load_torch(root / f'experiments/{name}/training_states/10.state') for name in ('whole', stopped)]
     assert ends[0]['best_metric_results'] == ends[1]['best_metric_results']
-    figures = [scalars(root / f'experiments/{name}', 'metrics/Second/psnr') for name in ('whole', 'later')]
+    figures = [scalars(root / f'experiments/{name}', 'metrics/Second/psnr') for name in ('whole', stopped)]
     assert set(figures[0]) == {5, 10}
     assert figures[0] == figures[1]
-    weights = [load_torch(root / f'experiments/{name}/models/net_g_latest.pth') for name in ('whole', 'later')]
-    for key in ('params', 'params_ema'):
-        for name, value in weights[0][key].items():
-            assert torch.equal(value, weights[1][key][name])
+    assert torch.equal(latest(root, stopped), latest(root, 'whole'))

@@ -4,6 +4,7 @@ import pytest
 import torch
 from model_runs import Loader, Pictures, make_opt, saved, train, weights
 
+from sst.driver.resume import read_whole_state
 from sst.models import SSTModel
 from sst.utils.errors import UserError
 
@@ -17,11 +18,8 @@ def test_resumed_training_equals_uninterrupted_to_the_bit(tmp_path, how):
     train(model, 4, 6)
 
     torch.manual_seed(99)
-    opt = make_opt(tmp_path, **how)
-    file = str(tmp_path / 'models' / 'net_g_3.pth')
-    opt['path'] |= {'pretrain_network_g': file, 'param_key_g': 'params', 'resume_models': file}
-    resumed = SSTModel(opt)
-    resumed.resume_training(torch.load(tmp_path / 'training_states' / '3.state', weights_only=True))
+    resumed = SSTModel(make_opt(tmp_path, **how))
+    resumed.resume_training(read_whole_state(tmp_path / 'training_states' / '3.state'))
     train(resumed, 4, 6)
     assert torch.equal(weights(resumed.net_g), weights(model.net_g))
     assert torch.equal(weights(resumed.net_g_ema), weights(model.net_g_ema))
@@ -91,17 +89,20 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
 @pytest.mark.parametrize('optimizers', [[], [{}], [{'state': {}, 'param_groups': []}], 'text', [None]], ids=str)
 def test_a_state_without_this_optimiser_is_one_line(tmp_path, optimizers):
     model = SSTModel(make_opt(tmp_path))
-    with pytest.raises(UserError, match='^[^\n]*does not fit train.optim_g[^\n]*$'):
-        model.resume_training({'iter': 1, 'optimizers': optimizers})
+    model.save(0, 3)
+    state = read_whole_state(tmp_path / 'training_states' / '3.state')
+    with pytest.raises(UserError, match=r'^[^\n]*3\.state[^\n]*train\.optim_g[^\n]*$'):
+        model.resume_training(state | {'optimizers': optimizers})
 
 
 def test_a_state_of_other_shapes_is_one_line(tmp_path):
     model = SSTModel(make_opt(tmp_path))
     train(model, 1, 1)
-    state = model.optimizers[0].state_dict()
-    state['state'][0]['exp_avg'] = torch.zeros(5)
-    with pytest.raises(UserError, match=r'exp_avg is \(5,\) for a weight of'):
-        model.resume_training({'iter': 1, 'optimizers': [state]})
+    model.save(0, 3)
+    state = read_whole_state(tmp_path / 'training_states' / '3.state')
+    state['optimizers'][0]['state'][0]['exp_avg'] = torch.zeros(5)
+    with pytest.raises(UserError, match=r'exp_avg.*\(5,\)'):
+        model.resume_training(state)
 
 
 def test_the_last_iteration_is_not_validated_twice(tmp_path):

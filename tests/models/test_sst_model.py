@@ -155,8 +155,3 @@ def test_released_option_files_find_their_model_type():
 
     assert MODEL_REGISTRY.get('ESRModel') is ESRModel
     assert issubclass(ESRModel, SSTModel)
-
-
-def test_perceptual_and_missing_losses(tmp_path):
-    with pytest.raises(UserError, match='pixel_opt'):
-        SSTModel(make_opt(tmp_path, pixel_opt=None))
