@@ -16,7 +16,7 @@ with starting():
     hide_unusable('imagecodecs', 'version')  # before tifffile does
     basicsr_compat.install()
 
-    from sst import archs, data, interop, metrics, models  # noqa: F401  # after BasicSR; imported to register
+    from sst import archs, data, interop, metrics, models, rivals  # noqa: F401  # after BasicSR; imported to register
     from sst.checkpoints.pretrained import from_pretrained, save_pretrained
     from sst.utils.allocator import keep_memory
 

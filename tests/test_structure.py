@@ -11,7 +11,7 @@ ORDER = [
     {'basicsr_compat', 'options'},
     {'ops'},
     {'archs'},
-    {'checkpoints'},
+    {'checkpoints', 'rivals'},
     {'data', 'inference', 'metrics'},
     {'api', 'interop', 'models'},
     {'driver', 'upscaling'},
