@@ -46,7 +46,8 @@ def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d:
     exact = [x.to(dtype) for x in (u, delta, a, b, c, d)]
     differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in exact[:5])
     y, _ = _scan(*exact[:5], differentiable)
-    return torch.addcmul(y, exact[0], exact[5][:, None]).to(u.dtype)
+    out = None if torch.is_grad_enabled() else y  # in place where nobody asks for gradients
+    return torch.addcmul(y, exact[0], exact[5][:, None], out=out).to(u.dtype)
 
 
 def _check_shapes(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> None:
@@ -119,9 +120,15 @@ def _kernel_serves(u: Tensor, a: Tensor) -> bool:
 
 
 def chunks_of(u: Tensor, a: Tensor) -> int:
-    """Into how many chunks a sequence u (B, G, L, E) is cut; without the kernel sqrt(L), which takes fewest steps."""
+    """Into how many chunks a sequence u (B, G, L, E) is cut.
+
+    Without the kernel, sqrt(L) chunks take the fewest steps; a few more save copies where they are equally long.
+    """
     length = u.shape[2]
-    return -(-length // STEPS) if _kernel_serves(u, a) else math.isqrt(length - 1) + 1
+    if _kernel_serves(u, a):
+        return -(-length // STEPS)
+    root = math.isqrt(length - 1) + 1
+    return next((chunks for chunks in range(root, 2 * root) if length % chunks == 0), root)
 
 
 class Chunks:
