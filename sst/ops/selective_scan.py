@@ -45,7 +45,7 @@ def selective_scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d:
     dtype = torch.promote_types(u.dtype, torch.float32)
     exact = [x.to(dtype) for x in (u, delta, a, b, c, d)]
     differentiable = torch.is_grad_enabled() and any(x.requires_grad for x in exact[:5])
-    y, _ = _scan(*exact[:5], differentiable)
+    y, _ = _scan(*exact[:5], chunks_of(u, a), differentiable)
     out = None if torch.is_grad_enabled() else y  # in place where nobody asks for gradients
     return torch.addcmul(y, exact[0], exact[5][:, None], out=out).to(u.dtype)
 
@@ -68,19 +68,21 @@ def _check_shapes(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, d: 
 
 
 @torch.library.custom_op('sst::selective_scan', mutates_args=())
-def _scan(u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, differentiable: bool) -> tuple[Tensor, Tensor]:
+def _scan(
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, chunks: int, differentiable: bool
+) -> tuple[Tensor, Tensor]:
     """y without D u, and the states at the starts of the chunks (B, G, m, N, E), which the gradient needs."""
     forward = scan_forward if _kernel_serves(u, a) else chunked_scan
-    y, starts = forward(u, delta, a, b, c, chunks_of(u, a))
+    y, starts = forward(u, delta, a, b, c, chunks)
     return y, starts if differentiable else u.new_empty(0)
 
 
 @_scan.register_fake
 def _fake_scan(
-    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, differentiable: bool
+    u: Tensor, delta: Tensor, a: Tensor, b: Tensor, c: Tensor, chunks: int, differentiable: bool
 ) -> tuple[Tensor, Tensor]:
     batch, groups, _, channels = u.shape
-    starts = (batch, groups, chunks_of(u, a), a.shape[2], channels) if differentiable else (0,)
+    starts = (batch, groups, chunks, a.shape[2], channels) if differentiable else (0,)
     return torch.empty_like(u, memory_format=torch.contiguous_format), u.new_empty(starts)
 
 
@@ -104,7 +106,7 @@ def _keep(ctx, inputs, output):
 
 
 def _gradients(ctx, grad, _):
-    return *_scan_backward(grad, *ctx.saved_tensors), None
+    return *_scan_backward(grad, *ctx.saved_tensors), None, None
 
 
 _scan.register_autograd(_gradients, setup_context=_keep)
@@ -122,13 +124,16 @@ def _kernel_serves(u: Tensor, a: Tensor) -> bool:
 def chunks_of(u: Tensor, a: Tensor) -> int:
     """Into how many chunks a sequence u (B, G, L, E) is cut.
 
-    Without the kernel, sqrt(L) chunks take the fewest steps; a few more save copies where they are equally long.
+    Without the kernel, sqrt(L) chunks take the fewest steps. The next power of two often divides L, which saves copies,
+    and torch.compile can follow how it is found.
     """
     length = u.shape[2]
     if _kernel_serves(u, a):
         return -(-length // STEPS)
-    root = math.isqrt(length - 1) + 1
-    return next((chunks for chunks in range(root, 2 * root) if length % chunks == 0), root)
+    chunks = 1
+    while chunks * chunks < length:
+        chunks *= 2
+    return chunks
 
 
 class Chunks:

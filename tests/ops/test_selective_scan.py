@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from sst.ops.backends import fused
 from sst.ops.kernels.scan_op import scan_forward
-from sst.ops.selective_scan import chunked_gradients, chunked_scan, selective_scan
+from sst.ops.selective_scan import chunked_gradients, chunked_scan, chunks_of, selective_scan
 
 DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
 SIZES = st.tuples(*(st.integers(1, most) for most in (2, 3, 40, 9, 5)))  # batch, groups, positions, channels, states
@@ -65,7 +65,7 @@ def test_operators_keep_torch_rules():
     inputs = [x.requires_grad_() for x in arguments(1, 2, 9, 3, 2)[:5]]
     torch.library.opcheck(
         torch.ops.sst.selective_scan.default,
-        (*inputs, True),
+        (*inputs, 4, True),
         test_utils=('test_schema', 'test_autograd_registration', 'test_faketensor'),
     )
 
@@ -84,6 +84,11 @@ def test_half_precision_is_float32_inside(dtype):
     assert torch.equal(y, selective_scan(*(x.float() for x in inputs)).to(dtype))
 
 
+@pytest.mark.parametrize(('length', 'chunks'), [(1, 1), (2, 2), (4, 2), (50, 8), (640 * 360, 512)])
+def test_about_the_root_of_the_length_many_chunks(length, chunks):
+    assert chunks_of(torch.empty(1, 4, length, 6, device='meta'), torch.empty(4, 6, 3, device='meta')) == chunks
+
+
 def test_meta():
     assert selective_scan(*(x.to('meta') for x in arguments(1, 4, 9, 3, 2))).shape == (1, 4, 9, 3)
 
@@ -94,6 +99,15 @@ def test_wrong_shapes(wrong):
     inputs[wrong] = inputs[wrong][:1] if wrong not in (2, 5) else inputs[wrong][:, :1]
     with pytest.raises(ValueError, match=r'it must be \('):
         selective_scan(*inputs)
+
+
+def test_compile_keeps_the_scan_whole_for_any_length():
+    compiled = torch.compile(selective_scan, fullgraph=True, dynamic=True, backend='aot_eager')
+    for length in (9, 30, 41):
+        inputs = [x.requires_grad_() for x in arguments(1, 2, length, 3, 2)]
+        y, expected = compiled(*inputs), selective_scan(*inputs)
+        assert_close(y, expected, 1e-14)
+        assert_close(*(torch.autograd.grad(result.sum(), inputs[1])[0] for result in (y, expected)), 1e-14)
 
 
 @pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
