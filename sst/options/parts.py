@@ -67,7 +67,6 @@ class Registry(Mapping[str, Any]):
         self.kind, self.given, self.base, self.unfit = kind, frozenset(given), base, unfit or {}
         self.unchecked = unchecked
         self._parts: dict[str, Any] = {}
-        self._described: dict[str, type[Section]] = {}
         self._sections: dict[Any, type[Section]] = {}
 
     def register(self, *names: str) -> Callable[[Part], Part]:
@@ -79,20 +78,16 @@ class Registry(Mapping[str, Any]):
 
         def enter(part: Part) -> Part:
             for name in names or (part.__name__,):
-                if name in self:
+                if name in self._parts:
                     raise ValueError(f'{self.kind} {name} is registered already')
                 self._parts[name] = part
             return part
 
         return enter
 
-    def describe(self, name: str, section: type[Section]) -> None:
-        """Give a part of others, which has no `Options`, its section."""
-        self._described[name] = section
-
     def is_ours(self, name: str) -> bool:
         """Whether a part's own keys are all known and belong to this program."""
-        return name in self._described or self[name].__module__.startswith('sst.')
+        return self[name].__module__.startswith('sst.')
 
     def parts(self) -> Mapping[str, Any]:
         """Names and parts."""
@@ -112,7 +107,7 @@ class Registry(Mapping[str, Any]):
         key = (name, self[name], *shared)
         if key not in self._sections:
             part = self[name]
-            own: Any = part if _is_section(part) else self._described.get(name) or getattr(part, 'Options', None)
+            own: Any = part if _is_section(part) else getattr(part, 'Options', None)
             if not _is_section(own):
                 own = self.base if self.unchecked else from_signature(name, part, self.given, self.base)
             title = f'{name}{"".join(section.__name__ for section in shared)}'
