@@ -12,14 +12,13 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    ValidationError,
     WithJsonSchema,
     create_model,
     model_serializer,
 )
 from pydantic_core import core_schema
 
-from sst.options.faults import fault, faults_of, not_one_of, refuse, shown
+from sst.options.faults import fault, not_one_of, refuse, shown
 from sst.options.section import STRICT, OpenSection, Section
 
 Part = TypeVar('Part', bound=Callable)
@@ -119,6 +118,7 @@ class Registry(Mapping[str, Any]):
                 __doc__=doc.partition('\n\n')[0],
                 type=(kind, Field(default=name, description=self.kind)),
             )
+            self._sections[key].when = f' with type {name}'
         return self._sections[key]
 
     def build(self, options: Mapping[str, Any] | str, **given: Any) -> Any:
@@ -158,22 +158,14 @@ class part_of:  # noqa: N801 - stands among annotations, as pydantic's own
         if isinstance(value, Section) or (self.nullable and value is None):
             return value
         if self.plain and isinstance(value, str):
-            self._read({'type': value})
+            self._section({'type': value}).model_validate({'type': value})
             return value
         if not isinstance(value, Mapping):
             kinds = (
                 not_one_of(value, self._names()) if self.plain else f'must be a mapping with a type, not {shown(value)}'
             )
             raise fault(kinds)
-        return self._read(value)
-
-    def _read(self, value: Mapping[str, Any]) -> Section:
-        section = self._section(value)
-        try:
-            return section.model_validate(dict(value))
-        except ValidationError as error:
-            refuse(faults_of(error, section, f' with type {value["type"]}'))
-            raise
+        return self._section(value).model_validate(dict(value))
 
     def _names(self) -> list[str]:
         """The types that may stand in the file, ours first."""

@@ -152,7 +152,7 @@ def network_faults(network: Mapping[str, Any]) -> list[Fault]:
     try:
         section.model_validate(dict(network))
     except ValidationError as error:
-        return faults_of(error, section, f' with type {network["type"]}')
+        return faults_of(error, section)
     return []
 
 
