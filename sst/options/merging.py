@@ -165,9 +165,7 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
         raise OptionsError(f'{above[-1]}: _base_: {path} is {folder_fault(path)}')
     merged.files += 1
     if merged.files > MOST_FILES:
-        raise OptionsError(
-            f'{path}: _base_: more than {MOST_FILES} files are read for {merged.leaf}; name each base once'
-        )
+        raise OptionsError(f'{merged.leaf}: _base_: leads to more than {MOST_FILES} files; name each base once')
     content = read_file(path)
     for base in bases_of(content, path):
         _read_into(merged, base, circle)
