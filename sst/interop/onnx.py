@@ -13,7 +13,7 @@ from sst.archs.sst_arch import Layer, WindowAttention
 from sst.checkpoints.networks import options_of, with_state
 from sst.inference import required_multiple, tried
 from sst.ops import Factored
-from sst.ops.windows import merge, partition
+from sst.ops.windows import map_windows
 from sst.utils.errors import UserError
 from sst.utils.files import one_line, write_whole
 from sst.utils.json_text import json_text
@@ -139,22 +139,13 @@ class PlainAttention(nn.Module):
         self.bias = attention.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[1:3]
-        padded = extended(self.qkv(x), self.window)
-        rows, columns = padded.shape[1:3]
-        if self.shift:
-            padded = padded.roll((-self.shift, -self.shift), dims=(1, 2))
-        tokens = partition(padded, self.window).unflatten(-1, (3, self.num_heads, -1))
-        out = merge(self._attended(tokens), self.window, rows, columns)
-        if self.shift:
-            out = out.roll((self.shift, self.shift), dims=(1, 2))
-        out = out[:, :height, :width]
+        out = map_windows(self._attended, self.qkv(x), self.window, self.shift, pad=extended)
         gate = self.gate(x)
         return self.proj(out if gate is None else out * gate)
 
     def _attended(self, tokens: Tensor) -> Tensor:
-        """(M, N, 3, heads, d) to (M, N, C): Eq. 4-6."""
-        q, k, v = tokens.unbind(2)
+        """(M, N, 3C) to (M, N, C): Eq. 4-6."""
+        q, k, v = tokens.unflatten(-1, (3, self.num_heads, -1)).unbind(2)
         rotation, term = self.bias.rotation(), self.bias.term()
         if rotation is not None:
             q, k = rotation.apply(q), rotation.apply(k)

@@ -43,7 +43,7 @@ class Flash(WindowedBackend):
             reasons.append('the GPU is older than Ampere (compute capability 8.0)')
         if inputs.dtype not in (torch.float16, torch.bfloat16):
             reasons.append(f'it computes in float16 or bfloat16, not {inputs.dtype} (set attention_dtype)')
-        reasons += inputs.beyond_factors()
+        reasons += inputs.unfactored()
         size = inputs.head_dim + inputs.rank
         if size > MAX_HEAD_DIM:
             reasons.append(f'head size plus rank is {size}, at most {MAX_HEAD_DIM} is possible')

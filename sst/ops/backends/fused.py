@@ -49,7 +49,7 @@ class Fused(Backend):
 
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = [*device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]
-        reasons += inputs.beyond_factors()
+        reasons += inputs.unfactored()
         if inputs.rotation is not None:
             reasons.append('it cannot rotate q and k')
         for what, size in (('head size', inputs.head_dim), ('rank', inputs.rank)):

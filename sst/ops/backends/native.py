@@ -21,7 +21,7 @@ class Native(Backend):
             reasons.append(f'the input is on {inputs.qkv.device.type}, it serves the CPU')
         if {inputs.dtype, inputs.qkv.dtype} != {torch.float32}:
             reasons.append(f'it reads and computes float32, not {inputs.qkv.dtype} and {inputs.dtype}')
-        reasons += inputs.beyond_factors()
+        reasons += inputs.unfactored()
         if inputs.rotation is not None:
             reasons.append('it cannot rotate q and k')
         if inputs.head_dim > MAX_SIZE:

@@ -44,7 +44,8 @@ class SDPA(WindowedBackend):
     @staticmethod
     def _mask_is_faster(inputs: Inputs) -> bool:
         """Measured on CPUs: the (heads, N, N) mask wins up to w = 64, and never where it needs a gradient."""
-        return inputs.qkv.device.type == 'cpu' and not inputs.needs_grad and inputs.window <= 64
+        needs_gradient = torch.is_grad_enabled() and inputs.qkv.requires_grad
+        return inputs.qkv.device.type == 'cpu' and not needs_gradient and inputs.window <= 64
 
     @staticmethod
     def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:
