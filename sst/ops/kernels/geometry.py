@@ -47,9 +47,9 @@ class Geometry:
         return self.batch * self.rows * self.columns
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """The kernels' integer arguments."""
-        return self.height, self.width, self.rows, self.columns
+    def sizes(self) -> dict[str, int]:
+        """The integer arguments of the kernels."""
+        return {'height': self.height, 'width': self.width, 'rows': self.rows, 'columns': self.columns}
 
     def blocks(self, size: int) -> int:
         """Blocks of `size` tokens in a window."""

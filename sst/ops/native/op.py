@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sst.ops.native.build import library
 from sst.ops.native.problem import Problem, Sizes, laid_out
+from sst.ops.operators import empty_gradients, register_gradients
 from sst.ops.windows import fold_padding
 
 LOG2E = math.log2(math.e)
@@ -78,30 +79,11 @@ def native_attention_backward(
 
 
 @native_attention_backward.register_fake
-def _empty_gradients(
-    grad: Tensor, qkv: Tensor, factor_q: Tensor | None, factor_k: Tensor | None, *_: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    d_qkv, d_factor_q, d_factor_k = (
-        qkv.new_empty(0) if t is None else torch.empty_like(t, memory_format=torch.contiguous_format)
-        for t in (qkv, factor_q, factor_k)
-    )
-    return d_qkv, d_factor_q, d_factor_k
+def _fake_backward(grad: Tensor, *tensors_and_options: Any) -> tuple[Tensor, ...]:
+    return tuple(empty_gradients(tensors_and_options[:3]))
 
 
-def _save(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    qkv, factor_q, factor_k, *ctx.options = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(qkv, factor_q, factor_k, *output)
-
-
-def _gradients(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
-    tensors = ctx.saved_tensors
-    gradients = native_attention_backward(grad, *tensors, *ctx.options)
-    given = (gradient if t is not None else None for gradient, t in zip(gradients, tensors, strict=False))
-    return (*given, None, None, None)
-
-
-native_attention.register_autograd(_gradients, setup_context=_save)
+register_gradients(native_attention, native_attention_backward, lambda inputs, results: results, tensors=3, options=3)
 
 
 def _run(name: str, problem: Problem) -> None:
