@@ -16,7 +16,7 @@ from sst.data.storage import lmdb_damage
 from sst.data.stream import check_batch
 from sst.data.survey import survey
 from sst.driver.fitting_models import advice
-from sst.inference import preparation
+from sst.inference import inference_kwargs
 from sst.metrics import require_packages
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES, loading
@@ -128,7 +128,7 @@ def check_network(opt: dict[str, Any], device: torch.device, root: Path) -> None
     if isinstance(net, SST):
         amp = (opt.get('train') or {}).get('amp')
         net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
-        if keywords := preparation(opt.get('val') or {}):
+        if keywords := inference_kwargs(opt.get('val') or {}):
             net.check_inference(device, **keywords)
     if weights := opt['path'].get('pretrain_network_g'):
         try:

@@ -19,7 +19,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sst.archs import SST
 from sst.checkpoints.fitting import load_weights
-from sst.inference import apply_as_asked, preparation
+from sst.inference import build_predictor, inference_kwargs
 from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, evaluating, write_results
 from sst.models.optimiser import build_optimisers, restore
 from sst.models.pictures import side_by_side, write_picture
@@ -120,7 +120,7 @@ class SSTModel(BaseModel):
         lr = torch.zeros(1, 3, size, size, device=self.device)
         with evaluating(net):  # forward: not what torch.compile makes of it
             output = enlarged(
-                net.forward if self.is_train else apply_as_asked(net, self.opt), lr, f'a picture of {size}x{size}'
+                net.forward if self.is_train else build_predictor(net, self.opt), lr, f'a picture of {size}x{size}'
             )
         if output.shape != (1, 3, scale * size, scale * size):
             raise UserError(
@@ -252,9 +252,9 @@ class SSTModel(BaseModel):
                 tb_logger.add_image(f'{name}/{picture.name}', side_by_side(picture), current_iter)
 
         net = self.evaluated_network()
-        if keywords := preparation(options):
+        if keywords := inference_kwargs(options):
             net = deepcopy(net).optimize_for_inference(**keywords)  # type: ignore[operator]  # an SST
-        predict = apply_as_asked(net, self.opt)
+        predict = build_predictor(net, self.opt)
         with evaluating(net):
             return evaluate(
                 dataset,

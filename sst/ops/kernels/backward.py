@@ -131,7 +131,8 @@ def key_kernel(
 ):  # fmt: skip
     """One program: BLOCK_N keys of one head, in `share` of all windows one after the other.
 
-    It runs after `query_kernel` and writes the k and v parts of d_qkv and d_factor (shares, heads, N, COLUMNS) of the keys' factor.
+    It runs after `query_kernel` and writes the k and v parts of d_qkv and,
+    for the keys' factor, d_factor (shares, heads, N, COLUMNS).
     """
     N: tl.constexpr = WINDOW * WINDOW
     C: tl.constexpr = HEADS * D
