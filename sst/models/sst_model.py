@@ -20,7 +20,7 @@ from sst.archs import SST
 from sst.checkpoints.fitting import fitting, load_weights
 from sst.checkpoints.networks import built
 from sst.checkpoints.weights import weights_in
-from sst.inference import apply_as_asked, preparation
+from sst.inference import build_predictor, inference_kwargs
 from sst.models.evaluation import EvaluatedImage, Row, average, enlarged, evaluate, evaluating, write_results
 from sst.models.images import side_by_side, write_png
 from sst.models.optimiser import build_optimisers, restore
@@ -115,7 +115,7 @@ class SSTModel(BaseModel):
         lr = torch.zeros(1, 3, size, size, device=self.device)
         with evaluating(net):  # forward: not what torch.compile makes of it
             output = enlarged(
-                net.forward if self.is_train else apply_as_asked(net, self.opt), lr, f'an image of {size}x{size}'
+                net.forward if self.is_train else build_predictor(net, self.opt), lr, f'an image of {size}x{size}'
             )
         if output.shape != (1, 3, scale * size, scale * size):
             raise UserError(
@@ -247,9 +247,9 @@ class SSTModel(BaseModel):
                 tb_logger.add_image(f'{name}/{image.name}', side_by_side(image), current_iter)
 
         net = self.evaluated_network()
-        if keywords := preparation(options):
+        if keywords := inference_kwargs(options):
             net = deepcopy(net).optimize_for_inference(**keywords)  # type: ignore[operator]  # an SST
-        predict = apply_as_asked(net, self.opt)
+        predict = build_predictor(net, self.opt)
         with evaluating(net):
             return evaluate(
                 dataset,
