@@ -7,11 +7,11 @@ from typing import Any
 
 from sst.options.faults import OptionsError, dotted, shown
 from sst.options.faults import Path as Place
-from sst.options.reading import DEEPEST, did_you_mean_file, folder_fault, parse, read_file
+from sst.options.reading import DEEPEST, MOST_VALUES, count_values, did_you_mean_file, folder_fault, parse, read_file
 from sst.options.translation import translate
 
 COMMAND_LINE = '--force_yml'
-MOST_FILES = 100  # that one is merged from, each counted wherever a `_base_` names it; ours have up to ten
+LEAST_VALUES = 50  # that a file counts as, because opening one takes time too
 FORM = 'write key:key=value, such as train:ema_decay=0.99'
 
 
@@ -25,7 +25,7 @@ class Merged:
         leaf: the option file that was asked for.
         inherited: keys from below a change of `type`, which the new type may not take.
         notes: what was found in them that the log should tell.
-        files: how many files were read, each counted wherever a `_base_` names it.
+        values: how many values were merged, each file's counted anew wherever it is named.
     """
 
     def __init__(self, leaf: str, processes: int = 1) -> None:
@@ -33,7 +33,7 @@ class Merged:
         self.leaf = leaf
         self.inherited: set[Place] = set()
         self.notes: list[str] = []
-        self.files = 0
+        self.values = 0
         self._processes = processes
         self._origins: dict[Place, str] = {}
 
@@ -163,10 +163,13 @@ def _read_into(merged: Merged, path: Path, above: list[Path]) -> None:
         raise OptionsError(f'{above[-1]}: _base_: no file {path}{did_you_mean_file(path)}')
     if above and path.is_dir():
         raise OptionsError(f'{above[-1]}: _base_: {path} is {folder_fault(path)}')
-    merged.files += 1
-    if merged.files > MOST_FILES:
-        raise OptionsError(f'{merged.leaf}: _base_: leads to more than {MOST_FILES} files; name each base once')
     content = read_file(path)
+    merged.values += max(count_values(content), LEAST_VALUES)
+    if merged.values > MOST_VALUES:
+        raise OptionsError(
+            f'{path}: with the files that were read before it comes to more than {MOST_VALUES} values (a file counts '
+            'wherever a _base_ names it); name each base once'
+        )
     for base in bases_of(content, path):
         _read_into(merged, base, circle)
     merged.merge(content, str(path))

@@ -1,7 +1,7 @@
 """Reading YAML: one file or one value of the command line, by the same rules."""
 
 import re
-from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,9 +16,8 @@ TAGS = (*(f'tag:yaml.org,2002:{kind}' for kind in KINDS), None)  # None: what to
 INTEGER = 'tag:yaml.org,2002:int'
 MOST_DIGITS = 18  # of an integer, with its sign: what 64 bits hold
 DEEPEST = 30  # sections in sections; ours have four
-LONGEST = 100_000  # characters; ours have up to two thousand
-MOST_VALUES = 5_000  # of a file; ours have up to about a hundred
-TOO_MANY = f'it holds more than {MOST_VALUES} values, with its aliases (*) written out'
+MOST_VALUES = 5_000  # of a file with its bases; ours have up to about a hundred
+TOO_MANY = f'it comes to more than {MOST_VALUES} values, with its aliases (*) written out'
 
 
 class Loader(yaml.SafeLoader):
@@ -27,10 +26,21 @@ class Loader(yaml.SafeLoader):
 
     yaml_constructors: ClassVar[dict] = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in TAGS}
 
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        super().flatten_mapping(node)
-        if len(node.value) > MOST_VALUES:  # merge keys (<<) of aliases multiply
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.composed = 0
+
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node and _size(node, {}) > MOST_VALUES:
             raise yaml.YAMLError(TOO_MANY)
+        return node
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        self.composed += 1
+        if self.composed > MOST_VALUES:  # before the rest is read, which would take long
+            raise yaml.YAMLError(TOO_MANY)
+        return super().compose_node(parent, index)
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -119,11 +129,9 @@ def parse(text: str) -> Any:
     Raises:
         ValueError: no YAML; one line, with the line's number.
     """
-    if len(text) > LONGEST:
-        raise ValueError(f'no YAML of options: it has more than {LONGEST:,} characters')
     try:
         content = yaml.load(text, Loader)  # noqa: S506  # a SafeLoader with fewer types
-        return _copied(content, iter(range(MOST_VALUES)))
+        return _copied(content)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f'line {mark.line + 1}: ' if mark else ''
@@ -134,22 +142,30 @@ def parse(text: str) -> Any:
         raise ValueError('no YAML: a value is not what its tag (!!int, !!float, !!bool) says') from None
 
 
+def _size(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """The number of nodes from this one on, each alias counted as the copy that it becomes."""
+    if node not in known:
+        known[node] = 0  # for a node that holds itself
+        inner = node.value if isinstance(node, yaml.SequenceNode) else ()
+        inner = chain.from_iterable(node.value) if isinstance(node, yaml.MappingNode) else inner
+        known[node] = 1 + sum(_size(item, known) for item in inner)
+    return known[node]
+
+
 def count_values(value: Any) -> int:
     """The number of values in what was read, sections and lists included."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return 1 + sum(map(count_values, inner))
 
 
-def _copied(value: Any, values: Iterator[int], deep: int = 0) -> Any:
+def _copied(value: Any, deep: int = 0) -> Any:
     """Aliases turned into copies, so that changing one place changes no other, and whole numbers into integers."""
     if deep > DEEPEST:
         raise yaml.YAMLError(f'it is nested more than {DEEPEST} deep')
-    if next(values, None) is None:
-        raise yaml.YAMLError(TOO_MANY)
     if isinstance(value, dict):
-        return {key: _copied(item, values, deep + 1) for key, item in value.items()}
+        return {key: _copied(item, deep + 1) for key, item in value.items()}
     if isinstance(value, list):
-        return [_copied(item, values, deep + 1) for item in value]
+        return [_copied(item, deep + 1) for item in value]
     return whole(value)
 
 

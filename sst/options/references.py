@@ -1,121 +1,150 @@
 """`${...}` in option files: references to other keys, and `${mul:a,b}` for a product."""
 
 import re
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from omegaconf import Container, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from sst.options.faults import Fault, dotted, shown
 from sst.options.faults import Path as Place
-from sst.options.reading import MOST_VALUES, count_values, parse, whole
+from sst.options.reading import count_values, whole
 from sst.utils.suggest import did_you_mean
 
-REFERENCE = re.compile(r'\$\{([^${}]*)\}')  # without another one inside
-LONGEST_CHAIN = 50  # references that lead from one to the next; ours have up to three
-LONGEST_TEXT = 10_000  # characters
-
-
-def resolve(data: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """A copy with every `${...}` replaced by its value, and the faults of those that have none, which stay."""
-    resolver = _Resolver(data)
-    return resolver.copy(data, ()), resolver.faults
-
-
-def without_followers(faults: list[Fault], data: dict[str, Any]) -> list[Fault]:
-    """Leave out the faults of values that refer to a faulty key, because they go when that one is mended."""
-    faulty = {dotted(place) for place, _ in faults}
-    independent = [(place, text) for place, text in faults if not faulty & _followed(place, data)]
-    return independent or faults
-
-
-class _Resolver:
-    def __init__(self, data: dict[str, Any]) -> None:
-        self.data, self.faults = data, list[Fault]()
-        self.known: dict[Place, Any] = {}  # so that references which multiply are followed once each
-
-    def copy(self, value: Any, place: Place) -> Any:
-        """What stands at a place, its references followed as far as they can be."""
-        if isinstance(value, dict):
-            return {key: self.copy(item, (*place, key)) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.copy(item, (*place, index)) for index, item in enumerate(value)]
-        try:
-            return self.filled(value, place, 0)
-        except ValueError as error:
-            self.faults.append((place, str(error)))
-            return value
-
-    def filled(self, value: Any, place: Place, depth: int) -> Any:
-        """The same. Raises ValueError for a reference that cannot be followed."""
-        if isinstance(value, dict):
-            return {key: self.filled(item, (*place, key), depth) for key, item in value.items()}
-        if isinstance(value, list):
-            return [self.filled(item, (*place, index), depth) for index, item in enumerate(value)]
-        text = value
-        while isinstance(text, str) and (reference := REFERENCE.search(text)):
-            try:
-                found = self.value(reference[1], place, depth + 1)
-            except ValueError as error:
-                raise ValueError(f'{shown(value)} cannot be followed: {error}') from None
-            start, end = reference.span()
-            text = found if reference[0] == text else f'{text[:start]}{found}{text[end:]}'
-            if len(text if isinstance(text, str) else '') > LONGEST_TEXT or count_values(text) > MOST_VALUES:
-                raise ValueError(f'{shown(value)} leads to too many others; write the value')
-        if isinstance(text, str) and '${' in text:
-            raise ValueError(f'must hold ${{key}}, ${{section.key}} or ${{mul:a,b}}, not {shown(value)}')
-        return text
-
-    def value(self, name: str, place: Place, depth: int) -> Any:
-        """The value of the reference `${name}` in the text at a place."""
-        if factors := re.fullmatch(r'mul:([^,]*),([^,]*)', name):
-            return _product(*map(parse, factors.groups()))
-        if not re.fullmatch(r'[\w.\[\]]+', name):
-            raise ValueError('write ${key}, ${section.key} or ${mul:a,b}')
-        if depth > LONGEST_CHAIN:
-            raise ValueError('it leads back to itself')
-        target = _target(name, place)
-        if target not in self.known:
-            try:
-                found = _at(target, self.data)
-            except LookupError:
-                near = did_you_mean(name, _dotted_keys(self.data, ''))
-                raise ValueError(f'there is no key {dotted(target)}{near}') from None
-            self.known[target] = self.filled(found, target, depth)
-        return self.known[target]
+MOST_FOLLOWED = 1000  # references of all files together, those they lead to included; ours have some fifty
 
 
 def _product(left: Any, right: Any) -> Any:
     for factor in (left, right):
         if isinstance(factor, bool) or not isinstance(factor, (int, float)):
-            raise ValueError(f'mul needs two numbers, not {shown(factor)}')
+            raise ValueError(f'mul takes two numbers, not {factor!r}')
     return whole(left * right)
 
 
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore')  # OmegaConf 2.4 calls it register_resolver, which in 2.3 was something else
+    OmegaConf.register_new_resolver('mul', _product, replace=True)
+
+
+def resolve(data: dict[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """A copy with every `${...}` replaced by its value, and the faults of those that have none.
+
+    Raises:
+        ValueError: the references lead to too many others.
+    """
+    faults: list[Fault] = []
+    data = _readable(data, (), faults)
+    _require_few(data)
+    config = OmegaConf.create(data)
+
+    def plain(value: Any, parent: Any, place: Place) -> Any:
+        """`value` stands at `place`; `parent` is OmegaConf's view of the mapping or list that holds it."""
+        key = place[-1]
+        if isinstance(value, dict):
+            return {inner: plain(item, parent[key], (*place, inner)) for inner, item in value.items()}
+        if isinstance(value, list):
+            return [plain(item, parent[key], (*place, inner)) for inner, item in enumerate(value)]
+        if not _refers(value):
+            return value
+        try:
+            found = parent[key]
+            return OmegaConf.to_container(found, resolve=True) if isinstance(found, Container) else found
+        except (OmegaConfBaseException, RecursionError) as error:
+            faults.append((place, _unresolved(value, error, data)))
+            return value
+
+    return {key: plain(value, config, (key,)) for key, value in data.items()}, faults
+
+
+def without_followers(faults: list[Fault], data: dict[str, Any]) -> list[Fault]:
+    """The faults but for those of values that refer to a faulty key: mending that one mends them."""
+    faulty = {dotted(place) for place, _ in faults}
+    independent = [(place, text) for place, text in faults if not faulty & _followed(place, data)]
+    return independent or faults
+
+
 def _followed(place: Place, data: Any) -> set[str]:
-    """The keys that the text at a place, which need not be there, refers to."""
+    """The keys that the value at a place, which need not be there, refers to."""
+    value = _at(place, data)
+    return {dotted(target) for target in _targets(value, place)} if isinstance(value, str) else set()
+
+
+def _require_few(data: dict[str, Any]) -> None:
+    """Refuse references that multiply, as a: ${b}${b}, b: ${c}${c}: OmegaConf follows each one wherever it stands."""
+    costs: dict[Place, int] = {}
+
+    def cost(place: Place) -> int:
+        if place not in costs:
+            costs[place] = 0  # of one that leads back to itself, which OmegaConf tells
+            value = _at(place, data)
+            if isinstance(value, (dict, list)):
+                keys = value if isinstance(value, dict) else range(len(value))
+                costs[place] = sum(cost((*place, key)) for key in keys)
+            elif _refers(value):
+                costs[place] = sum(
+                    1 + count_values(_at(target, data)) + cost(target) for target in _targets(value, place)
+                )
+        return costs[place]
+
     try:
-        value = _at(place, data)
-    except LookupError:
-        return set()
-    names = REFERENCE.findall(value) if isinstance(value, str) else []
-    return {dotted(_target(name, place)) for name in names}
+        total = cost(())
+    except RecursionError:
+        total = MOST_FOLLOWED + 1
+    if total > MOST_FOLLOWED:
+        raise ValueError(f'its ${{...}} lead to more than {MOST_FOLLOWED} others; write values in their place')
 
 
-def _target(name: str, place: Place) -> Place:
-    """The place that a reference in the text at a place names; dots in front of it mean the section of that text."""
-    dots = len(name) - len(name.lstrip('.'))
-    return (*(place[:-dots] if dots else ()), *re.findall(r'\w+', name))
+def _targets(text: str, place: Place) -> Iterator[Place]:
+    """The places that the references in a text at a place name, which need not be there."""
+    for dots, keys in re.findall(r'\$\{(\.*)([\w.\[\]]*)\}', text):
+        above = place[: -len(dots)] if dots else ()
+        yield (*above, *(int(key) if key.isdecimal() else key for key in re.findall(r'\w+', keys)))
 
 
 def _at(place: Place, data: Any) -> Any:
-    """The value at a place. Raises LookupError if there is none."""
+    """The value at a place, None where there is nothing."""
     for part in place:
-        if isinstance(data, list) and str(part).isdecimal():
-            data = data[int(part)]
-        elif isinstance(data, dict):
+        try:
             data = data[part]
-        else:
-            raise KeyError(part)
+        except (KeyError, IndexError, TypeError):
+            return None
     return data
+
+
+def _refers(value: Any) -> bool:
+    return isinstance(value, str) and '${' in value
+
+
+def _readable(value: Any, place: Place, faults: list[Fault]) -> Any:
+    """A copy with null for each text that OmegaConf, which would read none of the data then, cannot parse."""
+    if isinstance(value, dict):
+        return {key: _readable(item, (*place, key), faults) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_readable(item, (*place, index), faults) for index, item in enumerate(value)]
+    if _refers(value) and not _well_formed(value):
+        faults.append((place, f'write ${{key}}, ${{section.key}} or ${{mul:a,b}}, not {shown(value)}'))
+        return None
+    return value
+
+
+def _well_formed(text: str) -> bool:
+    """Whether its references are of the kinds we follow; OmegaConf has others, that read the environment among them."""
+    if text.count('${') != len(re.findall(r'\$\{(?:\.*[\w.\[\]]+\}|mul:)', text)):
+        return False
+    try:
+        OmegaConf.create([text])
+    except OmegaConfBaseException:
+        return False
+    return True
+
+
+def _unresolved(text: str, error: Exception, data: dict[str, Any]) -> str:
+    reason = str(error).partition('\n')[0].rstrip('.')
+    missing = re.search("Interpolation key '([^']+)' not found", reason)
+    near = did_you_mean(missing[1], _dotted_keys(data, '')) if missing else ''
+    return f'{shown(text)} cannot be followed ({reason}){near}'
 
 
 def _dotted_keys(data: dict[str, Any], above: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ from sst.utils.allocator import keep_memory
 
 # What requirements.txt names, and basicsr; then those that are imported by another name.
 SAME_NAMES = (
-    'addict', 'basicsr', 'filelock', 'future', 'lmdb', 'numpy', 'pydantic', 'requests', 'rich',
+    'addict', 'basicsr', 'filelock', 'future', 'lmdb', 'numpy', 'omegaconf', 'pydantic', 'requests', 'rich',
     'safetensors', 'scipy', 'setuptools', 'tensorboard', 'tifffile', 'torch', 'torchvision', 'tqdm', 'yapf',
 )  # fmt: skip
 OTHER_NAMES = {

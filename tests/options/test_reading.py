@@ -53,19 +53,18 @@ def test_aliases_are_copies():
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('a: 1\nb: [', 'line 2'),
-        ('a: 1\nb: 2\na: 3', "line 3: no YAML: the key 'a'"),
-        ('a: 1\n2: b', "line 2: no YAML: the key '2'"),
-        ('a: !!python/object/apply:os.getcwd []', 'line 1'),
-        ('a: &x [*x]', ''),
-        ('a: \x00', ''),
-        ('a: "\\ud800"', "line 1: no YAML: '\\ud800'"),
-        ('"\\ud800": 1', "line 1: no YAML: '\\ud800'"),
-        ('a: ' + '9' * 5000, 'line 1: no YAML: 99999999999999999999...'),
-        ('a: ' + '[' * 100 + ']' * 100, ''),
-        ('a: ' + '{b: ' * 20_000, ''),
-        ('a: [' + '1,' * 200_000 + ']', ''),
-        ('a: !!bool x', ''),
+        ('a: 1\nb: [', 'line 2: no YAML'),
+        ('a: 1\nb: 2\na: 3', "line 3: no YAML: the key 'a' is given twice"),
+        ('a: 1\n2: b', "line 2: no YAML: the key '2' is no text"),
+        ('a: !!python/object/apply:os.getcwd []', 'line 1: no YAML'),
+        ('a: &x [*x]', 'no YAML'),
+        ('a: \x00', 'no YAML'),
+        ('a: "\\ud800"', "line 1: no YAML: '\\ud800' holds half a character"),
+        ('"\\ud800": 1', "line 1: no YAML: '\\ud800' holds half a character"),
+        ('a: ' + '9' * 5000, 'line 1: no YAML: 99999999999999999999... is too large'),
+        ('a: ' + '[' * 100 + ']' * 100, 'no YAML: it is nested more than 30 deep'),
+        ('a: ' + '{b: ' * 20_000, 'no YAML'),
+        ('a: !!bool x', 'no YAML: a value is not what its tag'),
         ('- 1', 'must hold a mapping of options, not [1]'),
         ('just text', 'must hold a mapping of options, not "just text"'),
     ],
@@ -83,20 +82,31 @@ def test_faulty_file_is_one_line(tmp_path, text, message):
 def test_aliases_that_multiply_are_refused(level):
     lines = ['a0: &a0 {x: 1}']
     lines += [f'a{i}: &a{i} {level.format(", ".join([f"*a{i - 1}"] * 9))}' for i in range(1, 30)]
-    with pytest.raises(ValueError, match='5000'):
+    with pytest.raises(ValueError, match='more than 5000 values'):
         parse('\n'.join(lines))
 
 
-@pytest.mark.parametrize(('name', 'suggested'), [('dmeo.yml', True), ('photo.yml', False)])
-def test_a_missing_file_suggests_its_neighbour_of_a_similar_name(tmp_path, name, suggested):
+@pytest.mark.parametrize('text', ['a: [' + '1,' * 200_000 + ']', 'a:\n' + '- 1\n' * 200_000], ids=['flow', 'block'])
+def test_a_list_without_end_is_refused(text):
+    with pytest.raises(ValueError, match='more than 5000 values'):
+        parse(text)
+
+
+def test_missing_file_suggests_its_neighbour(tmp_path):
     (tmp_path / 'demo.yml').touch()
-    with pytest.raises(OptionsError, match=rf'^{tmp_path}/{name}: ') as caught:
-        read_file(tmp_path / name)
-    assert (f'"{tmp_path}/demo.yml"' in str(caught.value)) == suggested
+    with pytest.raises(OptionsError, match=r'^\S+dmeo.yml: no such file; did you mean "\S+demo.yml"\?$'):
+        read_file(tmp_path / 'dmeo.yml')
+
+
+def test_a_missing_file_suggests_no_other_name(tmp_path):
+    (tmp_path / 'demo.yml').touch()
+    with pytest.raises(OptionsError, match=r'photo.yml: no such file$'):
+        read_file(tmp_path / 'photo.yml')
 
 
 def test_folder_and_binary_file(tmp_path):
     (tmp_path / 'x.yml').write_bytes(b'\xff\xfe\x00')
-    for path in (tmp_path, tmp_path / 'x.yml'):
-        with pytest.raises(OptionsError, match=rf'^{path}: '):
-            read_file(path)
+    with pytest.raises(OptionsError, match=r': a folder; .*x.yml$'):
+        read_file(tmp_path)
+    with pytest.raises(OptionsError, match='UTF-8'):
+        read_file(tmp_path / 'x.yml')

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sst.options.reading import parse
+from sst.options import OptionsError, load_options
 from sst.options.references import resolve, without_followers
 
 
@@ -31,24 +31,23 @@ def test_relative_reference():
 
 
 @pytest.mark.parametrize(
-    ('text', 'mentioned'),
+    ('text', 'message'),
     [
-        ('${sclae}', '"scale"?'),
-        ('${section.kye}', '"section.key"?'),
-        ('${unclosed', '"${unclosed"'),
-        ('${nothing:1}', '"${nothing:1}"'),
-        ('${oc.env:HOME}', '"${oc.env:HOME}"'),
-        ('${ section.key }', '"${ section.key }"'),
-        ('${mul:a,2}', '"a"'),
-        ('${mul:true,2}', 'true'),
-        ('${x.y}', '"${x.y}"'),
-        ('${x}', '"${x}"'),
+        ('${sclae}', 'did you mean "scale"?'),
+        ('${section.kye}', 'did you mean "section.key"?'),
+        ('${unclosed', '${key}'),
+        ('${nothing:1}', '${key}'),
+        ('${oc.env:HOME}', '${key}'),
+        ('${ section.key }', '${key}'),
+        ('${oc.select:section}', '${key}'),
+        ('${mul:a,2}', 'mul takes two numbers'),
+        ('${x.y}', 'Recursive'),
     ],
 )
-def test_reference_without_value(text, mentioned):
+def test_reference_without_value(text, message):
     _, faults = resolve({'scale': 2, 'section': {'key': 1}, 'x': {'y': text}})
     assert [place for place, _ in faults] == [('x', 'y')]
-    assert mentioned in faults[0][1]
+    assert message in faults[0][1]
 
 
 def test_only_the_fault_itself_is_told():
@@ -67,17 +66,11 @@ def test_a_reference_that_is_not_closed_hides_no_other():
 
 @pytest.mark.parametrize('form', ['"${{{0}}}${{{0}}}"', '["${{{0}}}", "${{{0}}}"]', '{{a: "${{{0}}}", b: "${{{0}}}"}}'])
 @pytest.mark.parametrize('order', [1, -1], ids=['known ones first', 'known ones last'])
-def test_references_that_multiply_are_refused(form, order):
+def test_references_that_multiply_are_refused(tmp_path, form, order):
     lines = ['k0: x', *(f'k{index}: {form.format(f"k{index - 1}")}' for index in range(1, 30))]
-    _, faults = resolve(parse('\n'.join(lines[::order])))
-    assert 0 < len({place[0] for place, _ in faults}) < 25
-
-
-@pytest.mark.parametrize('order', [1, -1])
-def test_a_chain_of_references_is_followed(order):
-    lines = ['k0: 7', *(f'k{index}: ${{k{index - 1}}}' for index in range(1, 40))]
-    data, faults = resolve(parse('\n'.join(lines[::order])))
-    assert (set(data.values()), faults) == ({7}, [])
+    (tmp_path / 'x.yml').write_text('\n'.join(lines[::order]))
+    with pytest.raises(OptionsError, match=rf'^{tmp_path}/x.yml: [^\n]*more than 1000 others[^\n]*$'):
+        load_options(tmp_path / 'x.yml')
 
 
 def test_a_circle_is_told():
