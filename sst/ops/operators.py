@@ -37,8 +37,9 @@ def register_gradients(
         ctx.save_for_backward(*inputs[:tensors], *saved(inputs, output))
 
     def gradients(ctx: Any, grad: Tensor, *_: None) -> tuple[Tensor | None, ...]:
-        found = backward(grad, *ctx.saved_tensors, *ctx.options)
-        given = (g if t is not None else None for g, t in zip(found, ctx.saved_tensors, strict=False))
+        saved = ctx.saved_tensors  # read once: activation checkpointing recomputes them at each reading
+        found = backward(grad, *saved, *ctx.options)
+        given = (g if t is not None else None for g, t in zip(found, saved, strict=False))
         return (*given, *[None] * (ctx.arguments - tensors))
 
     operator.register_autograd(gradients, setup_context=save)
