@@ -8,6 +8,7 @@ when it is complete. After an interruption, run the same command again: stored i
 import argparse
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,9 @@ from prepare.parallel import FileError
 from sst.utils.errors import UserError
 
 LONGEST_KEY = 511  # bytes; LMDB's limit
-MAP_SIZE = 2**40  # bytes that a database may grow to, as in BasicSR; the file takes only what it holds
+PAGE = 4096
+ROOM = 1.1  # for the tree above the values
+SPARE = 2**26  # bytes
 META = 'meta_info.txt'
 HEADER = 2**16  # bytes of an image that usually hold its size
 
@@ -98,16 +101,21 @@ def build(folder: Path, sizes: dict[str, tuple[Path, int]], workers: int, *, ver
     """Store what is missing of key -> (file, bytes) in the database `folder`; return how many images that were.
 
     Raises:
-        UserError: the database cannot be written, or images cannot be read.
+        UserError: the disk has no room, the database cannot be written, or images cannot be read.
     """
+    needed = round(ROOM * sum(-(-(size + 16) // PAGE) * PAGE for _, size in sizes.values()))
+    missing = needed - sum(path.stat().st_size for path in folder.iterdir())
+    if missing > (free := shutil.disk_usage(folder).free):
+        raise UserError(
+            f'{folder}: needs {missing / 1e9:.1f} GB more, but {free / 1e9:.1f} GB are free; free some space'
+        )
     faults: list[str] = []
     # Without waiting for the disk after each image. Only a crash of the whole system can then damage the database.
-    with _opened(folder, map_size=MAP_SIZE, lock=False, sync=False) as database:
+    with _opened(folder, map_size=needed + SPARE, lock=False, sync=False) as database:
         stored = _keep_same(database, sizes)
         jobs = [(key, path) for key, (path, _) in sorted(sizes.items()) if key not in stored]
         for key, content in parallel.run_jobs(partial(load, verify=verify), jobs, 'images stored', workers, faults):
-            with database.begin(write=True) as transaction:
-                transaction.put(key.encode(), content)
+            _put(database, key, content)
         database.sync(True)
         parallel.raise_faults(faults, f'all others are stored in {folder}; fix these and run the same command again')
         try:
@@ -163,6 +171,17 @@ def _compare_finished(folder: Path, sizes: dict[str, tuple[Path, int]]) -> None:
         raise UserError(
             f'{folder}: exists with other images, for example {different}; remove it or choose another name'
         )
+
+
+def _put(database: lmdb.Environment, key: str, content: bytes) -> None:
+    """Store an image; make the database larger if it is full."""
+    while True:
+        try:
+            with database.begin(write=True) as transaction:
+                transaction.put(key.encode(), content)
+            return
+        except lmdb.MapFullError:
+            database.set_mapsize(2 * database.info()['map_size'])
 
 
 def _write_meta(path: Path, database: lmdb.Environment) -> None:

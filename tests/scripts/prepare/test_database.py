@@ -13,6 +13,7 @@ import pytest
 from helpers import write_noise
 
 import prepare_data
+from prepare import database
 from sst.data.sets import build_dataset
 
 
@@ -112,6 +113,15 @@ def test_killed_and_run_again(tmp_path, prepare):
     prepare(*command)
     assert stored(tmp_path / 'a.lmdb') == {path.stem: path.read_bytes() for path in (tmp_path / 'HR').iterdir()}
     assert len((tmp_path / 'a.lmdb' / 'meta_info.txt').read_text().splitlines()) == 200
+
+
+def test_the_map_grows(folder, tmp_path, monkeypatch, prepare):
+    monkeypatch.setattr(database, 'ROOM', 0)
+    monkeypatch.setattr(database, 'SPARE', 16384)
+    for seed in range(60):
+        write_noise(folder / f'large{seed}.png', 60, 60, seed)
+    prepare('lmdb', '--input', folder, '--output', tmp_path / 'a.lmdb', '--jobs', 1)
+    assert len(stored(tmp_path / 'a.lmdb')) == 65
 
 
 def test_refusals(folder, tmp_path, refused):
