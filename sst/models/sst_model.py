@@ -63,8 +63,6 @@ class SSTModel(BaseModel):
         if self.is_train:
             self._init_training()
 
-    # ---- training
-
     def _init_training(self) -> None:
         train = self.opt['train']
         self.net_g.train()
@@ -210,8 +208,6 @@ class SSTModel(BaseModel):
             raise SharedError(f'the loss is not finite any more: {log}; {DIVERGED}')
         return log
 
-    # ---- validation and test
-
     def evaluated_network(self) -> nn.Module:
         """The network that is validated and tested: the moving average, unless `val.use_ema` is false."""
         if self.net_g_ema is not None and self.opt['val']['use_ema']:
@@ -280,8 +276,6 @@ class SSTModel(BaseModel):
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{name}/{metric}', value, current_iter)
         logger.info(f'Validation {name}, iteration {current_iter:,}: {", ".join(parts) or "no metrics"}')
-
-    # ---- checkpoints
 
     def _validation_sets(self) -> list[str]:
         return [options['name'] for phase, options in self.opt['datasets'].items() if phase.startswith('val')]
@@ -353,10 +347,10 @@ class SSTModel(BaseModel):
     def resume_training(self, resume_state: dict) -> None:
         """Take over weights, optimiser, loss scale and best figures.
 
+        The driver calls it before anything is written, so that faults come early. BasicSR's loop then calls it again.
+
         Args:
-            resume_state (dict): as `sst.driver.resume.load_resume_state` gives it: what this model saved, `weights`
-                (what the weights file saved with it holds) and both files' names. BasicSR's loop calls it again with
-                the state that the driver has tried already.
+            resume_state (dict): as `sst.driver.resume.load_resume_state` gives it.
 
         Raises:
             UserError: the weights are not those of this run's network, or the state not that of its optimiser.
