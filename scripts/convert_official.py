@@ -7,6 +7,7 @@ because no weight shows the windows by its shape.
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import yaml
@@ -17,12 +18,12 @@ from sst.checkpoints.weights import read_weights  # after the repository is on t
 from sst.options import load_options
 from sst.options.imports import load_parts
 from sst.options.released import network_options
+from sst.options.translation import translate, why_not_needed
 from sst.utils.command_line import add_imports_argument
 from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_save, atomic_write_text
 
-KEPT = ('name', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'path', 'train', 'val', 'logger', 'dist_params')
-DROPPED = ('dataset_enlarge_ratio', 'use_shuffle', 'num_prefetch_queue', 'persistent_workers', 'print_network', 'phase')
+KEPT = ('name', 'scale', 'num_gpu', 'manual_seed', 'datasets', 'network_g', 'path', 'train', 'val', 'logger')
 PATHS = ('pretrain_network_g', 'param_key_g', 'strict_load_g', 'resume_state')
 
 
@@ -33,24 +34,15 @@ def convert_options(released: Mapping, gpus: int) -> dict:
         released (Mapping): the file's content.
         gpus (int): the processes that it was written for; our batch size is the total over all of them.
     """
-    ours: dict = {'model_type': 'SSTModel'} | {key: released[key] for key in KEPT if released.get(key) is not None}
-    ours['network_g'] = network_options(released['network_g'])
+    network_options(released['network_g'])  # raises what is missing
+    ours = deepcopy({key: value for key, value in released.items() if key in KEPT and value is not None})
+    for _ in translate(ours, gpus):
+        pass
     ours.setdefault('scale', ours['network_g']['scale'])
-    ours['datasets'] = {
-        phase: convert_dataset(dataset, gpus) for phase, dataset in released.get('datasets', {}).items()
-    }
     ours['path'] = {key: value for key, value in ours.get('path', {}).items() if key in PATHS}
-    ours.pop('dist_params', None)  # which backend serves is found out at the start
-    return {key: value for key, value in ours.items() if value not in (None, {})}
-
-
-def convert_dataset(released: Mapping, gpus: int) -> dict:
-    """Our options of one dataset: totals where BasicSR counts per GPU, without keys that our endless stream ignores."""
-    ours = {key: value for key, value in released.items() if key not in DROPPED}
-    if 'batch_size_per_gpu' in ours:
-        ours['batch_size'] = ours.pop('batch_size_per_gpu') * gpus
-    if 'num_worker_per_gpu' in ours:
-        ours['num_workers'] = ours.pop('num_worker_per_gpu')
+    for section, dataset in ours.get('datasets', {}).items():
+        for key in [key for key in dataset if why_not_needed(('datasets', section, key))]:
+            del dataset[key]
     return ours
 
 

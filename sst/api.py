@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sst.archs import SST
 from sst.checkpoints.networks import options_of
 from sst.checkpoints.pretrained import from_pretrained
-from sst.inference import Tiler, TileSize, padded, required_multiple, self_ensemble, tried, window_multiple
+from sst.inference import Tiler, TileSize, padded, probe_network, required_multiple, self_ensemble, window_multiple
 from sst.inference.devices import best_device
 from sst.inference.enlarging import Bands, Samples, enlarge, whole
 
@@ -64,7 +64,7 @@ class Upscaler:
                 'overlap a whole number from 0 on'
             )
         self.net = net.to(self.device)
-        trial, predict = None, self._predict
+        properties, predict = None, self._predict
         if isinstance(net, SST):
             net.optimize_for_inference(chosen)
             self.scale, self.dtype = net.scale, net.stem.weight.dtype
@@ -72,12 +72,12 @@ class Upscaler:
         else:
             self.dtype = chosen or torch.float32
             net.float().eval().requires_grad_(False)
-            trial = tried(net, self.device, required_multiple(options_of(net) or {}))
-            self.scale, multiple = trial.scale, trial.multiple
+            properties = probe_network(net, self.device, required_multiple(options_of(net) or {}))
+            self.scale, multiple = properties.scale, properties.multiple
             predict = partial(padded, predict, scale=self.scale, multiple=multiple)
         if ensemble:
             predict = partial(self_ensemble, predict)
-        self._tile_size = TileSize(self.net, overlap, multiple, trial)
+        self._tile_size = TileSize(self.net, overlap, multiple, properties)
         size = self._tile_size if tile == 'auto' else tile
         self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
 

@@ -74,7 +74,7 @@ def build(row: Row, base: SST) -> nn.Module:
     if row.training:
         net = net.to(memory_format=torch.channels_last)
     else:
-        net.optimize_for_inference(**row.preparation)
+        net.optimize_for_inference(**row.inference_kwargs)
     if row.mode == 'compiled':
         net.compile()
     return net

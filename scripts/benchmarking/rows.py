@@ -57,7 +57,7 @@ class Row:
         return self.task == 'training'
 
     @property
-    def preparation(self) -> dict[str, Any]:
+    def inference_kwargs(self) -> dict[str, Any]:
         """Keywords of `SST.optimize_for_inference`. Inputs of any size are graphed: that shows where it is in vain."""
         parts = self.mode.split('+')
         graphs = 2**31 if 'graphed' in parts else 0
@@ -130,12 +130,12 @@ def obstacle(row: Row) -> str | None:
     """
     with torch.device('meta'):
         net = SST(**row.network())
-    preparation, device = row.preparation, torch.device(row.device)
-    if row.training and (preparation['fused'] or preparation['graphs']):
+    kwargs, device = row.inference_kwargs, torch.device(row.device)
+    if row.training and (kwargs['fused'] or kwargs['graphs']):
         return f'mode {row.mode} is for inference; take --tasks inference'
     try:
         net.check_backend(device, DTYPES[row.dtype])
-        net.check_inference(device, **preparation)
+        net.check_inference(device, **kwargs)
     except UnsupportedBackendError as reason:
         return str(reason).splitlines()[0]
     return None

@@ -18,7 +18,7 @@ from sst.archs import SST
 from sst.checkpoints.fitting import load_weights
 from sst.checkpoints.networks import built
 from sst.driver import preflight
-from sst.models.sst_model import loading
+from sst.models.sst_model import reading_of
 from sst.options import checked_options
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_save, atomic_write_text
@@ -63,7 +63,7 @@ def write_start(opt: dict[str, Any], folder: Path, sharpen: bool = False) -> Non
     net = built(opt['network_g'], 'cpu')
     assert isinstance(net, SST)
     if weights := opt['path'].get('pretrain_network_g'):
-        load_weights(net, weights, **loading(opt | {'is_train': True}))
+        load_weights(net, weights, **reading_of(opt | {'is_train': True}))
     state = (sharpened(net) if sharpen else net).state_dict()
     generator = torch.Generator().manual_seed(0)
     nudged = {name: _nudged(value, generator) for name, value in state.items()}

@@ -6,14 +6,14 @@ interruption, run the same command again: it continues. Use --from for archives 
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-from urllib.parse import quote
+from pathlib import Path
 
 from prepare.archives import ARCHIVES, BY_HAND, HUGGING_FACE, REPOSITORIES, Archive
-from prepare.fetch import fetch, get_json, recorded_sum
+from prepare.fetch import fetch
 from prepare.files import write_file
 from prepare.unpack import GROWTH, LEAST, unpack
-from sst.utils.errors import UserError
+from sst.utils.errors import UserError, reason_of
+from sst.utils.optional import require
 from sst.utils.suggest import did_you_mean
 
 
@@ -87,28 +87,22 @@ def _unpack(name: str, file: Path, archive: Archive, output: Path, most: float |
     print(f'{name}, {archive.name}: {made} files unpacked, {kept} existed already')
 
 
-def _download_repository(repository: str, folder: Path, base_url: str) -> None:
-    """Download all files of a dataset repository; the folder of its only database becomes HR.lmdb."""
-    base = base_url.rstrip('/')
-    pages = get_json(f'{base}/api/datasets/{repository}/tree/main?recursive=true')
-    sums = {
-        entry['path']: (entry.get('lfs') or {}).get('oid')
-        for page in pages
-        for entry in page
-        if entry['type'] == 'file' and not entry['path'].startswith('.')
-    }
-    databases = [path.rpartition('data.mdb')[0] for path in sums if PurePosixPath(path).name == 'data.mdb']
-    for path, expected in sums.items():
-        parts = PurePosixPath(path).parts
-        if '..' in parts or PurePosixPath(path).is_absolute():
-            raise UserError(f'{base}/datasets/{repository}: lists {path}, which is outside {folder}')
-        in_database = len(databases) == 1 and path.startswith(databases[0])
-        target = folder / 'HR.lmdb' / path.removeprefix(databases[0]) if in_database else folder / path
-        fetch(f'{base}/datasets/{repository}/resolve/main/{quote(path)}', target, unpacked=False)
-        if expected and recorded_sum(target) != expected:
-            raise UserError(
-                f'{target}: does not match the checksum {expected} of {repository}; remove it and run again'
-            )
-    print(f'{folder}: {len(sums)} files of {repository}')
-    if not databases:
-        print(f'{folder}: it holds no LMDB database; unpack its files and name them in the option file')
+def _download_repository(repository: str, folder: Path, server: str) -> None:
+    """Download a dataset repository; the folder of its only database becomes HR.lmdb."""
+    if (folder / 'HR.lmdb').is_dir():
+        print(f'{folder}/HR.lmdb: downloaded before; remove it to download it again')
+        return
+    require('huggingface_hub', 'snapshot_download', 'hub', f'{repository}: its download')
+    from huggingface_hub import snapshot_download
+
+    files = folder / 'repository'
+    try:
+        snapshot_download(repository, repo_type='dataset', local_dir=files, endpoint=server.rstrip('/'))
+    except Exception as fault:  # the network, rights, the disk: the hub's errors have no base of their own
+        raise UserError(f'{repository}: {reason_of(fault)}; run the same command again to continue') from fault
+    databases = [path.parent for path in files.rglob('data.mdb')]
+    if len(databases) == 1:
+        databases[0].rename(folder / 'HR.lmdb')
+        print(f'{folder}/HR.lmdb: the database of {repository}')
+    else:
+        print(f'{files}: it holds {len(databases)} LMDB databases; name the right one in the option file')

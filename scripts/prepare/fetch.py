@@ -5,7 +5,6 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import requests
@@ -23,20 +22,15 @@ class TransferError(Exception):
     """A transfer that may be tried again."""
 
 
-def fetch(url: str, path: Path, *, unpacked: bool = True) -> None:
+def fetch(url: str, path: Path) -> None:
     """Download a file unless it exists, and write its SHA-256 to `path`.sha256.
 
     The file grows as `path`.part, which the next call continues if the server allows that. An existing file is compared
     with its checksum.
 
-    Args:
-        url: The address of the file.
-        path: Where the file goes.
-        unpacked: Whether the disk must have room for its content a second time.
-
     Raises:
-        UserError: the disk has no room, the server has no such file or sends a web page, the connection broke too
-            often, or an existing file does not match its checksum.
+        UserError: the disk has no room for the file and what is in it, the server has no such file or sends a web page,
+            the connection broke too often, or an existing file does not match its checksum.
     """
     if path.is_file():
         _check_sum(path)
@@ -45,7 +39,7 @@ def fetch(url: str, path: Path, *, unpacked: bool = True) -> None:
     while True:
         before = _size(part)
         try:
-            _transfer(url, path, part, 2 if unpacked else 1)
+            _transfer(url, path, part)
             break
         except (requests.RequestException, TransferError) as fault:
             pauses = iter(PAUSES) if _size(part) > before else pauses
@@ -61,25 +55,7 @@ def fetch(url: str, path: Path, *, unpacked: bool = True) -> None:
     _record_sum(path)
 
 
-def recorded_sum(path: Path) -> str:
-    """The SHA-256 in the file beside a file."""
-    return _beside(path, 'sha256').read_text().partition(' ')[0]
-
-
-def get_json(url: str) -> Iterator[list]:
-    """The pages of a list that a web address gives. Raises UserError."""
-    following: str | None = url
-    while following:
-        try:
-            answer = requests.get(following, timeout=TIMEOUT)
-            answer.raise_for_status()
-            yield answer.json()
-        except (requests.RequestException, ValueError) as fault:
-            raise UserError(f'{following}: {_one_line(fault)}; try later or download the files by hand') from fault
-        following = answer.links.get('next', {}).get('url')
-
-
-def _transfer(url: str, path: Path, part: Path, copies: int) -> None:
+def _transfer(url: str, path: Path, part: Path) -> None:
     """Try once: append what is missing to the partial file, and rename it when it is complete."""
     state, there = _beside(part, 'version'), _size(part)
     headers = {'Accept-Encoding': 'identity'}  # uncompressed, so that bytes can be counted
@@ -96,10 +72,9 @@ def _transfer(url: str, path: Path, part: Path, copies: int) -> None:
             there = _start_of(answer, url, path, there)
             total = there + int(answer.headers['Content-Length']) if 'Content-Length' in answer.headers else None
             version = answer.headers.get('ETag') or answer.headers.get('Last-Modified') or ''
-            write_file(
-                state, [b'' if version.startswith('W/') else version.encode()]
-            )  # weak ones do not identify bytes
-            require_room(path.parent, path.name, (total or 0) * copies - there)
+            weak = version.startswith('W/')  # such a version does not identify bytes
+            write_file(state, [b'' if weak else version.encode()])
+            require_room(path.parent, path.name, 2 * (total or 0) - there)
             with open(part, 'ab') as file, _bar(path.name, total, there) as bar:
                 file.truncate(there)
                 for content in answer.iter_content(CHUNK):
@@ -131,7 +106,7 @@ def _check_sum(path: Path) -> None:
     record = _beside(path, 'sha256')
     if not record.is_file():
         _record_sum(path)
-    elif recorded_sum(path) != _sha256(path):
+    elif record.read_text().partition(' ')[0] != _sha256(path):
         raise UserError(f'{path}: does not match the checksum in {record}; remove both and run the same command again')
 
 

@@ -1,15 +1,11 @@
 """Files that are either complete or absent, and checks of folders and disks."""
 
-import os
 import shutil
-import socket
 from collections.abc import Iterable
 from pathlib import Path
 
 from sst.utils.errors import UserError
 
-_HOST = socket.gethostname()
-_UNFINISHED = '.part'
 SPARE = 2**28  # bytes that stay free on the disk
 
 
@@ -22,7 +18,7 @@ def write_file(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    unfinished = path.with_name(f'.{path.name}.{_HOST}-{os.getpid()}{_UNFINISHED}')
+    unfinished = path.with_name(f'.{path.name}.part')  # always the same, so that the next run replaces a killed one's
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -33,20 +29,6 @@ def write_file(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
             unfinished.unlink(missing_ok=True)
     except OSError as fault:
         raise cannot_write(path, fault) from fault
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and remove unfinished files that killed runs on this machine left in it. Raises UserError."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):
-            raise PermissionError(13, 'Permission denied')
-        for path in folder.glob(f'.*.{_HOST}-*{_UNFINISHED}'):
-            process = path.name.removesuffix(_UNFINISHED).rpartition('-')[2]
-            if process.isdigit() and not _is_alive(int(process)):
-                path.unlink(missing_ok=True)
-    except OSError as fault:
-        raise cannot_write(folder, fault) from fault
 
 
 def cannot_write(path: Path, fault: OSError) -> UserError:
@@ -72,15 +54,3 @@ def refuse_inside(output: Path, source: Path) -> None:
     """Raise UserError if the results would be written among the images that they are made from."""
     if output.resolve().is_relative_to(source.resolve()):
         raise UserError(f'{output}: is inside the input {source}; choose a folder outside it')
-
-
-def _is_alive(process: int) -> bool:
-    if os.name != 'posix':  # on Windows `os.kill` would end the process
-        return True
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:  # the process belongs to another user
-        pass
-    return True

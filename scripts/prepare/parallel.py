@@ -21,7 +21,6 @@ from typing import TypeVar
 import cv2
 from tqdm import tqdm
 
-from prepare.files import make_folder
 from sst.utils import pixels
 from sst.utils.cores import usable_cores
 from sst.utils.errors import UserError
@@ -75,8 +74,6 @@ def make_files(
         UserError: as `run_jobs`, and at the end for all images that failed.
     """
     faults: list[str] = []
-    for folder in folders:
-        make_folder(folder)
     results = list(run_jobs(work, take_shard(jobs, args.shard), description, args.jobs, faults))
     made, kept = (sum(counts) for counts in zip((0, 0), *results, strict=True))
     print(f'{", ".join(map(str, folders))}: {made} files written, {kept} existed already')

@@ -6,23 +6,15 @@ import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple
 
 from tqdm import tqdm
 
 from prepare.archives import Archive
-from prepare.files import make_folder, require_room, write_file
+from prepare.files import require_room, write_file
 from sst.utils.errors import UserError
 
 PIECE = 2**20  # bytes
-LARGEST_RECORD = 2**20  # bytes; tarfile reads records of long names and the like at once
-_RECORDS = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
 # How much an archive may unpack to by default. Images are compressed already, so they hardly grow.
 GROWTH, LEAST = 10, 10**9
 
@@ -65,8 +57,6 @@ def unpack(file: Path, archive: Archive, output: Path, most: float | None = None
                     f'the right file, use --max-unpacked {math.ceil(needed / 1e9)}'
                 )
             require_room(output, file.name, needed)
-            for folder in {path.parent for path in missing}:
-                make_folder(folder)
             for path, each in tqdm(missing.items(), desc=f'unpacking {file.name}', unit='file', disable=None):
                 write_file(path, _pieces(each))
     except UserError:
@@ -84,7 +74,7 @@ def unpack(file: Path, archive: Archive, output: Path, most: float | None = None
 
 
 def _opened(file: Path) -> zipfile.ZipFile | tarfile.TarFile:
-    return zipfile.ZipFile(file) if zipfile.is_zipfile(file) else tarfile.open(file, tarinfo=_Entry)
+    return zipfile.ZipFile(file) if zipfile.is_zipfile(file) else tarfile.open(file)
 
 
 def _members(archive: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
@@ -99,25 +89,6 @@ def _members(archive: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
             raise tarfile.ReadError(f'a file of {entry.size} bytes')  # some versions of tarfile would loop forever
         if entry.isreg():
             yield Member(entry.name, entry.size, partial(archive.extractfile, entry))
-
-
-class _Entry(tarfile.TarInfo):
-    """A record of a tar file that does not allocate more memory than names need."""
-
-    @classmethod
-    def frombuf(cls, buf: Any, encoding: str, errors: str) -> '_Entry':
-        return cls._limited(super().frombuf(buf, encoding, errors))
-
-    @classmethod
-    def _frombuf(cls, *arguments: Any, **keywords: Any) -> '_Entry':
-        """What newer versions of Python call in place of `frombuf`."""
-        return cls._limited(super()._frombuf(*arguments, **keywords))  # type: ignore[misc]
-
-    @staticmethod
-    def _limited(entry: Any) -> '_Entry':
-        if entry.type in _RECORDS and not 0 <= entry.size <= LARGEST_RECORD:
-            raise tarfile.ReadError(f'a record of {entry.size} bytes')
-        return entry
 
 
 def _exists(path: Path, size: int) -> bool:

@@ -110,9 +110,9 @@ class Sample:
             return lambda configuration: launch.forward(call, configuration, differentiable=True)
         _, attended, lse = launch.forward(call, call.configuration('forward'), differentiable=True)
         gradients = Gradients.of(call, self.grad, attended, lse)
-        launch.query_gradients(call, gradients, call.configuration('query'))  # writes what the keys' kernel reads
-        function = launch.query_gradients if kernel == 'query' else launch.key_gradients
-        return lambda configuration: function(call, gradients, configuration)
+        # The kernel 'query' writes what the kernel 'key' reads.
+        launch.factor_gradients(call, gradients, 'query', call.configuration('query'))
+        return lambda configuration: launch.factor_gradients(call, gradients, kernel, configuration)
 
 
 def relative_error(results: list[Tensor], expected: list[Tensor]) -> float:

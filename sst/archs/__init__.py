@@ -1,4 +1,4 @@
-"""Networks, registered in BasicSR's ARCH_REGISTRY: every module here that is called `..._arch.py`."""
+"""Networks, registered in BasicSR's ARCH_REGISTRY. Every module here with a name `..._arch.py` is imported."""
 
 from sst.archs.bicubic_arch import Bicubic
 from sst.archs.sst_arch import SST

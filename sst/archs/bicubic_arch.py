@@ -1,4 +1,4 @@
-"""Bicubic enlargement as a network: what SR results are compared with, through the same pipeline and metrics."""
+"""Bicubic enlargement as a network, so that it runs through the same pipeline and metrics as SR networks."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from sst.ops.imresize import imresize
 
 @ARCH_REGISTRY.register()
 class Bicubic(nn.Module):
-    """MATLAB's bicubic enlargement of the 8-bit picture, without parameters.
+    """MATLAB's bicubic enlargement of the 8-bit image, without parameters.
 
     Args:
         scale: Enlargement, the same for both axes.
@@ -27,8 +27,8 @@ class Bicubic(nn.Module):
         """
         batch, channels, height, width = x.shape
         levels = x.detach().clamp(0, 1).mul(255).round().to(torch.uint8)
-        picture = levels.flatten(0, 1).permute(1, 2, 0).cpu().numpy()  # (H, W, B * C)
-        enlarged = imresize(picture, self.scale)
+        image = levels.flatten(0, 1).permute(1, 2, 0).cpu().numpy()  # (H, W, B * C)
+        enlarged = imresize(image, self.scale)
         result = torch.from_numpy(np.ascontiguousarray(enlarged.transpose(2, 0, 1)))
         result = result.view(batch, channels, height * self.scale, width * self.scale)
         return result.to(x.device).to(x.dtype) / 255

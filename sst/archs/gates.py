@@ -1,4 +1,4 @@
-"""Gates on the output of the attention, registered in GATES. All take and give maps (B, H, W, C)."""
+"""Gates on the output of attention, registered in GATES, from maps (B, H, W, C) to maps of the same shape."""
 
 from collections.abc import Mapping
 
@@ -12,7 +12,7 @@ from sst.options.registries import GATES
 
 @GATES.register()
 class CLA(nn.Module):
-    """Convolutional local attention's gate, sigmoid(PW(DW3x3(x))) (Eq. 9)."""
+    """The gate of convolutional local attention, sigmoid(PW(DW3x3(x))) (Eq. 9)."""
 
     released = Released('DWC', names={'attn.gate.0': 'depthwise', 'attn.gate.1': 'pointwise'})
 
@@ -27,7 +27,7 @@ class CLA(nn.Module):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict | None:
-        """The options that the shapes of a gate's parameters tell; None where they are not of this gate."""
+        """Infer the options from the shapes of a gate's parameters; None if they are not of this gate."""
         return {} if 'depthwise.weight' in state else None
 
 
@@ -58,5 +58,5 @@ class NoGate(nn.Module):
     released = Released(None)
 
     def forward(self, x: Tensor) -> None:
-        """There is nothing to multiply by."""
+        """Return None: the attention is not multiplied."""
         return

@@ -1,20 +1,20 @@
 """The parts of an SST layer, all on maps (B, H, W, C).
 
-`fused` asks for kernels that compute several steps at once (`sst.ops.pointwise`); `SST.optimize_for_inference` sets it.
+`fused` selects kernels that compute several steps at once (`sst.ops.pointwise`); `SST.optimize_for_inference` sets it.
 """
 
 from torch import Tensor, nn
 
 from sst.ops import depthwise_gelu_add, norm_linear
 
-# A typing error must not build networks for minutes; this lies far beyond any use.
+# Far more than any use, so that a typing error does not build a network for minutes.
 MOST_CHANNELS = 8192
 
 
 class Conv2d(nn.Conv2d):
     """A convolution on a map (B, H, W, C) that keeps its size: zero padding by half the kernel.
 
-    The permutations are views: to the convolution the map is a channels_last tensor.
+    The permutations are views; the convolution sees a channels_last tensor.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int = 1) -> None:
@@ -25,7 +25,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvFFN(nn.Module):
-    """h = GELU(PW(LN(x))); h = h + GELU(DW3x3(h)); PW(h). The norm is the layer's."""
+    """h = GELU(PW(LN(x))); h = h + GELU(DW3x3(h)); PW(h). The layer owns the norm."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()

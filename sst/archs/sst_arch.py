@@ -1,4 +1,4 @@
-"""SST, the scalable super-resolution Transformer (arXiv 2603.06738), the whole network at a glance."""
+"""SST, the scalable super-resolution Transformer (arXiv 2603.06738): the whole network."""
 
 from typing import Self
 
@@ -18,13 +18,13 @@ from sst.options.registries import GATES, UPSAMPLERS
 
 @ARCH_REGISTRY.register()
 class SST(nn.Module):
-    """LR image in, HR image out.
+    """The network, from LR to SR images.
 
-    Takes the fields of `SST.Options` as keywords (`scale`, `dim`, `num_blocks`, `window_sizes`, `num_heads`,
+    It takes the fields of `SST.Options` as keywords (`scale`, `dim`, `num_blocks`, `window_sizes`, `num_heads`,
     `ffn_expansion`, `bias`, `gate`, `upsampler`, `backend`, `attention_dtype`); the defaults are SST-light at x2.
 
     Raises:
-        OptionsError: for unknown, wrong or contradictory fields, in words.
+        OptionsError: fields are unknown, wrong or contradictory.
     """
 
     Options = SSTOptions
@@ -43,7 +43,7 @@ class SST(nn.Module):
         self.apply(initialise)
 
     def forward(self, lr: Tensor) -> Tensor:
-        """Enlarge pictures of any size.
+        """Enlarge images of any size.
 
         Args:
             lr (Tensor): (B, 3, H, W), RGB in [0, 1], H and W >= 1.
@@ -56,34 +56,34 @@ class SST(nn.Module):
         return self._enlarge(lr)
 
     def _enlarge(self, lr: Tensor) -> Tensor:
-        image = lr.permute(0, 2, 3, 1).contiguous()  # from here to the end maps are (B, H, W, C), in memory too
+        image = lr.permute(0, 2, 3, 1).contiguous()  # all maps are (B, H, W, C), in memory too
         shallow = self.stem(image.to(self.stem.weight.dtype))
         features = shallow + self.conv(self.norm(self.blocks(shallow)))
         return self.upsampler(features, image).to(lr.dtype).permute(0, 3, 1, 2).contiguous()
 
     def _tables(self) -> list:
-        """The positional tables of all layers, as they are kept."""
+        """The positional tables of all layers, which the biases keep."""
         return [module.bias.tables() for module in self.modules() if isinstance(module, WindowAttention)]
 
     def optimize_for_inference(self, dtype: torch.dtype | None = None, *, fused: bool = False, graphs: int = 0) -> Self:
-        """Prepare this network, on its device, for enlarging pictures; it is not to be trained afterwards.
+        """Prepare this network, on its device, for enlarging images; it must not be trained afterwards.
 
-        Maps and weights take `dtype`. The positional tables, sums inside normalisation and attention, and the addition
-        of the enlarged input stay in float32: half precision touches what the network adds to the picture alone.
-        No GPU has measured `fused` and `graphs` yet, so they are for those who ask for them.
+        Maps and weights get `dtype`. The positional tables, sums inside normalisation and attention, and the addition
+        of the enlarged input stay in float32, so half precision affects only what the network adds to the image.
+        `fused` and `graphs` are off by default because no GPU has measured them yet.
 
         Args:
             dtype (torch.dtype | None): float32, float16 or bfloat16. None: float16 on CUDA, float32 elsewhere.
-            fused (bool): ConvFFN and the gate by our Triton kernels (`sst.ops.pointwise`) in place of torch's.
-            graphs (int): inputs of up to so many LR pixels, B * H * W, are replayed as CUDA graphs from the second of a
-                shape on, where no gradient is recorded (see `CudaGraphs`). 0: none.
+            fused (bool): compute ConvFFN and the gate by our Triton kernels (`sst.ops.pointwise`), not by torch.
+            graphs (int): replay inputs of up to this many LR pixels, B * H * W, as CUDA graphs from the second input
+                of a shape on, if no gradients are recorded (see `CudaGraphs`). 0: none.
 
         Returns:
             SST: this network, in evaluation mode, without gradients.
 
         Raises:
-            ValueError: another dtype, a negative number.
-            UnsupportedBackendError: `fused` or `graphs` where they cannot be, with the reasons.
+            ValueError: `dtype` is another dtype, or `graphs` is negative.
+            UnsupportedBackendError: `fused` or `graphs` cannot be used here; the message says why.
         """
         device = self.stem.weight.device
         chosen = dtype or (torch.float16 if device.type == 'cuda' else torch.float32)
@@ -92,43 +92,43 @@ class SST(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm)):
                 module.to(chosen)
-            if hasattr(module, 'fused'):  # those that have kernels for several steps at once
+            if hasattr(module, 'fused'):  # layers with kernels for several steps at once
                 module.fused = fused  # type: ignore[assignment]
         self.graphs = CudaGraphs(graphs) if graphs else None
         return self
 
     def check_inference(self, device: torch.device, dtype: torch.dtype, *, fused: bool, graphs: int) -> None:
-        """Raise what `optimize_for_inference` would raise on `device`."""
+        """Raise the errors that `optimize_for_inference` would raise on `device`."""
         if dtype not in (torch.float32, torch.float16, torch.bfloat16):
-            raise ValueError(f'optimize_for_inference takes float32, float16 or bfloat16, not {dtype}')
+            raise ValueError(f'dtype must be float32, float16 or bfloat16, not {dtype}')
         if graphs < 0:
-            raise ValueError(f'graphs is the number of LR pixels of the largest input, at least 0 (none), not {graphs}')
+            raise ValueError(f'graphs must be at least 0 LR pixels (0: none), not {graphs}')
         self.check_backend(device, dtype)
         if fused:
             check_fused_layers(device, dtype, self.options['dim'])
         if graphs and device.type != 'cuda':
             raise UnsupportedBackendError(
-                f'CUDA graphs need a CUDA device, the network is on {device.type}: move it first, or leave out graphs'
+                f'CUDA graphs need a CUDA device, not {device.type}; move the network first, or leave out graphs'
             )
 
     def recompute_activations(self) -> None:
-        """Keep a layer's input alone for the backward pass and compute the rest again: less memory, more time."""
+        """Keep only the input of each layer for the backward pass and compute the rest again, to save memory."""
         for module in self.modules():
             if isinstance(module, Block):
                 module.recompute = True
 
     def compile_layers(self) -> None:
-        """Compile each layer by torch.compile: those of equal windows share their code, so it takes little time."""
+        """Compile each layer by torch.compile. Layers with equal windows share code, so this takes little time."""
         for module in self.modules():
             if isinstance(module, Layer):
                 module.compile()
 
     def check_backend(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
-        """Raise UnsupportedBackendError where the attention backend of the options cannot serve on `device`.
+        """Raise UnsupportedBackendError if the attention backend of the options cannot compute on `device`.
 
         Args:
-            device (torch.device): where the network is to run; it may itself still be on `meta`.
-            dtype (torch.dtype): of the maps: half precision under autocast.
+            device (torch.device): where the network will run; the network itself may be on `meta`.
+            dtype (torch.dtype): dtype of the maps, which is half precision under autocast.
         """
         for module in self.modules():
             if isinstance(module, WindowAttention):
@@ -136,7 +136,7 @@ class SST(nn.Module):
 
 
 class Block(nn.Module):
-    """x + conv3x3(layers(x)); the layers' windows grow and start over (the cyclic window strategy)."""
+    """x + conv3x3(layers(x)); the windows of the layers follow the cyclic window strategy."""
 
     def __init__(self, options: dict) -> None:
         super().__init__()
@@ -177,7 +177,7 @@ class WindowAttention(nn.Module):
         dim, windows = options['dim'], options['window_sizes']
         self.window = windows[index]
         self.num_heads = options['num_heads'][index]
-        # Windows of one size would never talk across their borders: every second layer shifts them.
+        # If all windows have one size, every second layer shifts them, so that they exchange information.
         self.shift = self.window // 2 if index % 2 and len(set(windows)) == 1 else 0
         self.backend = options['backend']
         self.dtype = None if options['attention_dtype'] == 'auto' else getattr(torch, options['attention_dtype'])
@@ -210,7 +210,7 @@ class WindowAttention(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """Linear weights truncated normal with std 0.02, convolution weights the framework's default, all biases 0."""
+    """Linear weights: truncated normal with std 0.02. Convolution weights: torch's default. Biases: 0."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
     if isinstance(module, (nn.Linear, nn.Conv2d)) and module.bias is not None:

@@ -1,4 +1,4 @@
-"""The options of the network SST: what its constructor takes and `network_g` of an option file holds."""
+"""The options of the network SST: the arguments of its constructor, and `network_g` of an option file."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
@@ -58,7 +58,7 @@ class SSTOptions(PartOptions):
         validate_default=True,
         description='from the features to the enlarged image',
     )
-    backend: Backend = Field(default='auto', description='who computes the attention; auto takes the fastest that can')
+    backend: Backend = Field(default='auto', description='how the attention is computed; auto takes the fastest way')
     attention_dtype: Literal['auto', 'float32', 'float16', 'bfloat16'] = Field(
         default='auto',
         description='number format of the attention; auto: float32 on the CPU, half precision on a GPU',
@@ -70,10 +70,10 @@ class SSTOptions(PartOptions):
 
         Args:
             options (Mapping): the fields; `type` may be left out.
-            where (str): what the error lines put before the keys.
+            where (str): the section that errors name before a key.
 
         Raises:
-            OptionsError: one line per fault.
+            OptionsError: the options are wrong; one line for each fault.
         """
         try:
             return cls.model_validate(dict(options))
@@ -128,7 +128,7 @@ class SSTOptions(PartOptions):
 
 
 def _per_layer(bias: Mapping[str, Any]) -> list[str]:
-    """Which options of a bias have one entry per layer of a block."""
+    """The options of a bias that have one entry per layer of a block."""
     kind = bias.get('type')
     section: type[Section] = BIASES.section(kind) if isinstance(kind, str) and kind in BIASES else Section
     return [key for key, field in section.model_fields.items() if ONE_PER_LAYER in field.metadata]

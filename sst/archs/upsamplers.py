@@ -1,7 +1,6 @@
-"""From features at LR to the HR image: (features (B, H, W, C), image (B, H, W, 3)) to (B, sH, sW, 3).
+"""From features and the LR image to the SR image: (B, H, W, C) and (B, H, W, 3) to (B, sH, sW, 3).
 
-The features may be in half precision. The image keeps its dtype, and so does what is added to it. Upsamplers are
-registered in UPSAMPLERS.
+The features may be in half precision; the image is added in its own dtype. Upsamplers are registered in UPSAMPLERS.
 """
 
 import math
@@ -26,13 +25,13 @@ def pixel_shuffle(x: Tensor, scale: int) -> Tensor:
 
 
 def enlarge(x: Tensor, scale: int) -> Tensor:
-    """A map (B, H, W, C) by nearest neighbour."""
+    """Enlarge a map (B, H, W, C) by nearest neighbour."""
     return x.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2)
 
 
 @UPSAMPLERS.register('pixelshuffle_direct')
 class PixelShuffleDirect(nn.Module):
-    """One convolution, pixel shuffle, plus the enlarged input (the light models)."""
+    """One convolution, pixel shuffle, plus the enlarged image (the light models)."""
 
     released = Released('pixelshuffle_direct', names={'up_conv': 'up'})
 
@@ -46,7 +45,7 @@ class PixelShuffleDirect(nn.Module):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict | None:
-        """The options that the shapes of an upsampler's parameters tell, the network's `scale` too, or None."""
+        """Infer the options, and the network's `scale`, from the shapes of an upsampler's parameters, or None."""
         if 'up.weight' not in state or 'reduce.weight' in state:
             return None
         return {'scale': math.isqrt(state['up.weight'].shape[0] // 3)}
@@ -54,7 +53,7 @@ class PixelShuffleDirect(nn.Module):
 
 @UPSAMPLERS.register('pixelshuffle')
 class PixelShuffle(nn.Module):
-    """Convolution, LeakyReLU, convolution, one pixel shuffle (by 4 too), convolution, plus the enlarged input."""
+    """Convolution, LeakyReLU, convolution, one pixel shuffle (also by 4), convolution, plus the enlarged image."""
 
     class Options(PartOptions):
         """The options of PixelShuffle."""
@@ -89,7 +88,7 @@ class PixelShuffle(nn.Module):
 
 @UPSAMPLERS.register('nearest_conv')
 class NearestConv(nn.Module):
-    """Nearest enlargement and convolutions, after features of the image are added. The image itself is not added."""
+    """Nearest enlargement and convolutions, after adding features of the image. The image itself is not added."""
 
     class Options(PartOptions):
         """The options of NearestConv."""
@@ -105,7 +104,7 @@ class NearestConv(nn.Module):
             'f_img.3': 'image_out',
             'f.0': 'reduce',
             'f.3': 'convs.0',
-            'f.5': 'last',  # of x2 and x3; x4 has one more step
+            'f.5': 'last',  # for x2 and x3; x4 has one more step
             'f.6': 'convs.1',
             'f.8': 'last',
         },
@@ -133,5 +132,5 @@ class NearestConv(nn.Module):
         """As `PixelShuffleDirect.recognise`; x2 and x3 have the same shapes."""
         if 'image_conv.weight' not in state:
             return None
-        told = {'channels': state['reduce.weight'].shape[0]}
-        return told | {'scale': 4} if 'convs.1.weight' in state else told
+        found = {'channels': state['reduce.weight'].shape[0]}
+        return found | {'scale': 4} if 'convs.1.weight' in state else found

@@ -29,7 +29,7 @@ class Facts:
     scale: int | None
     windows: tuple[int, ...] | None
 
-    def told(self) -> Iterator[tuple[str, Any]]:
+    def named(self) -> Iterator[tuple[str, Any]]:
         """Names and values of what is known, those of the parts' options included."""
         for field in fields(self):
             value = getattr(self, field.name)
@@ -40,7 +40,7 @@ class Facts:
                 yield field.name.replace('_', ' '), value
 
     def __str__(self) -> str:
-        return ', '.join(f'{name} {plain(value)}' for name, value in self.told())
+        return ', '.join(f'{name} {plain(value)}' for name, value in self.named())
 
 
 def facts(state: Mapping[str, Tensor]) -> Facts | None:

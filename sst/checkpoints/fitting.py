@@ -116,7 +116,7 @@ def resize_upsampling(state: Mapping[str, Tensor], old: int, new: int) -> dict[s
 
 
 def _differences(theirs: Facts, ours: Facts) -> Iterator[str]:
-    in_file, in_network = dict(theirs.told()), dict(ours.told())
+    in_file, in_network = dict(theirs.named()), dict(ours.named())
     for name in dict.fromkeys([*in_file, *in_network]):
         # As text, because heads 3 3 3 and 3 3 differ only in the number of layers, which has a line of its own.
         file, network = plain(in_file.get(name)), plain(in_network.get(name))

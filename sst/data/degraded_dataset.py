@@ -3,13 +3,17 @@
 import os
 import random
 import zlib
+from typing import Self
 
 import numpy as np
 from basicsr.utils.registry import DATASET_REGISTRY
+from pydantic import Field, model_validator
 
 from sst.data.degradation import degrade
+from sst.data.degradation_options import Degradation
 from sst.data.image_dataset import HRDataset
 from sst.data.storage import is_lmdb
+from sst.options.faults import refuse
 
 MARGIN = 16  # LR pixels around a training crop that are degraded with it, so that its border does not show
 JPEG_BLOCK = 8  # pixels
@@ -26,6 +30,23 @@ class DegradedImageDataset(HRDataset):
     Args:
         opt: as for `HRDataset`, with a section `degradation` and, in validation, `seed`.
     """
+
+    class Options(HRDataset.Options):
+        """The options of images that are degraded."""
+
+        degradation: Degradation = Field(default=Degradation(), description='blur, resizing, noise and JPEG')
+        seed: int | None = Field(
+            default=None, ge=0, description='of sets to evaluate: another number degrades each image in another way'
+        )
+
+        @model_validator(mode='after')
+        def _seeded(self) -> Self:
+            trains = 'gt_size' in type(self).model_fields
+            if trains and self.seed is not None:
+                refuse([(('seed',), 'must be left out, because training draws from manual_seed')])
+            if not trains:
+                self.seed = self.seed or 0
+            return self
 
     def training_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         scale, size = self.opt['scale'], self.opt['gt_size']

@@ -2,18 +2,38 @@
 
 import random
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
 from basicsr.data.transforms import augment
+from pydantic import BeforeValidator, Field, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from sst.data.storage import ImageFiles, images_below
-from sst.options.data import roots_of
+from sst.data.storage import ImageFiles, images_below, is_lmdb
+from sst.options.data import FolderName, roots_of
+from sst.options.faults import fault, refuse, shown
+from sst.options.parts import PartOptions
+from sst.options.section import Section
 from sst.utils.errors import UserError
 from sst.utils.pixels import MEGAPIXELS
+
+
+def _one_or_several(dataroot: Any) -> Any:
+    roots = dataroot if isinstance(dataroot, list) else [dataroot]
+    if not roots or not all(isinstance(root, str) and root for root in roots):
+        raise fault(f'must be a folder or LMDB, or a list of them, not {shown(dataroot)}')
+    return dataroot
+
+
+Roots = Annotated[str | list[str], BeforeValidator(_one_or_several)]
+
+
+class IOBackend(Section):
+    """How pictures are stored."""
+
+    type: Literal['disk', 'lmdb'] = Field(default='disk', description='files in a folder, or one LMDB database')
 
 
 class ImageDataset(Dataset, ABC):
@@ -26,6 +46,35 @@ class ImageDataset(Dataset, ABC):
     Attributes:
         gt, lq: the HR and LR files; they are the same where LR is made of HR.
     """
+
+    class Options(PartOptions):
+        """What our datasets share."""
+
+        name: FolderName = Field(description='name of the data, as in tables and folders')
+        dataroot_gt: Roots = Field(
+            description='HR pictures, relative to the root folder: '
+            'a folder, an LMDB (its name ends in .lmdb), or a list'
+        )
+        io_backend: IOBackend | None = Field(
+            default=None, description='not needed: names that end in .lmdb are databases'
+        )
+        optional: bool = Field(
+            default=False, description='whether training may start without this set to validate on, if it is missing'
+        )
+        prepare: str | None = Field(default=None, description='what to type or do when the data is missing')
+
+        @model_validator(mode='after')
+        def _databases(self) -> Self:
+            if self.io_backend and self.io_backend.type == 'lmdb':
+                refuse(
+                    [
+                        ((key,), f'must be a name that ends in .lmdb, because io_backend is lmdb, not {shown(root)}')
+                        for key in ('dataroot_gt', 'dataroot_lq')
+                        for root in roots_of(getattr(self, key, []))
+                        if not is_lmdb(root)
+                    ]
+                )
+            return self
 
     gt: ImageFiles
     lq: ImageFiles

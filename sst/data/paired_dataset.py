@@ -1,22 +1,33 @@
 """Pairs of HR and LR images: the samples of BasicSR's `PairedImageDataset`, in a fraction of its time."""
 
 import os
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
+from pydantic import AfterValidator, Field, model_validator
 
-from sst.data.image_dataset import ImageDataset, random_place
+from sst.data.image_dataset import ImageDataset, Roots, random_place
 from sst.data.storage import file_names, is_lmdb, listed_names, lmdb_keys
 from sst.options.data import roots_of
+from sst.options.faults import fault, refuse, shown
+from sst.options.registries import DATASETS
 from sst.utils.errors import UserError
 
 
-class PairedDataset(ImageDataset):
-    """The pairs of one or several HR roots and their LR roots, folders or LMDBs, one root after the other.
+def _template(template: str) -> str:
+    if template.count('{}') != 1 or re.search(r'[{}]', template.replace('{}', '')):
+        raise fault(f'must hold {{}} once, which stands for the name of the HR file, not {shown(template)}')
+    return template
 
-    The samples equal those of BasicSR's class to the bit, from the same random numbers. But only what a crop needs is
-    decoded and converted, and pairing compares sets of names.
+
+@DATASETS.register('PairedImageDataset')
+class PairedDataset(ImageDataset):
+    """Pairs of HR and LR images in folders or LMDBs.
+
+    Takes the place of BasicSR's class and gives the same samples to the bit, from the same random numbers. But it
+    decodes only what a crop needs, compares sets of names to find the pairs, and takes several roots.
 
     Args:
         opt: as for `ImageDataset`, with `dataroot_gt` and `dataroot_lq`; `filename_tmpl` and `meta_info_file` are
@@ -25,6 +36,36 @@ class PairedDataset(ImageDataset):
     Raises:
         UserError: an image has no partner.
     """
+
+    class Options(ImageDataset.Options):
+        """The options of pairs."""
+
+        dataroot_lq: Roots = Field(
+            description='LR pictures, as dataroot_gt; of a list each belongs to the HR of its place'
+        )
+        meta_info_file: str | None = Field(
+            default=None, description='file that lists the pictures to use; null takes all'
+        )
+        filename_tmpl: Annotated[str, AfterValidator(_template)] = Field(
+            default='{}', description="name of the LR file without extension; {} is the HR file's"
+        )
+
+        @model_validator(mode='after')
+        def _pairs(self) -> Self:
+            gt_roots, lq_roots = roots_of(self.dataroot_gt), roots_of(self.dataroot_lq)
+            if len(gt_roots) != len(lq_roots):
+                text = f'must have as many entries as dataroot_gt ({len(gt_roots)}), not {len(lq_roots)}'
+                refuse([(('dataroot_lq',), text)])
+            for gt, lq in zip(gt_roots, lq_roots, strict=True):
+                if is_lmdb(gt) != is_lmdb(lq):
+                    kind = 'an LMDB' if is_lmdb(gt) else 'a folder'
+                    refuse([(('dataroot_lq',), f'must be {kind}, as {gt} is, not {shown(lq)}')])
+            if self.meta_info_file and (len(gt_roots) > 1 or is_lmdb(gt_roots[0])):
+                text = (
+                    f'needs a single pair of folders, so {shown(self.meta_info_file)} cannot be used; delete the line'
+                )
+                refuse([(('meta_info_file',), text)])
+            return self
 
     def __init__(self, opt: dict[str, Any]) -> None:
         super().__init__(opt)

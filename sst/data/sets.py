@@ -5,7 +5,7 @@ from typing import Any
 
 import basicsr.data  # noqa: F401 - registers BasicSR's datasets
 
-from sst.data.paired_dataset import PairedDataset
+from sst.data import degraded_dataset, downsample_dataset, paired_dataset  # noqa: F401 - register ours
 from sst.options.data import roots_of
 from sst.options.registries import DATASETS
 from sst.utils.errors import UserError
@@ -14,19 +14,16 @@ from sst.utils.errors import UserError
 def build_dataset(options: dict[str, Any]) -> Any:
     """Build the dataset (a sized `torch.utils.data.Dataset`) of one `datasets` section of the options.
 
-    `PairedImageDataset` is our `PairedDataset`, which gives the same samples as BasicSR's class of that name.
-
     Raises:
         UserError: unknown `type`, pictures without partner, unreadable lists, or no picture at all.
     """
     name, kind = options['name'], options['type']
-    if kind not in (known := DATASETS):
-        there = ', '.join(sorted(known))
+    if kind not in DATASETS:
+        there = ', '.join(sorted(DATASETS))
         raise UserError(f'dataset {name}: unknown type "{kind}"; there are: {there}')
     try:
         # not by BasicSR's build_dataset: it opens the log before the run's folder is there
-        build = PairedDataset if kind == 'PairedImageDataset' else known[kind]
-        dataset = build(deepcopy(options))
+        dataset = DATASETS[kind](deepcopy(options))
     except UserError as fault:
         raise UserError('\n'.join(f'dataset {name}: {line}' for line in str(fault).splitlines())) from fault
     except KeyError as fault:  # BasicSR's datasets look up what they need

@@ -1,7 +1,9 @@
-"""BasicSR's log before the run's folder is there: kept, and told once the log file is open."""
+"""BasicSR's log before the run's folder is there: kept in memory, and written once the log file is open."""
 
 import logging
+import sys
 from contextlib import suppress
+from logging.handlers import MemoryHandler
 from typing import Any
 
 import basicsr.utils.logger
@@ -9,12 +11,11 @@ import basicsr.utils.logger
 from sst.utils.visible import visible
 
 
-class EarlyLog(logging.Handler):
+class EarlyLog(MemoryHandler):
     """Stands in for BasicSR's log from now on until `open` or `forget`."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
+        super().__init__(sys.maxsize, flushLevel=sys.maxsize)
         forget()
         logger = logging.getLogger('basicsr')
         logger.setLevel(logging.INFO)
@@ -23,21 +24,17 @@ class EarlyLog(logging.Handler):
         logger.addFilter(_prepare)
         basicsr.utils.logger.initialized_logger['basicsr'] = True  # else BasicSR opens its own at the first word
 
-    def emit(self, record: logging.LogRecord) -> None:
-        self.records.append(record)
-
     def open(self, *arguments: Any, **keywords: Any) -> logging.Logger:
-        """Open BasicSR's log (`get_root_logger`) and hand it what was said before."""
+        """Open BasicSR's log (`get_root_logger`) and write what was said before."""
         logger = basicsr.utils.logger.get_root_logger(*arguments, **keywords)
-        for record in self.records:
-            if logger.isEnabledFor(record.levelno):
-                logger.handle(record)
-        self.records.clear()
+        for record in self.buffer:
+            logger.handle(record)
+        self.buffer.clear()
         return logger
 
 
 def _prepare(record: logging.LogRecord) -> bool:
-    """Escape control characters, which names of files may hold, and keep out a warning that is wrong for our model."""
+    """Escape control characters, which file names may hold, and keep out a warning that is wrong for our model."""
     text = record.getMessage()
     record.msg, record.args = '\n'.join(visible(line) for line in text.split('\n')), ()
     return text != 'Multiple validation datasets are *only* supported by SRModel.'

@@ -45,8 +45,7 @@ def create_loaders(
         on_request=on_request,
     )
     logger.info(
-        'Training: %s pictures of %s, batch %d (%d per process x %d), iterations %s to %s, %.1f passes over '
-        'the pictures',
+        'Training: %s images of %s, batch %d (%d per process x %d), iterations %s to %s, %.1f passes over the images',
         f'{len(train_set):,}',
         data['name'],
         data['batch_size'],
@@ -60,6 +59,6 @@ def create_loaders(
     for key, options in opt['datasets'].items():
         if key != 'train':
             val_set = run.datasets[options['name']]
-            logger.info('Validation: %d pictures of %s', len(val_set), options['name'])
+            logger.info('Validation: %d images of %s', len(val_set), options['name'])
             val_loaders.append(build_dataloader(val_set, options, num_gpu=opt['num_gpu'], dist=opt['dist']))
     return train_loader, NoEpochs(), val_loaders, 0, total_iter

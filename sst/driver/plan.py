@@ -36,7 +36,7 @@ def print_plan(run: Run) -> None:
     table.add_row('files of the run', str(run.folder))
     for options in opt['datasets'].values():
         name = options['name']
-        table.add_row(f'{options["phase"]} set', f'{name}: {len(run.datasets[name]):,} pictures')
+        table.add_row(f'{options["phase"]} set', f'{name}: {len(run.datasets[name]):,} images')
     for name in run.missing.values():
         table.add_row('val set' if opt['is_train'] else 'test set', f'{name}: missing')
     net = run.model.get_bare_model(run.model.net_g)

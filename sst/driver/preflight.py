@@ -13,7 +13,7 @@ from sst.checkpoints.sources import HUB, download, shipped
 from sst.data.storage import lmdb_damage
 from sst.data.stream import check_batch
 from sst.data.survey import survey
-from sst.inference import preparation
+from sst.inference import inference_kwargs
 from sst.metrics import require_packages
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES
@@ -117,7 +117,7 @@ def check_network(net: torch.nn.Module, options: Options, device: torch.device) 
     if isinstance(net, SST):
         amp = options.train.amp if options.train else None
         net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
-        if keywords := preparation(dict(options.val)):
+        if keywords := inference_kwargs(dict(options.val)):
             net.check_inference(device, **keywords)
 
 

@@ -1,6 +1,7 @@
 """From the command line to a run that is ready to start: everything checked, read and built."""
 
 import argparse
+import logging
 import random
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from sst.driver.lock import locked, require_unlocked
 from sst.driver.resume import load_resume_state
 from sst.options import Options, checked_options
 from sst.utils.errors import UserError
+
+logger = logging.getLogger('basicsr')
 
 
 @dataclass
@@ -135,6 +138,7 @@ def _built_model(run: Run) -> Any:
         raise UserError(f'{misfit}; {advice(misfit, run.root)}') from misfit
     if run.state:
         model.resume_training(run.state)
+        logger.info(f'Goes on from {run.state["path"]}')
     return model
 
 

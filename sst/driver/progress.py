@@ -117,7 +117,7 @@ def quiet_writers() -> Iterator[None]:
 
     The fault itself stops the run at the next value or checkpoint that cannot be written.
     """
-    told, hook = logging.raiseExceptions, threading.excepthook
+    raising, hook = logging.raiseExceptions, threading.excepthook
 
     def thread_failed(failure: threading.ExceptHookArgs) -> None:
         if not isinstance(failure.exc_value, OSError):
@@ -127,7 +127,7 @@ def quiet_writers() -> Iterator[None]:
     try:
         yield
     finally:
-        logging.raiseExceptions, threading.excepthook = told, hook
+        logging.raiseExceptions, threading.excepthook = raising, hook
 
 
 def init_writers(opt: dict[str, Any], start_iter: int) -> Any:

@@ -21,7 +21,7 @@ def print_results(folder: Path, title: str, metrics: list[str], missing: list[st
 def results_table(
     title: str, results: dict[str, dict[str, Any]], metrics: list[str], missing: list[str]
 ) -> VisibleTable:
-    """A row per set: number of pictures and each metric; sets in `missing` are marked so."""
+    """A row per set: number of images and each metric; sets in `missing` are marked so."""
     table = VisibleTable(title=title)
     table.add_column('set')
     table.add_column('images', justify='right')

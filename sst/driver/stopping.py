@@ -86,10 +86,10 @@ class Agreement:
         """The signal after which all processes stop now; 0 for none. Each must call it after each iteration."""
         if self.store is None:
             return self.signals.number
-        step, told, self.step = self.step, self.signals.number, self.step + 1
-        if told:
-            self.store.set('signal', str(told))
-        words = self.store.add(f'words {step}', 1 if not told else 1 + 2**32)
+        step, number, self.step = self.step, self.signals.number, self.step + 1
+        if number:
+            self.store.set('signal', str(number))
+        words = self.store.add(f'words {step}', 1 if not number else 1 + 2**32)
         if words % 2**32 == self.world:
             self.store.set(f'answer {step}', self.store.get('signal') if words > self.world else '0')
             self.store.delete_key(f'words {step - 2}')

@@ -1,22 +1,22 @@
-"""Networks applied to pictures: tiles for those that are too large for memory, the self-ensemble for a little more."""
+"""Networks applied to images: in tiles if memory is short, and as a self-ensemble for a slightly better result."""
 
-from sst.inference.apply import apply_as_asked, preparation
+from sst.inference.apply import build_predictor, inference_kwargs
 from sst.inference.ensemble import self_ensemble
 from sst.inference.memory import TileSize
 from sst.inference.padding import padded, required_multiple
+from sst.inference.probing import NetworkProperties, probe_network
 from sst.inference.tiles import Tiler, tiled, window_multiple
-from sst.inference.trial import Trial, tried
 
 __all__ = [
+    'NetworkProperties',
     'TileSize',
     'Tiler',
-    'Trial',
-    'apply_as_asked',
+    'build_predictor',
+    'inference_kwargs',
     'padded',
-    'preparation',
+    'probe_network',
     'required_multiple',
     'self_ensemble',
     'tiled',
-    'tried',
     'window_multiple',
 ]

@@ -1,4 +1,4 @@
-"""A network with everything that the options ask of it."""
+"""Networks as the options ask to apply them."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -12,8 +12,8 @@ from sst.inference.padding import padded, required_multiple
 from sst.inference.tiles import tiled, window_multiple
 
 
-def apply_as_asked(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
-    """The network as `val.tile` and `val.self_ensemble` want it applied, and as it wants its pictures itself."""
+def build_predictor(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
+    """Apply a network as `val.tile` and `val.self_ensemble` say, to images of the sizes that it accepts."""
     predict: Callable[[Tensor], Tensor] = net
     options, scale = opt['val'], opt['scale']
     if (multiple := required_multiple(opt['network_g'])) > 1:
@@ -24,8 +24,8 @@ def apply_as_asked(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
     return partial(self_ensemble, predict) if options.get('self_ensemble') else predict
 
 
-def preparation(val: Mapping[str, Any]) -> dict[str, Any]:
-    """What `val` asks of `SST.optimize_for_inference`, its keywords; empty where it asks nothing."""
+def inference_kwargs(val: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords for `SST.optimize_for_inference` that follow from `val`; empty if it asks for nothing."""
     dtype, fused, graphs = val.get('dtype'), val.get('fused', False), val.get('graphs', 0)
     if not (dtype or fused or graphs):
         return {}

@@ -1,4 +1,4 @@
-"""Arrays of samples through a network of three channels: grey, transparency, and no halos."""
+"""Enlarges arrays of samples by a network of three channels, including grey images and transparency."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from sst.inference.tiles import Tiler
 from sst.ops.imresize import imresize_rows
 from sst.utils.errors import UserError
 
-_BAND = 1 << 22  # pixels that are converted at a time
-_INVISIBLE = 0.5 / 255  # alpha that 8 bits round to nothing
+_BAND = 1 << 22  # pixels converted at a time
+_INVISIBLE = 0.5 / 255  # alpha values below this are 0 in 8 bits
 
 
 @dataclass(frozen=True)
 class Bands:
-    """Samples that are computed from top to bottom whenever they are iterated, and are never all in memory.
+    """Samples that are computed from top to bottom each time they are iterated, and are never all in memory.
 
     Args:
-        shape: (H, W, C) of the whole.
-        compute: gives float32 arrays (rows, W, C) in [0, 1], H rows in all.
+        shape: (H, W, C) of all rows.
+        compute: yields float32 arrays (rows, W, C) in [0, 1], H rows in all.
     """
 
     shape: tuple[int, int, int]
@@ -62,7 +62,7 @@ def as_floats(samples: np.ndarray) -> np.ndarray:
 
 
 def rgb_of(samples: np.ndarray) -> np.ndarray:
-    """The colours (..., 3) of samples (..., C): three equal channels if they are grey."""
+    """The colours (..., 3) of samples (..., C); grey becomes three equal channels."""
     return np.repeat(samples[..., :1], 3, axis=-1) if samples.shape[-1] < 3 else samples[..., :3]
 
 
@@ -74,21 +74,21 @@ def enlarge(
 ) -> Bands:
     """Enlarge samples; the result is computed while it is iterated.
 
-    Transparent areas get the nearest visible colours before the network sees them, so that no hidden colour bleeds
-    into the picture. Grey goes through as three equal channels, whose mean is taken.
+    Invisible pixels get the nearest visible colours before the network sees them, so that no hidden colour bleeds into
+    the image. Grey images go through the network as three equal channels, and the mean of the result is used.
 
-    Transparency is enlarged by bicubic interpolation. It is a mask, not a photograph: a network trained on photographs
-    would find texture in it that is not there, and would take as long again.
+    Transparency is enlarged by bicubic interpolation, because it is a mask and not a photograph. A network trained on
+    photographs would add texture to it, and would take twice the time.
 
     Args:
         samples: (H, W, C), C = 1 to 4: grey, grey and alpha, RGB, RGBA.
         tiler: the network, applied to float32 RGB in [0, 1], (1, 3, H, W) on the CPU.
-        size: (height, width) of the result in pixels. MATLAB's `imresize` takes the network's result to this size.
-            None: the size that the network gives.
+        size: (height, width) of the result in pixels; MATLAB's `imresize` resizes the network's result to
+            it. None: the size of the network's result.
         on_tile: called with the number of finished tiles and of all tiles.
 
     Raises, while the result is iterated:
-        UserError: the network gives values that are not numbers; memory does not suffice for any tile.
+        UserError: the network gives values that are not finite, or there is not enough memory for any tile.
     """
     height, width, channels = samples.shape
     given = (tiler.scale * height, tiler.scale * width)
@@ -108,7 +108,7 @@ def enlarge(
 
 
 def _colours(samples: Samples, tiler: Tiler, on_tile: Callable[[int, int], None] | None) -> Iterator[np.ndarray]:
-    """(rows, W, 1 or 3) from the network."""
+    """Bands (rows, W, 1 or 3) from the network."""
     height, width, channels = samples.shape
     array = whole(samples) if isinstance(samples, Bands) else samples
     if channels in (2, 4):
@@ -120,13 +120,13 @@ def _colours(samples: Samples, tiler: Tiler, on_tile: Callable[[int, int], None]
 
     for rows in tiler.rows(read, height, width, on_tile):
         if not rows.isfinite().all():
-            raise UserError('the network gives values that are not numbers; run it in float32, or use other weights')
+            raise UserError('the network gives values that are not finite; run it in float32, or use other weights')
         band = rows[0].permute(1, 2, 0).clamp(0, 1)
         yield (band.mean(dim=2, keepdim=True) if channels < 3 else band).contiguous().numpy()
 
 
 def _filled(samples: np.ndarray) -> np.ndarray:
-    """(H, W, C) with the nearest visible colour in place of each invisible one."""
+    """Samples (H, W, C) with the nearest visible colour in place of each invisible one."""
     invisible = as_floats(samples[..., -1]) < _INVISIBLE
     if not invisible.any() or invisible.all():
         return samples
@@ -135,7 +135,7 @@ def _filled(samples: np.ndarray) -> np.ndarray:
 
 
 def _with_alpha(colours: Iterator[np.ndarray], alphas: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
-    """Join two streams of the same rows, whose bands may be of different heights."""
+    """Join two streams of the same rows, whose bands may have different heights."""
     rest = next(alphas)
     for band in colours:
         while len(rest) < len(band):

@@ -1,4 +1,4 @@
-"""How much memory there is, and how large a tile of a picture may be for it."""
+"""How much memory is free, and how large the tiles of an image may be."""
 
 import contextlib
 import gc
@@ -10,17 +10,17 @@ import torch
 from torch import nn
 
 from sst.archs import SST
-from sst.inference.trial import Trial
+from sst.inference.probing import NetworkProperties
 
-# On a CPU larger tiles gain little: what they save is computing the overlap twice.
-MOST_ON_CPU = 1_200_000_000  # bytes; what holes between kept blocks take comes on top
-MOST_PIXELS = 2048 * 2048  # of a tile: kernels count the numbers of a map in 32 bits
-SMALLEST = 64
-_ASSUMED = 4_000_000_000  # bytes, where nothing can be asked
+# On a CPU larger tiles gain little: they only save computing the overlaps twice.
+MOST_ON_CPU = 1_200_000_000  # bytes, without the gaps between blocks that the allocator keeps
+MOST_PIXELS = 2048 * 2048  # of a tile, because kernels count the values of a map in 32 bits
+SMALLEST = 64  # LR pixels a side
+_ASSUMED = 4_000_000_000  # bytes, if the system does not say
 
 
 def free_memory(device: torch.device) -> float:
-    """Bytes that this process can still take on a device, as far as it can be asked."""
+    """Bytes that this process can still allocate on a device, as far as the system says."""
     if device.type == 'cuda':
         free, _ = torch.cuda.mem_get_info(device)
         return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -30,7 +30,7 @@ def free_memory(device: torch.device) -> float:
 
 
 def own_memory() -> int:
-    """Bytes of this process now; 0 where it cannot be asked."""
+    """Bytes that this process uses now; 0 if the system does not say."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         return os.sysconf('SC_PAGE_SIZE') * int(Path('/proc/self/statm').read_text().split()[1])
     return 0
@@ -41,40 +41,42 @@ def _free_on_machine() -> int:
         for line in Path('/proc/meminfo').read_text(encoding='utf-8').splitlines():
             if line.startswith('MemAvailable:'):
                 return 1024 * int(line.split()[1])
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # the last on Windows
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError on Windows
         return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // 4
     return _ASSUMED
 
 
 def _free_in_group() -> float:
-    """Bytes up to the limit of a container, where there is one."""
+    """Bytes up to the limit of a container; infinite without one."""
     for limit, used in (
         ('/sys/fs/cgroup/memory.max', '/sys/fs/cgroup/memory.current'),
         ('/sys/fs/cgroup/memory/memory.limit_in_bytes', '/sys/fs/cgroup/memory/memory.usage_in_bytes'),
     ):
-        with contextlib.suppress(OSError, ValueError):  # "max": no limit
+        with contextlib.suppress(OSError, ValueError):  # ValueError: the limit is "max"
             return max(0, int(Path(limit).read_bytes()) - int(Path(used).read_bytes()))
     return math.inf
 
 
 class TileSize:
-    """The size of tiles that a network's memory asks for: `tile` of `Tiler`.
+    """Chooses the size of tiles for the memory that is free: the argument `tile` of `Tiler`.
 
     Args:
-        net (nn.Module): on its device, in the format that it computes in.
+        net (nn.Module): on its device, in the dtype that it computes in.
         overlap (int): LR pixels that a tile reads beyond its border.
-        multiple (int): of which tiles are made.
-        trial (Trial | None): what is known of a network other than SST.
+        multiple (int): the size of a tile is a multiple of it.
+        properties (NetworkProperties | None): of a network other than SST.
     """
 
-    def __init__(self, net: nn.Module, overlap: int, multiple: int, trial: Trial | None = None) -> None:
+    def __init__(
+        self, net: nn.Module, overlap: int, multiple: int, properties: NetworkProperties | None = None
+    ) -> None:
         self.overlap, self.multiple = overlap, multiple
-        self.trial = trial or Trial(net.scale, multiple, _numbers(net))  # type: ignore[arg-type]  # an SST
+        self.properties = properties or NetworkProperties(net.scale, multiple, _values(net))  # type: ignore[arg-type]  # an SST
         weight = next(net.parameters(), torch.zeros(()))
         self.device, self.element_size = weight.device, weight.element_size()
 
     def __call__(self, height: int, width: int) -> int | None:
-        """LR pixels a side for a picture of this size; None where it fits as a whole."""
+        """LR pixels a side of a tile, for an image of this size; None if the image fits as a whole."""
         budget = self._budget()
         if height * width <= MOST_PIXELS and self.needed(height, width, width) <= budget:
             return None
@@ -92,20 +94,20 @@ class TileSize:
         return 0.7 * free if self.device.type != 'cpu' else min(0.5 * free, MOST_ON_CPU)
 
     def needed(self, height: int, width: int, whole_width: int) -> int:
-        """Bytes that a tile takes, about: maps of the widest layer and the upsampler, and its rows of the result."""
-        enlarged = self.trial.scale**2
+        """Bytes that a tile needs, about: maps of the widest layer and the upsampler, and its rows of the result."""
+        enlarged = self.properties.scale**2
         rows = 2 * 3 * 4 * enlarged * height * whole_width if self.device.type == 'cpu' else 0
-        return int(height * width * (self.trial.numbers * self.element_size + 4 * 3 * 4 * enlarged)) + rows
+        return int(height * width * (self.properties.values * self.element_size + 4 * 3 * 4 * enlarged)) + rows
 
 
-def _numbers(net: SST) -> int:
-    """Numbers that an SST has in memory at once for each LR pixel."""
+def _values(net: SST) -> int:
+    """Values that an SST has in memory at once for each LR pixel."""
     channels = net.options['upsampler'].get('channels') or 3
     return 20 * net.options['dim'] + 3 * channels * net.scale**2
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
-    """Whether an error says that memory did not suffice: CUDA's, MPS's and the CPU allocator's."""
+    """Whether an error of CUDA, MPS or the CPU allocator says that there is not enough memory."""
     text = str(fault)
     return (
         isinstance(fault, torch.OutOfMemoryError | MemoryError)
@@ -114,8 +116,8 @@ def is_out_of_memory(fault: BaseException) -> bool:
     )
 
 
-def let_go(device: torch.device) -> None:
-    """Give back to a device what failed computations held."""
+def empty_cache(device: torch.device) -> None:
+    """Give memory back to a device after a failed computation."""
     gc.collect()
     if device.type == 'cuda':
         torch.cuda.empty_cache()

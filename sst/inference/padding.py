@@ -1,4 +1,4 @@
-"""Networks that take certain sizes only."""
+"""Networks that accept only certain sizes."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,10 +8,10 @@ from torch import Tensor
 
 
 def padded(predict: Callable[[Tensor], Tensor], lr: Tensor, *, scale: int, multiple: int) -> Tensor:
-    """Enlarge a picture by a network that takes sides that are multiples of `multiple`, as BasicSR's SwinIRModel does.
+    """Enlarge an image by a network that needs sides that are multiples of `multiple`, as BasicSR's SwinIRModel does.
 
-    The picture is extended by reflection at the right and bottom, its last pixels repeated where it is too small for
-    that, and the result cropped.
+    The image is extended on the right and bottom by reflection, or by repeating its last pixels if it is too small for
+    that. The result is cropped.
 
     Args:
         predict (Callable): from (B, C, h, w) to (B, C, scale * h, scale * w).
@@ -29,6 +29,6 @@ def padded(predict: Callable[[Tensor], Tensor], lr: Tensor, *, scale: int, multi
 
 
 def required_multiple(network_g: Mapping[str, Any]) -> int:
-    """Of what number the sides of a network's pictures must be multiples: `window_size` of SwinIR and its kin."""
+    """The number that the sides of a network's images must be multiples of: `window_size` of SwinIR and similar."""
     window = network_g.get('window_size', 1)
     return window if isinstance(window, int) and window > 1 else 1

@@ -1,4 +1,4 @@
-"""Pictures in tiles, so that memory depends on the tile and not on the picture."""
+"""Images in tiles, so that memory depends on the size of a tile and not on that of the image."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from sst.inference.memory import is_out_of_memory, let_go
+from sst.inference.memory import empty_cache, is_out_of_memory
 from sst.utils.errors import UserError
 
 Predict = Callable[[Tensor], Tensor]
@@ -16,9 +16,9 @@ Predict = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Span:
-    """A tile along one axis, in LR pixels: it reads `start` ... `stop` and answers for `first` ... `last` of it.
+    """A tile along one axis, in LR pixels: it reads `start` to `stop` and is responsible for `first` to `last`.
 
-    Neighbours share a border, around which one fades into the other over `fade` pixels.
+    Neighbours share a border and fade into each other around it, over `fade` pixels.
     """
 
     start: int
@@ -28,7 +28,7 @@ class Span:
     fade: int
 
     def weights(self, size: int, scale: int) -> Tensor:
-        """(scale * (stop - start),) shares of this tile in the picture of `size` LR pixels, with its neighbours' 1."""
+        """The tile's weights (scale * (stop - start),) in an axis of `size` LR pixels; those of all tiles add to 1."""
         places = (torch.arange(scale * (self.stop - self.start)) + 0.5) / scale + self.start
         share = torch.ones_like(places)
         if self.first > 0:
@@ -43,21 +43,21 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
 
     Args:
         size: at least 1.
-        tile: pixels that a tile answers for, rounded up to a multiple of `multiple`.
-        overlap: pixels that it reads beyond on either side, rounded up likewise.
-        multiple: tiles begin on multiples of it, so that a network's windows lie as in the whole picture.
+        tile: pixels that a tile is responsible for, rounded up to a multiple of `multiple`.
+        overlap: pixels that it reads beyond them on either side, rounded up in the same way.
+        multiple: tiles begin at multiples of it, so that a network's windows lie as in the whole image.
     """
     tile, overlap = (math.ceil(length / multiple) * multiple for length in (tile, overlap))
-    tile = math.ceil(size / math.ceil(size / tile) / multiple) * multiple  # as many tiles, as equal as can be
-    # All read equally much: what one tile frees then fits the next, where memory is kept.
+    tile = math.ceil(size / math.ceil(size / tile) / multiple) * multiple  # as many, but of equal sizes
+    # All tiles read the same number of pixels, so that the memory of one fits the next.
     read = tile + 2 * overlap
     read += (size - read) % multiple
     if read >= size:
         return [Span(0, size, 0, size, 0)]
     borders = [*range(0, size, tile), size]
-    if borders[-1] - borders[-2] <= overlap:  # a rest that the last tile reads anyway
+    if borders[-1] - borders[-2] <= overlap:  # the last tile reads the rest anyway
         del borders[-2]
-    # The outer half of what a tile reads beyond its border lacks most of the context: only the inner half is used.
+    # Only the inner half of the overlap is used, because the outer half lacks most of its context.
     starts = [min(max(first - overlap, 0), size - read) for first in borders[:-1]]
     return [
         Span(start, start + read, first, last, min(overlap, tile))
@@ -66,19 +66,19 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
 
 
 class Tiler:
-    """A network applied to pictures of any size, tile by tile, the finished rows given out as soon as they are.
+    """Applies a network to images of any size, tile by tile, and yields rows as soon as they are finished.
 
-    A picture that fits one tile gives exactly what the network gives. Otherwise the result is exact where the network
-    looks no further than `overlap` / 2, and close elsewhere: tiles fade into each other. A tile for which memory does
-    not suffice is cut in two, and so are those of its size from then on.
+    For an image that fits one tile the result is that of the network. Otherwise it is exact if the network sees no
+    further than `overlap` / 2, and close if not, because tiles fade into each other. A tile for which there is not
+    enough memory is cut in two, and so are all later tiles of its size.
 
     Args:
         predict (Callable): from (B, C, h, w) to (B, C', scale * h, scale * w), for any h and w.
-        scale (int): of the network.
-        tile: LR pixels a side that a tile answers for; None: whole pictures; or a function that says so for a picture
-            of (height, width) LR pixels.
+        scale (int): scale of the network.
+        tile: LR pixels a side that a tile is responsible for; None: the whole image; or a function that gives this for
+            an image of (height, width) LR pixels.
         overlap (int): LR pixels that a tile reads beyond its border.
-        multiple (int): tiles begin on multiples of it: `window_multiple` of the network.
+        multiple (int): tiles begin at multiples of it; see `window_multiple`.
     """
 
     def __init__(
@@ -92,10 +92,10 @@ class Tiler:
     ) -> None:
         self.predict, self.scale, self.tile = predict, scale, tile
         self.overlap, self.multiple = overlap, multiple
-        self.most = math.inf  # LR pixels that are known to fit into memory at once
+        self.most = math.inf  # tiles of fewer LR pixels fit into memory, as far as is known
 
     def cut(self, height: int, width: int) -> tuple[list[Span], list[Span]]:
-        """The tiles of a picture along both axes."""
+        """The tiles of an image along both axes."""
         tile = self.tile(height, width) if callable(self.tile) else self.tile
         if tile is None:
             return spans(height, height, 0), spans(width, width, 0)
@@ -110,30 +110,30 @@ class Tiler:
         width: int,
         on_tile: Callable[[int, int], None] | None = None,
     ) -> Iterator[Tensor]:
-        """The enlarged picture from top to bottom.
+        """Enlarge an image from top to bottom.
 
         Args:
-            read (Callable): gives the LR rows from the first to before the second, (B, C, rows, width).
-            height, width: of the picture, LR pixels.
-            on_tile (Callable): called with the number of tiles that are done, and of all.
+            read (Callable): returns the LR rows from `top` to before `bottom`, (B, C, rows, width).
+            height, width: size of the image in LR pixels.
+            on_tile (Callable): called with the number of finished tiles and of all tiles.
 
         Yields:
             Tensor: (B, C', rows, scale * width) float32 on the CPU.
 
         Raises:
-            UserError: memory suffices for no tile.
+            UserError: there is not enough memory for any tile.
         """
         rows, columns = self.cut(height, width)
-        begun: Tensor | None = None  # what the tiles above say of the rows of the next ones
+        begun: Tensor | None = None  # the part of the tiles above that lies in the next row of tiles
         done = 0
         for index, row in enumerate(rows):
             lr, band = read(row.start, row.stop), None
             for column in columns:
-                answer = self._answer(lr[..., column.start : column.stop].contiguous())
+                sr = self._predict(lr[..., column.start : column.stop].contiguous())
                 if band is None:
-                    band = answer.new_zeros(*answer.shape[:-1], self.scale * width)
-                share = row.weights(height, self.scale)[:, None] * column.weights(width, self.scale)
-                band[..., self.scale * column.start : self.scale * column.stop] += answer * share
+                    band = sr.new_zeros(*sr.shape[:-1], self.scale * width)
+                weights = row.weights(height, self.scale)[:, None] * column.weights(width, self.scale)
+                band[..., self.scale * column.start : self.scale * column.stop] += sr * weights
                 done += 1
                 if on_tile:
                     on_tile(done, len(rows) * len(columns))
@@ -146,8 +146,8 @@ class Tiler:
                 yield band[..., :finished, :]
             begun = band[..., finished:, :].clone()
 
-    def _answer(self, lr: Tensor) -> Tensor:
-        """(B, C', scale * h, scale * w) float32 on the CPU of (B, C, h, w), in parts where memory asks for it."""
+    def _predict(self, lr: Tensor) -> Tensor:
+        """The SR tile (B, C', scale * h, scale * w), float32 on the CPU, in parts if memory is short."""
         pixels = lr.shape[-2] * lr.shape[-1]
         if pixels < self.most:
             try:
@@ -156,7 +156,7 @@ class Tiler:
                 if not is_out_of_memory(fault):
                     raise
                 self.most = pixels
-            let_go(lr.device)  # out of the except clause: the fault's trace held what was computed
+            empty_cache(lr.device)  # after the except clause, because the traceback holds tensors
         return self._in_parts(lr)
 
     def _in_parts(self, lr: Tensor) -> Tensor:
@@ -171,13 +171,13 @@ class Tiler:
                 f'there is not enough memory for a tile of {width}x{height} pixels; free some, or choose another '
                 'device, float16 or a smaller network'
             )
-        parts = Tiler(self._answer, self.scale, tile=tile, overlap=self.overlap, multiple=self.multiple)
+        parts = Tiler(self._predict, self.scale, tile=tile, overlap=self.overlap, multiple=self.multiple)
         return torch.cat(list(parts.rows(lambda top, bottom: lr[..., top:bottom, :], height, width)), dim=-2)
 
 
 @torch.no_grad()
 def tiled(predict: Predict, lr: Tensor, *, scale: int, tile: int, overlap: int, multiple: int = 1) -> Tensor:
-    """Enlarge a picture that is there as a whole, tile by tile; arguments as for `Tiler`.
+    """Enlarge an image tile by tile; arguments as for `Tiler`.
 
     Args:
         lr (Tensor): (B, C, h, w), on the network's device.
@@ -193,5 +193,5 @@ def tiled(predict: Predict, lr: Tensor, *, scale: int, tile: int, overlap: int, 
 
 
 def window_multiple(net: nn.Module) -> int:
-    """The least common multiple of a network's windows (`net.options['window_sizes']`), 1 where it has none."""
+    """The least common multiple of a network's windows (`net.options['window_sizes']`); 1 if it has none."""
     return math.lcm(*getattr(net, 'options', {}).get('window_sizes', [1]))

@@ -1,6 +1,6 @@
-"""Weights of the released SST files under our names.
+"""Converts weights of the released SST files to our names.
 
-What a bias, a gate or an upsampler is called there, the part itself says (`released`).
+The released names of a bias, a gate or an upsampler are in the attribute `released` of its class.
 """
 
 import re
@@ -24,27 +24,27 @@ LAYER_NAMES = {
 
 
 def is_released(state_dict: Mapping[str, Tensor]) -> bool:
-    """Whether weights bear the released names."""
+    """Whether weights have the released names."""
     return 'proj.weight' in state_dict and any(name.startswith('body.0.') for name in state_dict)
 
 
 def convert_state_dict(released: Mapping[str, Tensor], network_g: Mapping) -> dict[str, Tensor]:
-    """Released weights under our names and shapes.
+    """Convert released weights to our names and shapes.
 
     Args:
         released (Mapping): names to tensors, as under `params` or `params_ema` of a released file.
         network_g (Mapping): our options of the network, from `network_options`.
 
     Returns:
-        dict: for `load_state_dict` of the network; the tensors share memory with `released`.
+        dict: weights for `load_state_dict` of the network; the tensors share memory with `released`.
 
     Raises:
-        ValueError: for a name that no released file has.
+        ValueError: no released file has a weight of this name.
     """
     num_blocks, num_layers, gate = network_g['num_blocks'], len(network_g['window_sizes']), network_g['gate']
     converted = {}
     for name, tensor in released.items():
-        # 'module.' stands before names saved from a DistributedDataParallel wrapper
+        # a DistributedDataParallel wrapper adds 'module.' to names
         ours = _our_name(name.removeprefix('module.'), num_blocks, num_layers, gate)
         converted[ours] = _our_shape(ours, tensor)
     return converted
@@ -73,12 +73,12 @@ def _our_name(name: str, num_blocks: int, num_layers: int, gate: str) -> str:
         if stem in names:
             return f'blocks.{block}.layers.{layer}.{names[stem]}{rest.removeprefix(stem)}'
     raise ValueError(
-        f'{name!r} is no released SST weight of a network of {num_blocks} blocks of {num_layers} layers, gate {gate}'
+        f'{name!r} is not a weight of a released SST with {num_blocks} blocks of {num_layers} layers and gate {gate}'
     )
 
 
 def _names(parts: Mapping[str, Any], start: str = '') -> dict[str, str]:
-    """Released names of parameters, and ours, of all these parts."""
+    """From released names to our names, of the parameters of all these parts."""
     known = (part.released for part in parts.values() if 'released' in vars(part))
     return {theirs: f'{start}{ours}' for released in known for theirs, ours in released.names.items()}
 

@@ -1,4 +1,4 @@
-"""Networks as ONNX models, for onnxruntime and what is built on it: images of any size, any number at once."""
+"""Exports networks as ONNX models for images of any size, in batches of any size."""
 
 import math
 from copy import deepcopy
@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from sst.archs import SST
 from sst.archs.sst_arch import Layer, WindowAttention
 from sst.checkpoints.networks import options_of, with_state
-from sst.inference import required_multiple, tried
+from sst.inference import probe_network, required_multiple
 from sst.ops import Factored
-from sst.ops.windows import merge, partition
+from sst.ops.windows import map_windows
 from sst.utils.errors import UserError
 from sst.utils.files import one_line, write_whole
 from sst.utils.json_text import json_text
 from sst.utils.optional import require
 
 OPSET = 18
-EXAMPLE = (2, 3, 19, 23)  # of no special size: no side is a multiple of a window
-PROOF = (1, 3, 37, 26)  # another, at which the model of a network that is not ours is compared with it
+EXAMPLE = (2, 3, 19, 23)  # no side is a multiple of a window
+PROOF = (1, 3, 37, 26)  # another size, at which the models of other networks are compared with them
 TOLERANCE = 1e-3
 
 
@@ -29,15 +29,15 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
     """Write a network as an ONNX model with the input `lr` and the output `sr`.
 
     `lr` is (batch, 3, height, width), RGB in [0, 1], float32, any size of at least 1x1; `sr` is (batch, 3, scale *
-    height, scale * width), not clipped. The file's properties tell `scale` and `network_g`. The logits of all windows
-    of a layer are in memory at once: 4 * heads * w^4 bytes for each window of w x w pixels.
+    height, scale * width), not clipped. The file's properties contain `scale` and `network_g`. The logits of all
+    windows of a layer are in memory at once: 4 * heads * w^4 bytes for each window of w x w pixels.
 
-    For networks other than SST `batch` is 1, and the model is compared with the network at another size: some compute
-    with sizes as plain numbers, which PyTorch then writes into the model without a word.
+    For networks other than SST `batch` is 1, and the model is compared with the network at another size, because some
+    networks compute with sizes as plain numbers, and PyTorch silently writes these into the model.
 
     Args:
-        net (nn.Module): an SST or any other network from RGB to RGB, on any device; it is left as it is.
-        path (str | Path): the file; weights lie in it, so that it is one file.
+        net (nn.Module): an SST or any other network from RGB to RGB, on any device; it is not changed.
+        path (str | Path): the file, which also contains the weights.
         opset (int): version of ONNX's operators, at least 18.
 
     Returns:
@@ -58,19 +58,19 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
         model = _model(plain, opset, batches=isinstance(net, SST))
         difference = 0.0 if isinstance(net, SST) else _difference(plain, model.SerializeToString())
         reason = f'at {PROOF[3]}x{PROOF[2]} pixels its model differs by {difference:.2g}'
-    except Exception as fault:  # the exporter's errors have no base of their own
+    except Exception as fault:  # the exporter's errors have no common base class
         difference, reason = math.inf, one_line(fault.__cause__ or fault)
     if difference > TOLERANCE:
         raise UserError(f'{path}: {type(net).__name__} cannot be exported for images of any size: {reason}')
     texts = {'scale': str(scale), 'network_g': json_text(options_of(net) or {})}
     onnx.helper.set_model_props(model, texts)
     content = model.SerializeToString()
-    write_whole(Path(path), lambda file: file.write(content), advice='make room or correct the rights')
+    write_whole(Path(path), lambda file: file.write(content), advice='free some space or correct the rights')
     return scale
 
 
 def _model(net: nn.Module, opset: int, batches: bool) -> Any:
-    """The ONNX model of an exportable network, for images of any size and, with `batches`, any number of them."""
+    """The ONNX model of an exportable network, for images of any size and, with `batches`, batches of any size."""
     dim = torch.export.Dim
     sizes = {2: dim('height', min=1), 3: dim('width', min=1)} | ({0: dim('batch', min=1)} if batches else {})
     program = torch.onnx.export(
@@ -88,7 +88,7 @@ def _model(net: nn.Module, opset: int, batches: bool) -> Any:
 
 
 def _difference(net: nn.Module, content: bytes) -> float:
-    """The largest difference between what a network and its ONNX model give."""
+    """The largest difference between the results of a network and of its ONNX model."""
     import onnxruntime
 
     lr = torch.rand(PROOF)
@@ -100,7 +100,7 @@ def _difference(net: nn.Module, content: bytes) -> float:
 
 
 def exportable(net: nn.Module) -> tuple[nn.Module, int]:
-    """A copy of the network, float32 on the CPU, that takes any size by plain operators; and its scale."""
+    """A copy of the network, in float32 on the CPU, that accepts any size and uses plain operators; and its scale."""
     if isinstance(net, SST):
         plain = with_state(net.options, {name: value.float().cpu() for name, value in net.state_dict().items()})
         for layer in plain.modules():
@@ -108,12 +108,12 @@ def exportable(net: nn.Module) -> tuple[nn.Module, int]:
                 layer.attn = PlainAttention(layer.attn)  # type: ignore[assignment]  # of the same interface
         return plain.requires_grad_(False), net.scale
     copy = deepcopy(net).float().cpu().eval().requires_grad_(False)
-    trial = tried(copy, torch.device('cpu'), required_multiple(options_of(net) or {}))
-    return Cropped(copy, trial.scale, trial.multiple).eval(), trial.scale
+    properties = probe_network(copy, torch.device('cpu'), required_multiple(options_of(net) or {}))
+    return Cropped(copy, properties.scale, properties.multiple).eval(), properties.scale
 
 
 class Cropped(nn.Module):
-    """A network for any size: the image is extended to a multiple of `multiple` pixels, the result cropped."""
+    """Extends images to multiples of `multiple` pixels before a network, and crops the result."""
 
     def __init__(self, net: nn.Module, scale: int, multiple: int) -> None:
         super().__init__()
@@ -126,10 +126,10 @@ class Cropped(nn.Module):
 
 
 class PlainAttention(nn.Module):
-    """`WindowAttention` without the door: no backend is asked for, and no size is known beforehand.
+    """`WindowAttention` by plain operators, without a backend, for sizes that are not known in advance.
 
-    A factored term stays two factors, joined to q and k; RIB's are computed from its weights when a session starts, so
-    that the file stays small. As (heads, N, N) tables they would fill the memory.
+    The two factors of a term are concatenated to q and k, because a (heads, N, N) table would need much memory. RIB's
+    factors are computed from its weights when a session starts, so that the file stays small.
     """
 
     def __init__(self, attention: WindowAttention) -> None:
@@ -139,22 +139,13 @@ class PlainAttention(nn.Module):
         self.bias = attention.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        height, width = x.shape[1:3]
-        padded = extended(self.qkv(x), self.window)
-        rows, columns = padded.shape[1:3]
-        if self.shift:
-            padded = padded.roll((-self.shift, -self.shift), dims=(1, 2))
-        tokens = partition(padded, self.window).unflatten(-1, (3, self.num_heads, -1))
-        out = merge(self._attended(tokens), self.window, rows, columns)
-        if self.shift:
-            out = out.roll((self.shift, self.shift), dims=(1, 2))
-        out = out[:, :height, :width]
+        out = map_windows(self._attended, self.qkv(x), self.window, self.shift, pad=extended)
         gate = self.gate(x)
         return self.proj(out if gate is None else out * gate)
 
     def _attended(self, tokens: Tensor) -> Tensor:
-        """(M, N, 3, heads, d) to (M, N, C): Eq. 4-6."""
-        q, k, v = tokens.unbind(2)
+        """(M, N, 3C) to (M, N, C): Eq. 4-6."""
+        q, k, v = tokens.unflatten(-1, (3, self.num_heads, -1)).unbind(2)
         rotation, term = self.bias.rotation(), self.bias.term()
         if rotation is not None:
             q, k = rotation.apply(q), rotation.apply(k)
@@ -170,10 +161,10 @@ class PlainAttention(nn.Module):
 
 
 def extended(x: Tensor, multiple: int, axes: tuple[int, int] = (1, 2)) -> Tensor:
-    """`sst.ops.windows.pad_to_multiple` for sizes that are known when the model runs.
+    """`sst.ops.windows.pad_to_multiple` for sizes that are known only when the model runs.
 
-    Nothing negative is divided, which ONNX rounds towards zero. The period is a tensor: the exporter would forget that
-    a number is at least 1, and one row has a period of 0.
+    Nothing negative is divided, because ONNX rounds it towards zero. The period is a tensor, because the exporter does
+    not keep that a plain number is at least 1, and one row has a period of 0.
     """
     for axis in axes:
         size = x.shape[axis]

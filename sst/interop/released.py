@@ -1,4 +1,4 @@
-"""Released SST weights, recognised by their names."""
+"""Recognises released SST weights by their names."""
 
 import re
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ from sst.interop.official import convert_state_dict, is_released
 
 
 def ours_of_released(state: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """Released weights under our names; None for other weights. Raises ValueError for a name no released file has."""
+    """Released weights under our names; None for other weights. Raises ValueError for an unknown name."""
     return convert_state_dict(state, released_structure(state)) if is_released(state) else None
 
 
 def released_structure(state: Mapping[str, Tensor]) -> dict:
-    """The part of `network_g` that `convert_state_dict` needs, read off released weights."""
+    """Infer the part of `network_g` that `convert_state_dict` needs from released weights."""
     layers = {int(m[1]) for name in state if (m := re.match(r'body\.0\.(\d+)\.norm_attn\.', name))}
     blocks = {int(m[1]) for name in state if (m := re.match(r'body\.(\d+)\.0\.norm_attn\.', name))}
     gate = 'CLA' if 'body.0.0.attn.gate.1.weight' in state else 'pointwise'

@@ -1,11 +1,11 @@
-"""SST for spandrel, which chaiNNer, ComfyUI and others load their models with.
+"""SST for spandrel, the library that chaiNNer, ComfyUI and others use to load models.
 
     from sst.interop.spandrel import install
     install()
     model = spandrel.ModelLoader().load_from_file('SST-tiny-x2.safetensors')
 
-spandrel passes on nothing but the weights, whose shapes do not show the windows. Files of `sst.save_pretrained` state
-them in a small tensor. For files without it, such as released ones, name them: `SSTArch(window_sizes=...)`.
+spandrel passes on only the weights, and their shapes do not show the windows. Files of `sst.save_pretrained` contain
+them in a small tensor. For other files, such as released ones, give them to `SSTArch(window_sizes=...)`.
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ class SSTArch(spandrel.Architecture[SST]):
     """The SST architecture.
 
     Args:
-        **network_g: options of files that do not state them, as for `sst.from_pretrained`: `window_sizes`, ...
+        **network_g: options that a file does not contain, as for `sst.from_pretrained`: `window_sizes`, ...
     """
 
     def __init__(self, **network_g: Any) -> None:
@@ -42,11 +42,11 @@ class SSTArch(spandrel.Architecture[SST]):
         self._network_g = network_g
 
     def load(self, state_dict: dict[str, Tensor]) -> spandrel.ImageModelDescriptor[SST]:
-        """The network with these weights, ready to enlarge images of any size.
+        """Build the network with these weights, ready to enlarge images of any size.
 
         Raises:
-            MissingOptionsError: the windows (or, of ablations, the heads or the scale) are nowhere stated.
-            UserError: the weights are not an SST's, or contradict what is stated.
+            MissingOptionsError: the windows (or, for ablations, the heads or the scale) are not known.
+            UserError: the weights are not those of an SST, or contradict the options.
         """
         weights = weights_in(dict(state_dict), THE_STATE_DICT)
         try:
@@ -77,7 +77,7 @@ def install(*, ignore_duplicates: bool = False) -> list[spandrel.ArchSupport]:
     """Teach spandrel's main registry, which every `ModelLoader` uses, to load SST.
 
     Args:
-        ignore_duplicates (bool): leave it as it is where SST is known already; else that is spandrel's
+        ignore_duplicates (bool): do nothing if the registry already knows SST, instead of raising spandrel's
             DuplicateArchitectureError.
     """
     support = spandrel.ArchSupport.from_architecture(SSTArch())

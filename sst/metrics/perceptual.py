@@ -48,7 +48,7 @@ def require_packages(metrics: Iterable[str]) -> None:
 def _score(name: str, img: np.ndarray, img2: np.ndarray, crop_border: int) -> float:
     with _one_at_a_time, torch.no_grad():
         metric, device = _load(name)
-        return float(metric(*(_tensor(picture, crop_border).to(device) for picture in (img, img2))))
+        return float(metric(*(_tensor(image, crop_border).to(device) for image in (img, img2))))
 
 
 @lru_cache
@@ -69,8 +69,8 @@ def _load(name: str) -> tuple[Any, torch.device]:
         ) from fault
 
 
-def _tensor(picture: np.ndarray, border: int) -> torch.Tensor:
+def _tensor(image: np.ndarray, border: int) -> torch.Tensor:
     """(H, W, 3) BGR of 8 bit to (1, 3, h, w) RGB in [0, 1]."""
-    height, width = picture.shape[:2]
-    inner = picture[border : height - border, border : width - border, ::-1]
+    height, width = image.shape[:2]
+    inner = image[border : height - border, border : width - border, ::-1]
     return torch.from_numpy(inner.transpose(2, 0, 1).copy())[None].float() / 255

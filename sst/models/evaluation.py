@@ -1,4 +1,4 @@
-"""Measuring a network on a set of pictures, shared by all processes; the figures do not depend on their number."""
+"""Measuring a network on a set of images. All processes share the work; the figures do not depend on their number."""
 
 import csv
 import io
@@ -34,8 +34,8 @@ THREADS = min(4, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One evaluated picture; the arrays are (H, W, 3) uint8 in BGR order, `hr` None where the set has none."""
+class EvaluatedImage:
+    """One evaluated image; the arrays are (H, W, 3) uint8 in BGR order, `hr` None where the set has none."""
 
     index: int
     name: str
@@ -46,7 +46,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of one picture."""
+    """The figures of one image."""
 
     index: int
     image: str
@@ -62,25 +62,25 @@ def evaluate(
     world: int = 1,
     num_workers: int = 1,
     progress: str | None = None,
-    on_picture: Callable[[Picture], None] | None = None,
+    on_image: Callable[[EvaluatedImage], None] | None = None,
     stop_asked: Callable[[], int] = lambda: 0,
 ) -> list[Row]:
-    """Evaluate every picture of a set; process `rank` takes every `world`-th from there.
+    """Evaluate every image of a set; process `rank` takes every `world`-th from there.
 
     Args:
         dataset (Dataset): gives BasicSR's dictionaries (`lq` (3, h, w), `gt` (3, H, W), `lq_path`).
-        predict (Callable): from a batch of one to SR pictures (1, 3, H, W) in [0, 1].
-        metrics (Mapping): name to BasicSR metric options, computed on 8-bit pictures, by threads beside the network.
+        predict (Callable): from a batch of one to SR images (1, 3, H, W) in [0, 1].
+        metrics (Mapping): name to BasicSR metric options, computed on 8-bit images by threads beside the network.
         num_workers (int): processes that decode ahead.
         progress (str | None): label of the progress bar, shown on terminals only; None for no bar.
-        on_picture (Callable | None): called on each of this process's pictures, to save or show it; by those threads.
-        stop_asked (Callable): asked before each picture for the number of a signal that ends the evaluation; 0: none.
+        on_image (Callable | None): called on each of this process's images, to save or show it; by those threads.
+        stop_asked (Callable): asked before each image for the number of a signal that ends the evaluation; 0: none.
 
     Returns:
-        list[Row]: a row per picture of the whole set, in its order, on all processes.
+        list[Row]: a row per image of the whole set, in its order, on all processes.
 
     Raises:
-        UserError: a picture that cannot be read or measured.
+        UserError: an image cannot be read or measured.
         Stopped: a stop was asked for, in any process.
     """
     share = range(rank, len(dataset), world)  # type: ignore[arg-type]  # BasicSR's datasets have a length
@@ -103,7 +103,7 @@ def evaluate(
                 break
             height, width = usable(batch)['lq'].shape[-2:]
             output = enlarged(predict, batch, f'{batch["lq_path"][0]} ({width}x{height})').detach().cpu()
-            unfinished.append(threads.submit(_finished, index, batch, output, metrics, on_picture))
+            unfinished.append(threads.submit(_finished, index, batch, output, metrics, on_image))
             if len(unfinished) > 2 * THREADS:  # whole sets of results do not fit into memory
                 rows.append(unfinished.popleft().result())
         rows += [future.result() for future in unfinished]
@@ -115,15 +115,15 @@ def _finished(
     batch: dict,
     output: Tensor,
     metrics: Mapping[str, dict],
-    on_picture: Callable[[Picture], None] | None,
+    on_image: Callable[[EvaluatedImage], None] | None,
 ) -> Row:
     """Measure an image that the network has enlarged, and hand it on to be saved or shown."""
     sr = tensor2img([output])
     hr = tensor2img([batch['gt']]) if 'gt' in batch else None
     name = osp.splitext(osp.basename(batch['lq_path'][0]))[0]
     values = _measure(sr, hr, metrics, batch['lq_path'][0])
-    if on_picture:
-        on_picture(Picture(index, name, sr, hr, batch['lq']))
+    if on_image:
+        on_image(EvaluatedImage(index, name, sr, hr, batch['lq']))
     return Row(index, name, values)
 
 
@@ -162,7 +162,7 @@ def enlarged(predict: Callable[[Any], Tensor], what: Any, name: str) -> Tensor:
 
 
 def smallest_side(metrics: Mapping[str, dict]) -> int:
-    """Pixels that each side of an HR picture must have for BasicSR's metrics to be defined."""
+    """Pixels that each side of an HR image must have for BasicSR's metrics to be defined."""
     return max((2 * m.get('crop_border', 0) + _window(m['type']) for m in metrics.values()), default=1)
 
 
@@ -181,12 +181,12 @@ def _measure(sr: np.ndarray, hr: np.ndarray | None, metrics: Mapping[str, dict],
         metrics = {key: options for key, options in metrics.items() if not needs_hr(options['type'])}
     elif sr.shape != hr.shape:
         raise UserError(
-            f'{path}: its SR picture has {sr.shape[1]}x{sr.shape[0]} pixels, its HR picture '
-            f'{hr.shape[1]}x{hr.shape[0]}: LR and HR are no pair of this scale; make the LR pictures anew'
+            f'{path}: its SR image has {sr.shape[1]}x{sr.shape[0]} pixels, its HR image '
+            f'{hr.shape[1]}x{hr.shape[0]}: they are no pair of this scale; make the LR images anew'
         )
     if min(sr.shape[:2]) < smallest_side(metrics):
         raise UserError(
-            f'{path}: its SR picture has {sr.shape[1]}x{sr.shape[0]} pixels, the metrics need '
+            f'{path}: its SR image has {sr.shape[1]}x{sr.shape[0]} pixels, the metrics need '
             f'{smallest_side(metrics)} a side; remove it'
         )
     data = {'img': sr} if hr is None else {'img': sr, 'img2': hr}
@@ -202,15 +202,15 @@ def _measure(sr: np.ndarray, hr: np.ndarray | None, metrics: Mapping[str, dict],
 
 
 def average(rows: list[Row]) -> dict[str, float]:
-    """The mean of each metric, summed in picture order."""
+    """The mean of each metric, summed in the order of the images."""
     names = rows[0].values if rows else {}
     return {name: sum(row.values[name] for row in rows) / len(rows) for name in names}
 
 
 def write_results(folder: str, results: Mapping[str, list[Row]]) -> None:
-    """Write `metrics.json` ({set: {metric: mean, 'images': n}}) and `metrics.csv` (a row per picture) into `folder`.
+    """Write `metrics.json` ({set: {metric: mean, 'images': n}}) and `metrics.csv` (a row per image) into `folder`.
 
-    A mean that is not finite is a text in `metrics.json`, as "inf" is PSNR's where a picture is exact.
+    A mean that is not finite is a text in `metrics.json`, such as "inf", which is the PSNR of an exact image.
     """
     means = {name: {**average(rows), 'images': len(rows)} for name, rows in results.items()}
     atomic_write_text(str(Path(folder) / 'metrics.json'), json_text(means, indent=2) + '\n')

@@ -20,10 +20,10 @@ from sst.archs import SST
 from sst.checkpoints.fitting import fitting, load_weights
 from sst.checkpoints.networks import built
 from sst.checkpoints.weights import weights_in
-from sst.inference import apply_as_asked, preparation
-from sst.models.evaluation import Picture, Row, average, enlarged, evaluate, evaluating, write_results
+from sst.inference import build_predictor, inference_kwargs
+from sst.models.evaluation import EvaluatedImage, Row, average, enlarged, evaluate, evaluating, write_results
+from sst.models.images import side_by_side, write_png
 from sst.models.optimiser import build_optimisers, restore
-from sst.models.pictures import side_by_side, write_picture
 from sst.models.schedule import learning_rate
 from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_save
@@ -33,8 +33,8 @@ AMP_DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 DIVERGED = (
     'lower train.optim_g.lr or set train.grad_clip (such as 0.5), and go on from the last checkpoint with --auto_resume'
 )
-TEST_SIZE = 24  # pixels a side of a picture to try a network on
-SAMPLE_PICTURES = 4  # shown in TensorBoard, per set
+TEST_SIZE = 24  # pixels a side of an image to try a network on
+SAMPLE_IMAGES = 4  # shown in TensorBoard, per set
 
 
 @MODEL_REGISTRY.register()
@@ -53,7 +53,7 @@ class SSTModel(BaseModel):
             f'{type(net).__name__} with {sum(p.numel() for p in net.parameters()):,} parameters on {self.device}'
         )
         if weights := opt['path']['pretrain_network_g']:
-            logger.info(load_weights(net, weights, **loading(opt)))
+            logger.info(load_weights(net, weights, **reading_of(opt)))
         elif not self.is_train and any(True for _ in net.parameters()):
             logger.warning('The network has random weights: path.pretrain_network_g names none.')
         self.net_g: Any = net  # which may get the methods of SST or of DistributedDataParallel
@@ -62,8 +62,6 @@ class SSTModel(BaseModel):
         self.stop_asked: Callable[[], int] = lambda: 0  # the number of a signal that ends a validation
         if self.is_train:
             self._init_training()
-
-    # ---- training
 
     def _init_training(self) -> None:
         train = self.opt['train']
@@ -105,7 +103,7 @@ class SSTModel(BaseModel):
 
     @torch.no_grad()
     def rehearse(self) -> None:
-        """Enlarge a black picture, of the training crop's size, before anything depends on it.
+        """Enlarge a black image of the training crop's size, before anything depends on it.
 
         Raises:
             UserError: the network cannot, or gives another size than the scale asks for.
@@ -115,7 +113,7 @@ class SSTModel(BaseModel):
         lr = torch.zeros(1, 3, size, size, device=self.device)
         with evaluating(net):  # forward: not what torch.compile makes of it
             output = enlarged(
-                net.forward if self.is_train else apply_as_asked(net, self.opt), lr, f'a picture of {size}x{size}'
+                net.forward if self.is_train else build_predictor(net, self.opt), lr, f'an image of {size}x{size}'
             )
         if output.shape != (1, 3, scale * size, scale * size):
             raise UserError(
@@ -210,8 +208,6 @@ class SSTModel(BaseModel):
             raise SharedError(f'the loss is not finite any more: {log}; {DIVERGED}')
         return log
 
-    # ---- validation and test
-
     def evaluated_network(self) -> nn.Module:
         """The network that is validated and tested: the moving average, unless `val.use_ema` is false."""
         if self.net_g_ema is not None and self.opt['val']['use_ema']:
@@ -240,16 +236,16 @@ class SSTModel(BaseModel):
     def _evaluate(self, dataset, current_iter, tb_logger, save_img: bool) -> list[Row]:
         options, rank, name = self.opt['val'], self.opt['rank'], dataset.opt['name']
 
-        def on_picture(picture: Picture) -> None:
+        def on_image(image: EvaluatedImage) -> None:
             if save_img:
-                write_picture(picture.sr, self._picture_path(name, picture.name, current_iter))
-            if tb_logger and picture.index < SAMPLE_PICTURES * self.opt['world_size']:
-                tb_logger.add_image(f'{name}/{picture.name}', side_by_side(picture), current_iter)
+                write_png(image.sr, self._image_path(name, image.name, current_iter))
+            if tb_logger and image.index < SAMPLE_IMAGES * self.opt['world_size']:
+                tb_logger.add_image(f'{name}/{image.name}', side_by_side(image), current_iter)
 
         net = self.evaluated_network()
-        if keywords := preparation(options):
+        if keywords := inference_kwargs(options):
             net = deepcopy(net).optimize_for_inference(**keywords)  # type: ignore[operator]  # an SST
-        predict = apply_as_asked(net, self.opt)
+        predict = build_predictor(net, self.opt)
         with evaluating(net):
             return evaluate(
                 dataset,
@@ -259,15 +255,15 @@ class SSTModel(BaseModel):
                 world=self.opt['world_size'],
                 num_workers=options['num_workers'],
                 progress=name if options['pbar'] and rank == 0 else None,
-                on_picture=on_picture,
+                on_image=on_image,
                 stop_asked=self.stop_asked,
             )
 
-    def _picture_path(self, dataset: str, picture: str, current_iter: int | str) -> str:
+    def _image_path(self, dataset: str, image: str, current_iter: int | str) -> str:
         folder = self.opt['path']['visualization']
         if self.is_train:
-            return osp.join(folder, dataset, picture, f'{picture}_{current_iter}.png')
-        return osp.join(folder, dataset, f'{picture}_{self.opt["val"]["suffix"] or self.opt["name"]}.png')
+            return osp.join(folder, dataset, image, f'{image}_{current_iter}.png')
+        return osp.join(folder, dataset, f'{image}_{self.opt["val"]["suffix"] or self.opt["name"]}.png')
 
     def _record(self, name: str, means: dict[str, float], current_iter: int, tb_logger) -> None:
         if means:
@@ -280,8 +276,6 @@ class SSTModel(BaseModel):
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{name}/{metric}', value, current_iter)
         logger.info(f'Validation {name}, iteration {current_iter:,}: {", ".join(parts) or "no metrics"}')
-
-    # ---- checkpoints
 
     def _validation_sets(self) -> list[str]:
         return [options['name'] for phase, options in self.opt['datasets'].items() if phase.startswith('val')]
@@ -353,10 +347,10 @@ class SSTModel(BaseModel):
     def resume_training(self, resume_state: dict) -> None:
         """Take over weights, optimiser, loss scale and best figures.
 
+        The driver calls it before anything is written, so that faults come early. BasicSR's loop then calls it again.
+
         Args:
-            resume_state (dict): as `sst.driver.resume.load_resume_state` gives it: what this model saved, `weights`
-                (what the weights file saved with it holds) and both files' names. BasicSR's loop calls it again with
-                the state that the driver has tried already.
+            resume_state (dict): as `sst.driver.resume.load_resume_state` gives it.
 
         Raises:
             UserError: the weights are not those of this run's network, or the state not that of its optimiser.
@@ -364,9 +358,7 @@ class SSTModel(BaseModel):
         for net, key in ((self.get_bare_model(self.net_g), 'params'), (self.net_g_ema, 'params_ema')):
             if net is not None:
                 file = resume_state['weights_path']
-                state, report = fitting(net, weights_in(resume_state['weights'], file, key), file)
-                net.load_state_dict(state, strict=False)
-                logger.info(report)
+                net.load_state_dict(fitting(net, weights_in(resume_state['weights'], file, key), file)[0])
         own = [type(optimizer).__name__ for optimizer in self.optimizers]
         saved = resume_state.get('optimizer_types', own)
         try:
@@ -389,7 +381,7 @@ class ESRModel(SSTModel):
     """The name that released option files use for `SSTModel`."""
 
 
-def loading(opt: dict) -> dict[str, Any]:
+def reading_of(opt: dict) -> dict[str, Any]:
     """How `path.pretrain_network_g` is read: the keywords of `fitting_weights`."""
     return {
         'param_key': opt['path']['param_key_g'],

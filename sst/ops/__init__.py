@@ -1,4 +1,4 @@
-"""Attention in windows through one door (`window_attention`), and layers that have a kernel of their own."""
+"""Attention in windows (`window_attention`), and the layers that have kernels of their own."""
 
 from sst.ops.attention import UnsupportedBackendError, available_backends, check_backend, window_attention
 from sst.ops.pointwise import check_fused_layers, depthwise_gelu_add, norm_linear

@@ -1,4 +1,4 @@
-"""MATLAB's bicubic `imresize`, to the bit: the recipe behind the LR images of all SR benchmarks."""
+"""MATLAB's bicubic `imresize`, bit for bit: it makes the LR images of all SR benchmarks."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -13,27 +13,27 @@ Scale = float | Fraction
 _LARGEST_DENOMINATOR = 10_000
 
 _SHRUNK_FAST = {Fraction(1, 2): 2, Fraction(1, 3): 3, Fraction(1, 4): 4}
-_STRIP = 16  # rows of the result that are made at a time: all that they need stays in the processor's cache
-_BLOCK = 4  # pixels of a row of the result that one small matrix product makes
+_STRIP = 16  # rows of the result that are computed at a time, so that all values stay in the processor's cache
+_BLOCK = 4  # pixels of a row of the result that one small matrix product computes
 
 
 def imresize(image: np.ndarray, scale: Scale) -> np.ndarray:
     """Resize like MATLAB's `imresize(image, scale)`: bicubic, antialiased when shrinking.
 
-    The vertical axis is resized first, then the horizontal one. Integer pictures are rounded (half up) and clipped
+    The vertical axis is resized first, then the horizontal one. Integer images are rounded (half up) and clipped
     after each of the two passes, as MATLAB does; floats are neither rounded nor clipped.
 
     Args:
         image: (H, W) or (H, W, C) array of uint8, uint16 or a float type.
-        scale: Output size over input size, the same for both axes. A float stands for the nearest fraction with a
-            denominator up to 10,000, so 1 / 3 means exactly one third.
+        scale: Output size over input size, the same for both axes. A float means the nearest fraction with a
+            denominator up to 10,000, so 1 / 3 is exactly one third.
 
     Returns:
         Array of the same dtype, (ceil(H * scale), ceil(W * scale)) pixels, with the same channels.
 
     Raises:
         TypeError: for other dtypes.
-        ValueError: for other shapes, empty pictures and scales that are not positive.
+        ValueError: for other shapes, empty images and scales that are not positive.
     """
     exact_scale = _checked_scale(image, scale)
     if image.dtype.kind == 'u' and exact_scale in _SHRUNK_FAST:
@@ -54,20 +54,21 @@ def imresize_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def imresize_rows(bands: Iterable[np.ndarray], size: tuple[int, int], to: tuple[int, int]) -> Iterator[np.ndarray]:
-    """`imresize_to` for a picture that comes, and goes, from top to bottom in bands of rows.
+    """`imresize_to` for an image that arrives, and is returned, from top to bottom in bands of rows.
 
     Args:
         bands: float arrays (rows, W, C), of any number of rows; `size[0]` in all.
-        size: (height, width) of the picture, pixels.
-        to: the same of the result.
+        size: (height, width) of the image, pixels.
+        to: (height, width) of the result.
 
     Yields:
-        Bands (rows, to[1], C) of the same dtype; only as many rows are kept as the kernel sees.
+        Bands (rows, to[1], C) of the same dtype. Only the rows that the kernel still needs are kept.
     """
     vertical, across = _weights(size[0], _ratio(size[0], to[0])), _ratio(size[1], to[1])
     starts = vertical.indptr[:-1]
-    needs = np.maximum.accumulate(np.maximum.reduceat(vertical.indices, starts))  # the last row that a row is made of
-    first = np.minimum.accumulate(np.minimum.reduceat(vertical.indices, starts)[::-1])[::-1]  # of those still to come
+    # The last row that each row of the result needs, and the first row that it or any later row needs.
+    needs = np.maximum.accumulate(np.maximum.reduceat(vertical.indices, starts))
+    first = np.minimum.accumulate(np.minimum.reduceat(vertical.indices, starts)[::-1])[::-1]
     held, top, done = None, 0, 0
     for band in bands:
         wide = _resize_first_axis(band.swapaxes(0, 1), across).swapaxes(0, 1)
@@ -82,19 +83,19 @@ def imresize_rows(bands: Iterable[np.ndarray], size: tuple[int, int], to: tuple[
 
 
 def imresize_reference(image: np.ndarray, scale: Scale) -> np.ndarray:
-    """`imresize` without its fast path: the truth that the fast path is tested against, to the bit."""
+    """`imresize` without its fast path, which is tested against this bit for bit."""
     return _resize_both_axes(image, _checked_scale(image, scale))
 
 
 def crop_to_multiple(image: np.ndarray, scale: int) -> np.ndarray:
-    """View of an (H, W, ...) picture without the last rows and columns that do not fill a multiple of `scale`.
+    """A view of an image (H, W, ...), cropped on the right and bottom to multiples of `scale`.
 
     Raises:
-        ValueError: if the picture is smaller than `scale`.
+        ValueError: the image is smaller than `scale`.
     """
     height, width = (size - size % scale for size in image.shape[:2])
     if not height or not width:
-        raise ValueError(f'a picture of {image.shape[1]}x{image.shape[0]} pixels is too small for scale {scale}')
+        raise ValueError(f'an image of {image.shape[1]}x{image.shape[0]} pixels is too small for scale {scale}')
     return image[:height, :width]
 
 
@@ -102,20 +103,20 @@ def _checked_scale(image: np.ndarray, scale: Scale) -> Fraction:
     _check(image)
     exact_scale = Fraction(scale).limit_denominator(_LARGEST_DENOMINATOR)
     if exact_scale <= 0:
-        raise ValueError(f'imresize needs a scale above 0, not {scale}')
+        raise ValueError(f'the scale of imresize must be above 0, not {scale}')
     return exact_scale
 
 
 def _check(image: np.ndarray) -> None:
     if image.dtype not in (np.uint8, np.uint16) and image.dtype.kind != 'f':
-        raise TypeError(f'imresize takes uint8, uint16 or float pictures, not {image.dtype}')
+        raise TypeError(f'imresize takes uint8, uint16 or float images, not {image.dtype}')
     if image.ndim not in (2, 3) or image.size == 0:
-        raise ValueError(f'imresize takes pictures of shape (H, W) or (H, W, C) with pixels in them, not {image.shape}')
+        raise ValueError(f'imresize takes images of shape (H, W) or (H, W, C) that are not empty, not {image.shape}')
 
 
 def _ratio(size: int, to: int) -> Fraction:
     if to < 1:
-        raise ValueError(f'imresize makes pictures of at least 1 pixel a side, not {to}')
+        raise ValueError(f'the sides of an image must be at least 1 pixel, not {to}')
     return Fraction(to, size)
 
 
@@ -130,7 +131,7 @@ def _resize_first_axis(image: np.ndarray, scale: Fraction) -> np.ndarray:
     result = _weights(size, scale) @ columns.astype(np.float64)
     if image.dtype.kind == 'u':
         np.clip(result, 0, np.iinfo(image.dtype).max, out=result)
-        result += 0.5  # the cast below cuts off: half up
+        result += 0.5  # the cast below truncates: half is rounded up
     return result.astype(image.dtype).reshape(-1, *image.shape[1:])
 
 
@@ -138,11 +139,11 @@ def _resize_first_axis(image: np.ndarray, scale: Fraction) -> np.ndarray:
 def _weights(size: int, scale: Fraction) -> csr_array:
     """(ceil(size * scale), size) matrix that resizes one axis.
 
-    Positions are exact fractions. A pixel that the mirrored border shows twice stays two entries, so that each sum runs
-    in MATLAB's order.
+    Positions are exact fractions. A pixel that appears twice through the mirrored border keeps two entries, so that
+    sums have MATLAB's order.
     """
     out_size = math.ceil(size * scale)
-    stretch = max(1 / scale, Fraction(1))  # the kernel is this much wider when shrinking
+    stretch = max(1 / scale, Fraction(1))  # when shrinking, the kernel is wider by this factor
     taps = math.ceil(4 * stretch) + 2
     # centre of output pixel i, in input pixels: (i + 1/2) / scale - 1/2
     centres = [(i + Fraction(1, 2)) / scale - Fraction(1, 2) for i in range(out_size)]
@@ -163,9 +164,10 @@ def _weights(size: int, scale: Fraction) -> csr_array:
 def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
     """Both passes for a scale of 1/2, 1/3 or 1/4, strip by strip, as small dense matrix products.
 
-    The order of a product's sums is the library's, and yet no bit changes: for 1/2 and 1/4 the weights are multiples of
-    1/256 and 1/4096, so that every sum of 8-bit values is exact in float32; for 1/3 they are multiples of 1/81, so that
-    no exact sum is nearer to a half than 1/162, far more than rounding errs. 16-bit values get float64.
+    The library chooses the order of a product's sums, and yet the result is the same bit for bit. For 1/2 and 1/4 the
+    weights are multiples of 1/256 and 1/4096, so every sum of 8-bit values is exact in float32. For 1/3 they are
+    multiples of 1/81, so no exact sum is nearer to a half than 1/162, which is far more than rounding errors. 16-bit
+    values are computed in float64.
     """
     precision = np.dtype(np.float32 if image.dtype == np.uint8 else np.float64)
     largest = np.iinfo(image.dtype).max
@@ -175,8 +177,8 @@ def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
     out_height, out_width = -(-height // factor), -(-width // factor)
     rows, row_border = _band(factor, _STRIP)
     columns, column_border = _band(factor, _BLOCK)
-    to_rows = rows.astype(precision)  # (strip, rows it sees)
-    to_columns = np.kron(columns.T, np.eye(channels)).astype(precision)  # (columns it sees * C, block * C)
+    to_rows = rows.astype(precision)  # (strip, rows it needs)
+    to_columns = np.kron(columns.T, np.eye(channels)).astype(precision)  # (columns it needs * C, block * C)
     blocks, seen = -(-out_width // _BLOCK), len(to_columns)
 
     padded = np.pad(pixels, (row_border, (0, 0), (0, 0)), mode='symmetric').reshape(-1, width * channels)
@@ -195,14 +197,14 @@ def _shrink(image: np.ndarray, factor: int) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _band(factor: int, count: int) -> tuple[np.ndarray, tuple[int, int]]:
-    """(count, pixels seen) weights of `count` neighbours, and the border before and after an axis that they need."""
+    """Weights (count, pixels needed) of `count` neighbours, and the borders that they need before and after an axis."""
     taps = 4 * factor - factor % 2
     weights = _cubic((np.arange(taps) - (taps - 1) / 2) / factor)
     band = np.zeros((count, (count - 1) * factor + taps))
     for i in range(count):
         band[i, i * factor : i * factor + taps] = weights / weights.sum()
     before = (taps - factor) // 2
-    # The last strip may reach beyond the picture: its border is long enough for any size of the axis.
+    # The last strip may reach beyond the image, so the border is long enough for any size of the axis.
     return band, (before, before + count * factor)
 
 

@@ -1,7 +1,7 @@
-"""The layers between attention and its neighbours, as torch computes them and, where asked for, in one kernel each.
+"""The layers around attention, computed by torch or, if asked for, by one kernel each.
 
-Torch's own modules are the reference. The kernels (`sst.ops.kernels.pointwise`) know no gradients; where one is wanted,
-or a kernel cannot serve, torch computes.
+Torch's own modules are the reference. The kernels (`sst.ops.kernels.pointwise`) have no gradients. If gradients are
+recorded, or if a kernel cannot compute a layer, torch computes it.
 """
 
 import logging
@@ -20,7 +20,7 @@ logger = logging.getLogger('basicsr')
 
 Activation = Literal['none', 'gelu', 'sigmoid']
 ACTIVATIONS = {'none': lambda x: x, 'gelu': F.gelu, 'sigmoid': torch.sigmoid}
-MOST_CHANNELS = 256  # a pixel's channels are normalised in registers
+MOST_CHANNELS = 256  # because a pixel's channels are normalised in registers
 
 
 def norm_linear(
@@ -30,15 +30,15 @@ def norm_linear(
 
     Args:
         x (Tensor): a map (B, H, W, C).
-        norm (nn.LayerNorm | None): over C; None leaves x as it is.
+        norm (nn.LayerNorm | None): over C; None: x is not normalised.
         linear (nn.Linear): C to K, with a bias.
         activation (str): 'none', 'gelu' (by the error function) or 'sigmoid'.
-        fused (bool): in one kernel, where that can serve; its sums and functions are in float32 whatever the map is.
+        fused (bool): use one kernel if possible; its sums and functions are always in float32.
 
     Returns:
         Tensor: (B, H, W, K).
     """
-    if fused and _kernel_serves(x, linear.weight):
+    if fused and _kernel_computes(x, linear.weight):
         weight, bias, eps = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
         return fused_norm_linear(x, weight, bias, eps, linear.weight, linear.bias, activation)
     return ACTIVATIONS[activation](linear(x if norm is None else norm(x)))
@@ -49,26 +49,26 @@ def depthwise_gelu_add(h: Tensor, depthwise: nn.Conv2d, *, fused: bool = False) 
 
     Args:
         h (Tensor): a map (B, H, W, F).
-        depthwise (nn.Conv2d): 3x3 for each channel, zero padding, with a bias; it takes and gives such maps.
-        fused (bool): in one kernel, where that can serve.
+        depthwise (nn.Conv2d): 3x3 for each channel, zero padding, with a bias, from such maps to such maps.
+        fused (bool): use one kernel if possible.
 
     Returns:
         Tensor: (B, H, W, F).
     """
-    if fused and _kernel_serves(h, depthwise.weight):
+    if fused and _kernel_computes(h, depthwise.weight):
         return fused_depthwise_gelu_add(h, depthwise.weight, depthwise.bias)
     return h + F.gelu(depthwise(h))
 
 
 def check_fused_layers(device: torch.device, dtype: torch.dtype, dim: int) -> None:
-    """Raise UnsupportedBackendError where the kernels could not serve maps of `dim` channels on `device`."""
+    """Raise UnsupportedBackendError if the kernels cannot compute maps of `dim` channels on `device`."""
     if reasons := _reasons(device, dtype, dim):
         raise UnsupportedBackendError(
-            f'the fused layers cannot be computed here: {"; ".join(reasons)}. Leave out fused, then torch computes them'
+            f'the fused layers cannot be computed here: {"; ".join(reasons)}; leave out `fused` to use torch'
         )
 
 
-def _kernel_serves(x: Tensor, weight: Tensor) -> bool:
+def _kernel_computes(x: Tensor, weight: Tensor) -> bool:
     if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
         return False  # the kernels have no gradients
     channels = weight.shape[1] if weight.dim() == 2 else 1
@@ -85,11 +85,11 @@ def _kernel_serves(x: Tensor, weight: Tensor) -> bool:
 def _reasons(device: torch.device, dtype: torch.dtype, channels: int) -> list[str]:
     reasons = triton_here.device_reasons(device)
     if dtype not in triton_here.DTYPES:
-        reasons.append(f'they take float16, bfloat16 or float32, not {dtype}')
+        reasons.append(f'the dtype must be float16, bfloat16 or float32, not {dtype}')
     if triton_here.INTERPRETED and dtype == torch.bfloat16:
         reasons.append("Triton's interpreter multiplies bfloat16 wrongly")
     if channels > MOST_CHANNELS:
-        reasons.append(f'the maps have {channels} channels, at most {MOST_CHANNELS} are possible')
+        reasons.append(f'the maps must have at most {MOST_CHANNELS} channels, not {channels}')
     return reasons
 
 

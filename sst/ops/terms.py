@@ -1,7 +1,7 @@
-"""What a positional bias hands to attention: a term added to the logits, or a rotation of q and k.
+"""What a positional bias passes to attention: a term that is added to the logits, or a rotation of q and k.
 
-A term says what is added, never who computes it. A backend decides whether it concatenates the factors, adds a mask or
-refuses. Tokens of a window are numbered n = y * w + x.
+A term says what is added, not how. A backend decides whether it concatenates factors, adds a mask or refuses. Tokens of
+a window are numbered n = y * w + x.
 """
 
 from abc import ABC, abstractmethod
@@ -12,16 +12,16 @@ from torch import Tensor
 
 
 class Term(ABC):
-    """What is added to the logits of a window. Backends that do not know a kind of term add it as a mask, or refuse."""
+    """Is added to the logits of a window. Backends that do not know a kind of term add it as a mask, or refuse."""
 
     @abstractmethod
     def materialize(self) -> Tensor:
-        """The term as a (heads, N, N) tensor: query token first, key token second."""
+        """The term as a tensor (heads, query tokens, key tokens)."""
 
 
 @dataclass(frozen=True)
 class Factored(Term):
-    """A low-rank term: logits += q k^T. Eq. 6 with the factor 1/sqrt(r) already in `q`.
+    """A low-rank term: logits += q k^T. In Eq. 6 `q` includes the factor 1/sqrt(r).
 
     Args:
         q (Tensor): (heads, N, rank), N = w * w.
@@ -56,9 +56,9 @@ class RelativeTable(Term):
 
 @dataclass(frozen=True)
 class Rotation:
-    """A rotary embedding: the channel pair (2j, 2j+1) of token n of head h is turned by `angle[h, n, j]`.
+    """A rotary embedding: it rotates the channel pair (2j, 2j+1) of token n of head h by `angle[h, n, j]`.
 
-    Heads whose size is not a multiple of 4 are zero-padded to 2 * pairs channels, turned and cropped, as in RoPE-ViT.
+    Heads whose size is not a multiple of 4 are zero-padded to 2 * pairs channels, rotated and cropped, as in RoPE-ViT.
 
     Args:
         angle (Tensor): (heads, N, pairs), in radians.
@@ -67,11 +67,11 @@ class Rotation:
     angle: Tensor
 
     def apply(self, tokens: Tensor) -> Tensor:
-        """Turn q or k. tokens and the result are (..., N, heads, d)."""
+        """Rotate q or k. tokens and the result are (..., N, heads, d)."""
         size = tokens.shape[-1]
-        angle = self.angle.transpose(0, 1)  # (N, heads, pairs), rounded to half only as cosine and sine
+        angle = self.angle.transpose(0, 1)  # (N, heads, pairs); only its cosine and sine are rounded
         cos, sin = angle.cos().to(tokens.dtype), angle.sin().to(tokens.dtype)
         padded = torch.nn.functional.pad(tokens, (0, 2 * angle.shape[-1] - size))
         even, odd = padded[..., 0::2], padded[..., 1::2]
-        turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
-        return turned.flatten(-2)[..., :size]
+        rotated = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
+        return rotated.flatten(-2)[..., :size]

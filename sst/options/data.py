@@ -5,11 +5,10 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from sst.options.degradation import Degradation
 from sst.options.faults import Fault, fault, refuse, shown
-from sst.options.parts import PartOptions, part_of
+from sst.options.parts import part_of
 from sst.options.registries import DATASETS
 from sst.options.section import STRICT, Section
 from sst.utils.suggest import did_you_mean
@@ -18,7 +17,6 @@ SECTIONS = ('train', 'val', 'test', 'val_1', 'test_1')
 SECTION_NAME = r'^(val|test)(_\w+)?$'
 MOST_WORKERS = 256  # each is a process
 LONGEST_NAME = 150  # bytes; file systems take 255, and names of pictures and times come to it
-PREPARE = 'what to type or do when the data is missing'
 
 
 def _folder_name(name: str) -> str:
@@ -40,19 +38,6 @@ def _part_of_name(name: str) -> str:
     return name
 
 
-def _template(template: str) -> str:
-    if template.count('{}') != 1 or re.search(r'[{}]', template.replace('{}', '')):
-        raise fault(f'must hold {{}} once, which stands for the name of the HR file, not {shown(template)}')
-    return template
-
-
-def _one_or_several(dataroot: Any) -> Any:
-    roots = dataroot if isinstance(dataroot, list) else [dataroot]
-    if not roots or not all(isinstance(root, str) and root for root in roots):
-        raise fault(f'must be a folder or LMDB, or a list of them, not {shown(dataroot)}')
-    return dataroot
-
-
 def roots_of(dataroot: str | list[str]) -> list[str]:
     """The folders and LMDBs that an option `dataroot_gt` or `dataroot_lq` names."""
     return [dataroot] if isinstance(dataroot, str) else dataroot
@@ -60,97 +45,6 @@ def roots_of(dataroot: str | list[str]) -> list[str]:
 
 FolderName = Annotated[str, AfterValidator(_folder_name)]
 NamePart = Annotated[str, AfterValidator(_part_of_name)]
-Template = Annotated[str, AfterValidator(_template)]
-Roots = Annotated[str | list[str], BeforeValidator(_one_or_several)]
-
-
-class IOBackend(Section):
-    """How pictures are stored."""
-
-    type: Literal['disk', 'lmdb'] = Field(default='disk', description='files in a folder, or one LMDB database')
-
-
-class OurDataset(PartOptions):
-    """What our datasets share."""
-
-    name: FolderName = Field(description='name of the data, as in tables and folders')
-    dataroot_gt: Roots = Field(
-        description='HR pictures, relative to the root folder: a folder, an LMDB (its name ends in .lmdb), or a list'
-    )
-    io_backend: IOBackend | None = Field(default=None, description='not needed: names that end in .lmdb are databases')
-    optional: bool = Field(
-        default=False, description='whether training may start without this set to validate on, if it is missing'
-    )
-    prepare: str | None = Field(default=None, description=PREPARE)
-
-    @model_validator(mode='after')
-    def _databases(self) -> Self:
-        if self.io_backend and self.io_backend.type == 'lmdb':
-            refuse(
-                [
-                    ((key,), f'must be a name that ends in .lmdb, because io_backend is lmdb, not {shown(root)}')
-                    for key in ('dataroot_gt', 'dataroot_lq')
-                    for root in roots_of(getattr(self, key, []))
-                    if not root.endswith('.lmdb')
-                ]
-            )
-        return self
-
-
-class Paired(OurDataset):
-    """Pairs of HR and LR images."""
-
-    dataroot_lq: Roots = Field(description='LR pictures, as dataroot_gt; of a list each belongs to the HR of its place')
-    meta_info_file: str | None = Field(default=None, description='file that lists the pictures to use; null takes all')
-    filename_tmpl: Template = Field(
-        default='{}', description="name of the LR file without extension; {} is the HR file's"
-    )
-
-    @model_validator(mode='after')
-    def _pairs(self) -> Self:
-        gt_roots, lq_roots = roots_of(self.dataroot_gt), roots_of(self.dataroot_lq)
-        if len(gt_roots) != len(lq_roots):
-            text = f'must have as many entries as dataroot_gt ({len(gt_roots)}), not {len(lq_roots)}'
-            refuse([(('dataroot_lq',), text)])
-        refuse(
-            [
-                (
-                    ('dataroot_lq',),
-                    f'must be {"an LMDB" if gt.endswith(".lmdb") else "a folder"}, as {gt} is, not {shown(lq)}',
-                )
-                for gt, lq in zip(gt_roots, lq_roots, strict=True)
-                if gt.endswith('.lmdb') != lq.endswith('.lmdb')
-            ]
-        )
-        if self.meta_info_file and (len(gt_roots) > 1 or gt_roots[0].endswith('.lmdb')):
-            text = f'needs a single pair of folders, so {shown(self.meta_info_file)} cannot be used; delete the line'
-            refuse([(('meta_info_file',), text)])
-        return self
-
-
-class Downsample(OurDataset):
-    """HR images; LR images are made of them, or of the crops to train with, by Pillow's bicubic."""
-
-
-class Degraded(OurDataset):
-    """HR images; LR images are made of them by random blur, resizing, noise and JPEG.
-
-    Sets to evaluate get the same LR images each time; training gets other ones each time.
-    """
-
-    degradation: Degradation = Field(default=Degradation(), description='blur, resizing, noise and JPEG')
-    seed: int | None = Field(
-        default=None, ge=0, description='of sets to evaluate: another number degrades each image in another way'
-    )
-
-    @model_validator(mode='after')
-    def _seeded(self) -> Self:
-        trains = 'gt_size' in type(self).model_fields
-        if trains and self.seed is not None:
-            refuse([(('seed',), 'must be left out, because training draws from manual_seed')])
-        if not trains:
-            self.seed = self.seed or 0
-        return self
 
 
 class Loading(Section):
@@ -170,13 +64,6 @@ class Loading(Section):
             refuse([(('num_workers',), 'must be at least 1 with prefetch_mode cpu, not 0')])
         return self
 
-
-for name, section in (
-    ('PairedImageDataset', Paired),
-    ('DownsampleImageDataset', Downsample),
-    ('DegradedImageDataset', Degraded),
-):
-    DATASETS.describe(name, section)
 
 Training = Annotated[Any, part_of(DATASETS, Loading, nullable=True)]
 Evaluation = Annotated[Any, part_of(DATASETS)]

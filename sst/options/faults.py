@@ -2,11 +2,10 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from sst.options.advice import advice
@@ -36,8 +35,6 @@ MUST_BE = {
     'too_short': 'a list of at least {min_length}',
     'too_long': 'a list of at most {max_length}',
 }
-
-
 MOST_NAMES = 12  # that a line lists
 
 
@@ -59,7 +56,13 @@ def refuse(faults: Sequence[Fault]) -> None:
 
 def options_error(faults: Sequence[Fault], prefix: Callable[[Path], str]) -> OptionsError:
     """The error to raise; `prefix` says what stands before the key, from the place of the fault."""
-    return OptionsError('\n'.join(one_line(f'{prefix(place)}{dotted(place)}: {text}') for place, text in faults))
+    lines = [f'{prefix(place)}{dotted(place)}: {_advised(place, text)}' for place, text in faults]
+    return OptionsError('\n'.join(map(one_line, lines)))
+
+
+def _advised(place: Path, text: str) -> str:
+    """What is wrong, or for an unknown key of other programs what to write in its place."""
+    return (advice(str(place[-1]), place[:-1]) if text.startswith('unknown key') else '') or text
 
 
 def one_line(text: str) -> str:
@@ -89,9 +92,9 @@ def unknown_key(key: str, allowed: Sequence[str], when: str = '') -> str:
     return f'unknown key; keys{when} are {", ".join(allowed)}{did_you_mean(key, allowed)}'
 
 
-def faults_of(error: ValidationError, model: type[BaseModel], when: str = '') -> list[Fault]:
-    """The faults that pydantic found in a mapping for `model`, in our words; `when` says why it has just these keys."""
-    found = [_fault_of(item, model, when) for item in error.errors(include_url=False) if not _miscounted(item)]
+def faults_of(error: ValidationError, section: Any) -> list[Fault]:
+    """The faults that pydantic found in a mapping for a section (a class), in our words."""
+    found = [_fault_of(item, section) for item in error.errors(include_url=False) if not _miscounted(item)]
     return list(dict.fromkeys(found))
 
 
@@ -100,53 +103,19 @@ def _miscounted(details: ErrorDetails) -> bool:
     return details['type'] == 'too_short' and len(details['input']) >= details['ctx']['min_length']
 
 
-def _fault_of(details: ErrorDetails, model: type[BaseModel], when: str) -> Fault:
+def _fault_of(details: ErrorDetails, section: Any) -> Fault:
     kind, place, value, context = details['type'], details['loc'], details['input'], details.get('ctx', {})
-    key = str(place[-1]) if place else ''
-    advised = '' if when else advice(key, place[:-1])  # which knows sections by their place in a file
-    if kind == 'fault':
-        return place, advised if advised and context['text'].startswith('unknown key') else context['text']
-    if kind in ('extra_forbidden', 'missing'):
-        fields = _fields_at(model, place[:-1])
-        if kind == 'extra_forbidden':
-            return place, advised or unknown_key(key, list(fields), when if len(place) == 1 else '')
-        description = fields[key].description if key in fields else ''
-        return place, f'missing{when if len(place) == 1 else ""}{": give " if description else ""}{description or ""}'
+    if kind == 'fault':  # of our checks, and of sections inside of this one
+        return place, context['text']
+    key = str(place[0]) if place else ''
+    field = section.model_fields.get(key)
+    if kind == 'extra_forbidden':
+        return place, unknown_key(key, list(section.model_fields), section.when)
+    if kind == 'missing':
+        return place, f'missing{section.when}{f": give {field.description}" if field.description else ""}'
     if kind == 'literal_error':
         choices = re.findall(r"'?([^',]+?)'?(?:, | or |$)", context['expected'])
-        field = _fields_at(model, place[:-1]).get(key)
-        nullable = field is not None and type(None) in _members(field.annotation)
-        return place, not_one_of(value, [*choices, 'null'] if nullable else choices)
+        return place, not_one_of(value, [*choices, *(['null'] if type(None) in get_args(field.annotation) else [])])
     if kind in MUST_BE:
         return place, f'must be {MUST_BE[kind].format(**context)}, not {shown(value)}'
     return place, f'{details["msg"]}, not {shown(value)}'
-
-
-def _fields_at(model: Any, place: Path) -> Mapping[str, Any]:
-    """The fields of the section at a place of a model."""
-    for part in place:
-        field = _fields(model).get(str(part))
-        inner = field.annotation if field else next(_values(model), None)
-        model = next((item for item in _members(inner) if _fields(item) or get_args(item)), None)
-    return _fields(model)
-
-
-def _fields(annotation: Any) -> Mapping[str, Any]:
-    return annotation.model_fields if isinstance(annotation, type) and issubclass(annotation, BaseModel) else {}
-
-
-def _members(annotation: Any) -> Iterator[Any]:
-    """What a value may be, with unions and annotations taken apart."""
-    if get_origin(annotation) is Annotated:
-        yield from _members(get_args(annotation)[0])
-    elif get_origin(annotation) in (Union, UnionType):
-        for member in get_args(annotation):
-            yield from _members(member)
-    else:
-        yield annotation
-
-
-def _values(annotation: Any) -> Iterator[Any]:
-    """What a mapping's or a list's values may be."""
-    if get_origin(annotation) in (dict, list, tuple):
-        yield get_args(annotation)[1 if get_origin(annotation) is dict else 0]

@@ -12,14 +12,13 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
-    ValidationError,
     WithJsonSchema,
     create_model,
     model_serializer,
 )
 from pydantic_core import core_schema
 
-from sst.options.faults import fault, faults_of, not_one_of, refuse, shown
+from sst.options.faults import fault, not_one_of, refuse, shown
 from sst.options.section import STRICT, OpenSection, Section
 
 Part = TypeVar('Part', bound=Callable)
@@ -67,7 +66,6 @@ class Registry(Mapping[str, Any]):
         self.kind, self.given, self.base, self.unfit = kind, frozenset(given), base, unfit or {}
         self.unchecked = unchecked
         self._parts: dict[str, Any] = {}
-        self._described: dict[str, type[Section]] = {}
         self._sections: dict[Any, type[Section]] = {}
 
     def register(self, *names: str) -> Callable[[Part], Part]:
@@ -79,20 +77,16 @@ class Registry(Mapping[str, Any]):
 
         def enter(part: Part) -> Part:
             for name in names or (part.__name__,):
-                if name in self:
+                if name in self._parts:
                     raise ValueError(f'{self.kind} {name} is registered already')
                 self._parts[name] = part
             return part
 
         return enter
 
-    def describe(self, name: str, section: type[Section]) -> None:
-        """Give a part of others, which has no `Options`, its section."""
-        self._described[name] = section
-
     def is_ours(self, name: str) -> bool:
         """Whether a part's own keys are all known and belong to this program."""
-        return name in self._described or self[name].__module__.startswith('sst.')
+        return self[name].__module__.startswith('sst.')
 
     def parts(self) -> Mapping[str, Any]:
         """Names and parts."""
@@ -112,7 +106,7 @@ class Registry(Mapping[str, Any]):
         key = (name, self[name], *shared)
         if key not in self._sections:
             part = self[name]
-            own: Any = part if _is_section(part) else self._described.get(name) or getattr(part, 'Options', None)
+            own: Any = part if _is_section(part) else getattr(part, 'Options', None)
             if not _is_section(own):
                 own = self.base if self.unchecked else from_signature(name, part, self.given, self.base)
             title = f'{name}{"".join(section.__name__ for section in shared)}'
@@ -124,6 +118,7 @@ class Registry(Mapping[str, Any]):
                 __doc__=doc.partition('\n\n')[0],
                 type=(kind, Field(default=name, description=self.kind)),
             )
+            self._sections[key].when = f' with type {name}'
         return self._sections[key]
 
     def build(self, options: Mapping[str, Any] | str, **given: Any) -> Any:
@@ -163,22 +158,14 @@ class part_of:  # noqa: N801 - stands among annotations, as pydantic's own
         if isinstance(value, Section) or (self.nullable and value is None):
             return value
         if self.plain and isinstance(value, str):
-            self._read({'type': value})
+            self._section({'type': value}).model_validate({'type': value})
             return value
         if not isinstance(value, Mapping):
             kinds = (
                 not_one_of(value, self._names()) if self.plain else f'must be a mapping with a type, not {shown(value)}'
             )
             raise fault(kinds)
-        return self._read(value)
-
-    def _read(self, value: Mapping[str, Any]) -> Section:
-        section = self._section(value)
-        try:
-            return section.model_validate(dict(value))
-        except ValidationError as error:
-            refuse(faults_of(error, section, f' with type {value["type"]}'))
-            raise
+        return self._section(value).model_validate(dict(value))
 
     def _names(self) -> list[str]:
         """The types that may stand in the file, ours first."""

@@ -12,7 +12,10 @@ from sst.utils.suggest import did_you_mean
 
 
 class BasicSRRegistry(Registry):
-    """A registry of BasicSR, in which ours are registered too. `name` is ARCH, DATASET, LOSS, METRIC or MODEL."""
+    """A registry of BasicSR: `name` is ARCH, DATASET, LOSS, METRIC or MODEL.
+
+    A part that is registered here, and not there, takes the place of BasicSR's part of the same name.
+    """
 
     def __init__(self, name: str, kind: str, **how: Any) -> None:
         super().__init__(kind, **how)
@@ -23,7 +26,7 @@ class BasicSRRegistry(Registry):
         from basicsr.utils import registry  # its import takes seconds and registers BasicSR's own
 
         items = getattr(registry, f'{self.name}_REGISTRY')
-        return {name.removesuffix('_basicsr'): item for name, item in items}  # it finds both names
+        return {name.removesuffix('_basicsr'): item for name, item in items} | self._parts  # it finds both names
 
 
 class TorchOptimisers(Registry):
@@ -149,7 +152,7 @@ def network_faults(network: Mapping[str, Any]) -> list[Fault]:
     try:
         section.model_validate(dict(network))
     except ValidationError as error:
-        return faults_of(error, section, f' with type {network["type"]}')
+        return faults_of(error, section)
     return []
 
 

@@ -1,12 +1,12 @@
 """What all sections of an option file share: strict types and no unknown keys."""
 
 import math
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
-from sst.options.faults import Path, fault, not_one_of, refuse, shown
+from sst.options.faults import Path, fault, faults_of, not_one_of, refuse, shown
 
 STRICT = ConfigDict(strict=True, extra='forbid', allow_inf_nan=False)
 
@@ -15,6 +15,16 @@ class Section(BaseModel):
     """A mapping of the option file. 4 is a number where 4.0 is; "4", 4.0 and true are not integers."""
 
     model_config = STRICT
+    when: ClassVar[str] = ''  # what the keys depend on, for messages, such as ' with type SST'
+
+    @model_validator(mode='wrap')
+    @classmethod
+    def _in_words(cls, value: Any, validate: Callable[[Any], Self]) -> Self:
+        try:
+            return validate(value)
+        except ValidationError as error:
+            refuse(faults_of(error, cls))
+            raise
 
 
 class OpenSection(Section):

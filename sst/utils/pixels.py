@@ -1,4 +1,4 @@
-"""The limits of what is read: a picture that claims more pixels is refused before it is decoded."""
+"""The limits of what is read: an image that claims more pixels is refused before it is decoded."""
 
 import argparse
 import contextlib
@@ -19,12 +19,12 @@ MOST_MEGAPIXELS = 1000.0  # OpenCV decodes 2 ** 30 pixels at most
 
 _default = MEGAPIXELS  # of this process
 
-# Profiles and compressed texts of more than 1 MB are real; Pillow refuses the picture for them.
+# Profiles and compressed texts of more than 1 MB are real; Pillow refuses the image for them.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def default_limit() -> float:
-    """Million pixels of a picture that this process reads where nothing else is asked for."""
+    """Million pixels of an image that this process reads where nothing else is asked for."""
     return _default
 
 
@@ -35,14 +35,14 @@ def set_default_limit(megapixels: float) -> None:
 
 
 def too_large(width: int, height: int, megapixels: float | None = None) -> str | None:
-    """Why a picture of more million pixels (None: `default_limit`) is refused, in words for the user, or None."""
+    """Why an image of more million pixels (None: `default_limit`) is refused, in words for the user, or None."""
     megapixels = default_limit() if megapixels is None else megapixels
     million = width * height / 1e6
     if million <= megapixels:
         return None
     needed = math.ceil(million)
     if needed > MOST_MEGAPIXELS:
-        remedy = f'it can be raised to {MOST_MEGAPIXELS:g} million at most; cut the picture into parts'
+        remedy = f'it can be raised to {MOST_MEGAPIXELS:g} million at most; cut the image into parts'
     else:
         remedy = f'raise it with --max-megapixels {needed}, or in an option file with max_megapixels: {needed}'
     return (
@@ -52,7 +52,7 @@ def too_large(width: int, height: int, megapixels: float | None = None) -> str |
 
 
 def claimed_size(content: bytes) -> tuple[int, int] | None:
-    """(width, height) as the head of a picture file says; None where Pillow cannot read it."""
+    """(width, height) as the head of an image file says; None where Pillow cannot read it."""
     if content.startswith(PNG_HEAD) and len(content) >= 24:
         return struct.unpack_from('>II', content, 16)
     try:
@@ -86,7 +86,7 @@ _LIFTED = _LiftedLimit()
 
 @contextlib.contextmanager
 def opened(file: IO[bytes], formats: tuple[str, ...] | None = None) -> Iterator[Image.Image]:
-    """A picture that Pillow has opened and not decoded, however large it claims to be; formats: as of `Image.open`."""
+    """An image that Pillow has opened and not decoded, however large it claims to be; formats: as of `Image.open`."""
     with _LIFTED, Image.open(file, formats=formats) as image:
         yield image
 
@@ -98,5 +98,5 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         type=number_up_to(MOST_MEGAPIXELS),
         default=MEGAPIXELS,
         metavar='N',
-        help='million pixels of the largest picture that is read (%(default)g)',
+        help='million pixels of the largest image that is read (%(default)g)',
     )

@@ -6,8 +6,8 @@ from skimage import data
 
 from sst.data.blur_kernels import blur_kernel, sinc_kernel
 from sst.data.degradation import degrade
+from sst.data.degradation_options import Degradation
 from sst.ops.imresize import imresize
-from sst.options.degradation import Degradation
 
 OFF = {'blur_prob': 0, 'resize_prob': [0, 0, 1], 'noise_prob': 0, 'jpeg_prob': 0}
 

@@ -11,9 +11,9 @@ from skimage import data
 from stored import noise, write_folder, write_lmdb
 
 from sst.data import build_dataset, degraded_dataset
+from sst.data.degradation_options import Degradation
 from sst.data.stream import seeded
 from sst.ops.imresize import imresize
-from sst.options.degradation import Degradation
 
 OFF = {'blur_prob': 0, 'resize_prob': [0, 0, 1], 'noise_prob': 0, 'jpeg_prob': 0}
 PLAIN = {'first': OFF, 'second': OFF, 'final_sinc_prob': 0}

@@ -176,13 +176,13 @@ def test_autocast_does_not_lower_the_precision_asked_for():
 
 def test_unknown_backend_names_those_there_are():
     leaves, keywords = make_inputs(4, 4, 4)
-    with pytest.raises(ValueError, match=r'sdpa.*reference'):
+    with pytest.raises(UnsupportedBackendError, match=r'sdpa.*reference'):
         window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='flesh')
 
 
 def test_a_backend_that_cannot_serve_gives_all_its_reasons_and_who_can():
     leaves, keywords = make_inputs(4, 4, 4, 'table')
-    with pytest.raises(ValueError, match=r'CUDA.*float16.*RelativeTable.*These can: auto, sdpa, reference'):
+    with pytest.raises(UnsupportedBackendError, match=r'CUDA.*float16.*RelativeTable.*auto, sdpa, reference'):
         window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='flash')
 
 
@@ -207,7 +207,7 @@ def test_wrong_channels_are_refused():
     ('window', 'shapes'), [(0, ((2, 0, 3),) * 2), (4, ((2, 9, 3),) * 2), (4, ((2, 16, 3), (2, 16, 4)))]
 )
 def test_windows_and_factors_that_do_not_fit_are_refused(window, shapes):
-    with pytest.raises(ValueError, match='window must be|factors of the term must be'):
+    with pytest.raises(ValueError, match='window|factors'):
         window_attention(torch.rand(1, 4, 4, 3 * DIM), window, HEADS, Factored(*map(torch.rand, shapes)))
 
 

@@ -105,10 +105,8 @@ def test_a_failed_recording_is_logged_once_and_passes_go_on(net, caplog):
     graphs = CudaGraphs(LIMIT, capture=fail)
     with caplog.at_level(logging.WARNING, 'basicsr'):
         assert not any(run(graphs, net, 4, width) for width in (5, 5, 5, 6, 6))
-    assert [record.getMessage() for record in caplog.records] == [
-        'CUDA graphs are given up, passes run one kernel after the other: '
-        'operation not permitted when stream is capturing'
-    ]
+    (record,) = caplog.records
+    assert record.getMessage().endswith('operation not permitted when stream is capturing')
 
 
 def test_copies_and_files_start_without_graphs(net):

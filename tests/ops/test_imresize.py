@@ -132,8 +132,8 @@ def test_channels_are_independent():
         (np.zeros((4, 4), np.int32), 2, TypeError, 'int32'),
         (np.zeros(4), 2, ValueError, r'\(4,\)'),
         (np.zeros((0, 4)), 2, ValueError, r'\(0, 4\)'),
-        (np.zeros((4, 4)), 0, ValueError, 'scale above 0'),
-        (np.zeros((4, 4)), -2, ValueError, 'scale above 0'),
+        (np.zeros((4, 4)), 0, ValueError, 'scale'),
+        (np.zeros((4, 4)), -2, ValueError, 'scale'),
     ],
 )
 def test_refusals(image, scale, error, words):
@@ -144,7 +144,7 @@ def test_refusals(image, scale, error, words):
 def test_crop_to_multiple():
     image = random_picture((11, 14, 3))
     assert np.array_equal(crop_to_multiple(image, 4), image[:8, :12])
-    with pytest.raises(ValueError, match='14x11 pixels is too small for scale 12'):
+    with pytest.raises(ValueError, match='14x11.*12'):
         crop_to_multiple(image, 12)
 
 
@@ -180,5 +180,5 @@ def test_a_size_of_equal_ratios_is_a_scale(scale):
 
 
 def test_a_size_without_pixels_is_refused():
-    with pytest.raises(ValueError, match='at least 1 pixel a side, not 0'):
+    with pytest.raises(ValueError, match='at least 1.*0'):
         imresize_to(np.zeros((4, 4)), (4, 0))

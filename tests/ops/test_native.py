@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sst.archs import SST
-from sst.ops import Factored, RelativeTable, check_backend, window_attention
+from sst.ops import Factored, RelativeTable, UnsupportedBackendError, check_backend, window_attention
 from sst.ops.native import build
 
 pytestmark = pytest.mark.skipif(build.why_not() is not None, reason=str(build.why_not()))
@@ -193,11 +193,11 @@ def test_an_empty_batch():
 @pytest.mark.parametrize(
     ('compiler', 'reason'),
     [
-        ('', r'needs a C\+\+ compiler \(apt install g\+\+'),
-        ('   ', r'needs a C\+\+ compiler'),
-        ('false', 'false cannot compile it'),
-        ('true', 'true cannot compile it'),
-        ('nowhere', "not 'nowhere'"),
+        ('', r'apt install g\+\+'),
+        ('   ', r'apt install g\+\+'),
+        ('false', 'false'),
+        ('true', 'true'),
+        ('nowhere', "CXX.*'nowhere'"),
     ],
 )
 def test_without_a_compiler_it_says_so_and_auto_goes_on(compiler, reason, built_anew, monkeypatch, tmp_path):
@@ -206,7 +206,7 @@ def test_without_a_compiler_it_says_so_and_auto_goes_on(compiler, reason, built_
     if not compiler.strip():
         monkeypatch.setenv('PATH', str(tmp_path))
     qkv = torch.rand(1, 4, 4, 48)
-    with pytest.raises(ValueError, match=rf"'native' cannot serve: .*{reason}.*These can: auto, .*sdpa, reference"):
+    with pytest.raises(UnsupportedBackendError, match=f'{reason}.*auto, .*sdpa, reference'):
         window_attention(qkv, 4, 1, backend='native')
     assert window_attention(qkv, 4, 1).shape == (1, 4, 4, 16)
 
@@ -214,12 +214,10 @@ def test_without_a_compiler_it_says_so_and_auto_goes_on(compiler, reason, built_
 def test_a_cache_that_cannot_be_written_is_a_reason(built_anew, monkeypatch, tmp_path):
     (tmp_path / 'file').touch()
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
-    assert 'cannot be kept' in (build.why_not() or '')
+    assert str(tmp_path / 'file') in (build.why_not() or '')
 
 
 def test_refuses_with_all_its_reasons():
     term = RelativeTable(torch.zeros(2, 49), 4)
-    with pytest.raises(
-        ValueError, match=r"'native' cannot serve.*meta.*float16.*RelativeTable.*head size is 150.*These can"
-    ):
+    with pytest.raises(UnsupportedBackendError, match=r'meta.*float16.*RelativeTable.*64.*150'):
         check_backend('native', torch.device('meta'), torch.float16, dim=300, window=4, num_heads=2, term=term)

@@ -129,7 +129,7 @@ def test_without_triton_torch_computes(monkeypatch):
     h = norm_linear(x, norm, linear, 'gelu', fused=True)
     assert torch.equal(h, nn.functional.gelu(linear(norm(x))))
     assert torch.equal(depthwise_gelu_add(h, depthwise, fused=True), h + nn.functional.gelu(depthwise(h)))
-    with pytest.raises(ValueError, match=r"Triton is not installed \(pip install 'sst-sr\[fused\]'\).*Leave out fused"):
+    with pytest.raises(ValueError, match=r"pip install 'sst-sr\[fused\]'"):
         check_fused_layers(DEVICE, torch.float32, 12)
 
 
@@ -137,7 +137,7 @@ def test_more_channels_than_fit_are_refused_by_the_check_and_computed_by_torch()
     norm, linear, _ = make_layers(300, 5)
     x = make_map((1, 2, 3), 300)
     assert torch.equal(norm_linear(x, norm, linear, fused=True), linear(norm(x)))
-    with pytest.raises(ValueError, match='300 channels, at most 256'):
+    with pytest.raises(ValueError, match='256.*300'):
         check_fused_layers(DEVICE, torch.float32, 300)
 
 

@@ -18,89 +18,74 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / 'options' / 'demo.yml'
 
 DEGRADED = 'datasets: {{val_2: {{name: x, type: DegradedImageDataset, dataroot_gt: a, degradation: {}}}}}'
+VAL = 'datasets: {{val_1: {{{}}}}}'
+LQ = 'datasets.val_1.dataroot_lq'
+META = 'datasets.val_1.meta_info_file'
 FIRST = 'datasets.val_2.degradation.first'
+EDSR = 'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'
 REFUSED = [
     # top level
     ('nmae: x', 'nmae', ['"name"?']),
     ('name: runs/x', 'name', ['"runs/x"']),
-    ('name: "${nmae"', 'name', ['"${nmae"']),
-    ('scale: "${"', 'scale', ['"${"']),
     ('name: "a\\0b"', 'name', ['"a\\u0000b"']),
     (f'name: {"x" * 200}', 'name', ['150']),
-    ('name: [x]', 'name', ['["x"]']),
     ('model_type: SSTModle', 'model_type', ['"SSTModle"', '"SSTModel"?']),
+    ('scale: two', 'scale', ['"two"']),  # others refer to it
     ('scale: "2"', 'scale', ['"2"']),
-    ('scale: 2.5', 'scale', ['2.5']),
     ('scale: true', 'scale', ['true']),
     ('num_gpu: -1', 'num_gpu', ['-1', '0']),
     ('num_gpu: false', 'num_gpu', ['false', '0']),
     ('manual_seed: -1', 'manual_seed', ['-1', '0']),
-    ('manual_seed: 4294967296', 'manual_seed', ['4294967296']),
     ('val: {suffix: a/b}', 'val.suffix', ['"a/b"']),
-    ('val: {num_workers: 100000}', 'val.num_workers', ['100000', '256']),
     ('dist_params: {backend: nccl2}', 'dist_params.backend', ['"nccl2"', '"nccl"?']),
     ('val: {metrics: {images: {type: calculate_psnr, crop_border: 2}}}', 'val.metrics.images', []),
-    ('val: {pbar: yes}', 'val.pbar', ['"yes"']),
     ('val: null', 'val', ['null']),
     ('path: {pretrain_network: x.pth}', 'path.pretrain_network', ['"pretrain_network_g"?']),
     ('logger: {wandb: {projcet: x}}', 'logger.wandb.projcet', ['"project"?']),
     # data
     ('datasets: {trian: {name: x}}', 'datasets.trian', ['"train"?']),
     ('datasets: {train: {batch_size: 4, batch_size_per_gpu: 4}}', 'datasets.train.batch_size_per_gpu', ['batch_size']),
-    ('datasets: {train: {batch_size_per_gpu: 0}}', 'datasets.train.batch_size', ['0', '1']),
     ('datasets: {train: {num_worker_per_gpu: x}}', 'datasets.train.num_workers', ['"x"']),
     ('use_shuffle: true', 'use_shuffle', []),
     ('datasets: {val_1: {scale: 2}}', 'datasets.val_1.scale', []),
+    ('train: {accumulate: 3}\ndatasets: {train: {batch_size: 8}}', 'datasets.train.batch_size', ['8', '3']),
     ('datasets: {train: {gt_size: 65}}', 'datasets.train.gt_size', ['65', '2', '64']),
-    ('datasets: {train: {gt_size: 1}}', 'datasets.train.gt_size', ['1', '2']),
     ('datasets: {train: {prefetch_mode: gpu}}', 'datasets.train.prefetch_mode', ['"gpu"']),
     ('datasets: {train: null}', 'datasets.train', []),
     ('datasets: {train: {optional: true}}', 'datasets.train.optional', []),
     ('datasets: {val_1: {gt_size: 64}}', 'datasets.val_1.gt_size', ['PairedImageDataset']),
     ('datasets: {val_1: {name: demo}}', 'datasets.val_1.name', ['"demo"']),
     ('datasets: {val_1: {name: ..}}', 'datasets.val_1.name', ['".."']),
-    ('datasets: {val_1: {filename_tmpl: x2}}', 'datasets.val_1.filename_tmpl', ['"x2"']),
     ('datasets: {val_1: {filename_tmpl: "{}{x}"}}', 'datasets.val_1.filename_tmpl', ['"{}{x}"']),
     ('datasets: {val_1: {io_backend: {type: tar}}}', 'datasets.val_1.io_backend.type', ['"tar"']),
     ('datasets: {val_1: {type: PairedDataset}}', 'datasets.val_1.type', ['"PairedDataset"', 'BasicSR']),
     ('datasets: {val_1: {type: SingleImageDataset, mean: {r: [.nan]}}}', 'datasets.val_1.mean.r.0', ['NaN']),
-    ('datasets: {train: {gt_size: 65538}}', 'datasets.train.gt_size', ['65538', '65536']),
-    ('datasets: {train: {batch_size: 100001}}', 'datasets.train.batch_size', ['100001', '100000']),
     ('datasets: {val_2: {name: x}}', 'datasets.val_2.type', ['PairedImageDataset']),
     (
-        'datasets: {val_1: {io_backend: {type: lmdb}, dataroot_gt: a.lmdb, dataroot_lq: b}}',
+        VAL.format('io_backend: {type: lmdb}, dataroot_gt: a.lmdb, dataroot_lq: b'),
         'datasets.val_1.dataroot_lq',
         ['"b"'],
     ),
     ('datasets: {val_1: {dataroot_gt: []}}', 'datasets.val_1.dataroot_gt', ['[]']),
     ('datasets: {val_1: {dataroot_gt: 3}}', 'datasets.val_1.dataroot_gt', ['3', 'LMDB']),
+    (VAL.format('dataroot_gt: [a, b], dataroot_lq: [c]'), LQ, ['1', 'dataroot_gt', '2']),
+    ('datasets: {val_1: {dataroot_gt: a.lmdb, dataroot_lq: b}}', LQ, ['"b"', 'LMDB']),
     (
-        'datasets: {val_1: {dataroot_gt: [a, b], dataroot_lq: [c]}}',
-        'datasets.val_1.dataroot_lq',
-        ['1', 'dataroot_gt', '2'],
-    ),
-    ('datasets: {val_1: {dataroot_gt: a.lmdb, dataroot_lq: b}}', 'datasets.val_1.dataroot_lq', ['"b"', 'LMDB']),
-    (
-        'datasets: {val_1: {dataroot_gt: [a, b], dataroot_lq: [a, b], meta_info_file: c}}',
+        VAL.format('dataroot_gt: [a, b], dataroot_lq: [a, b], meta_info_file: c'),
         'datasets.val_1.meta_info_file',
         ['"c"'],
     ),
     (
-        'datasets: {val_2: {name: x, type: DownsampleImageDataset, dataroot_gt: a, dataroot_lq: b}}',
-        'datasets.val_2.dataroot_lq',
+        VAL.format('type: DownsampleImageDataset, dataroot_lq: b'),
+        'datasets.val_1.dataroot_lq',
         ['DownsampleImageDataset'],
     ),
     (DEGRADED.format('{first: {noise_range: [9, 3]}}'), f'{FIRST}.noise_range', ['[9.0, 3.0]', '3', '0', '9']),
     (DEGRADED.format('{first: {noise_range: [9]}}'), f'{FIRST}.noise_range', ['[9]', '2']),
-    (DEGRADED.format('{first: {noise_range: 9}}'), f'{FIRST}.noise_range', ['9']),
     (DEGRADED.format('{first: {blur_sigma: [0, 3]}}'), f'{FIRST}.blur_sigma.0', ['0']),
     (DEGRADED.format('{first: {resize_range: [1.2, 2]}}'), f'{FIRST}.resize_range', ['[1.2, 2.0]', '1']),
     (DEGRADED.format('{first: {resize_prob: [1, 1, 0]}}'), f'{FIRST}.resize_prob', ['[1.0, 1.0, 0.0]', '1']),
-    (DEGRADED.format('{first: {jpeg_range: [0, 95]}}'), f'{FIRST}.jpeg_range.0', ['0', '1']),
-    (DEGRADED.format('{first: {jpeg_range: [30, 101]}}'), f'{FIRST}.jpeg_range.1', ['101', '100']),
     (DEGRADED.format('{first: {jpeg_range: [30.5, 95]}}'), f'{FIRST}.jpeg_range.0', ['30.5']),
-    (DEGRADED.format('{second: {blur_prob: 1.1}}'), 'datasets.val_2.degradation.second.blur_prob', ['1.1', '1']),
-    (DEGRADED.format('{final_sinc_prob: -1}'), 'datasets.val_2.degradation.final_sinc_prob', ['-1', '0']),
     (DEGRADED.format('{first: {jpeg_rnge: [1, 2]}}'), f'{FIRST}.jpeg_rnge', ['"jpeg_range"?']),
     (DEGRADED.format('{jpeg_range2: [1, 2]}'), 'datasets.val_2.degradation.jpeg_range2', ['jpeg_range']),
     ('datasets: {train: {second_blur_prob: 1}}', 'datasets.train.second_blur_prob', ['blur_prob']),
@@ -108,25 +93,21 @@ REFUSED = [
     ('network_g: {num_heads: 5}', 'network_g.num_heads', ['5', '1', '2', '3', '4', '6', '8']),
     ('network_g: {n_blocks: 3}', 'network_g.n_blocks', ['num_blocks']),
     ('network_g: {bias: {rank: 3}}', 'network_g.bias.rank', ['"ranks"?']),
-    ('network_g: {type: STS}', 'network_g.type', ['"STS"', '"SST"?']),
     ('network_g: {type: null}', 'network_g.type', ['null', 'SST', 'from_weights', 'BasicSR']),
     ('network_g: {scale: 4}', 'network_g.scale', ['4', '2']),
     ('network_g: {type: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4}', 'network_g.scale', ['4', '2']),
     ('network_g: 3', 'network_g', ['3']),
+    (f'{EDSR}\nval: {{dtype: "float16"}}', 'val.dtype', ['"float16"']),
+    (f'{EDSR}\nval: {{fused: true}}', 'val.fused', ['true']),
+    (f'{EDSR}\nval: {{graphs: 1000}}', 'val.graphs', ['1000']),
     # training
     ('train: {total_itr: 5}', 'train.total_itr', ['"total_iter"?']),
     ('train: {total_iter: 0}', 'train.total_iter', ['0', '1']),
-    ('train: {ema_decay: 1}', 'train.ema_decay', ['1']),
     ('train: {grad_clip: .nan}', 'train.grad_clip', ['NaN']),
-    ('train: {amp: float16}', 'train.amp', ['"float16"']),
     ('train: {losses: [], pixel_opt: null}', 'train.losses', ['pixel_opt']),
-    ('train: {losses: {type: L1Loss}}', 'train.losses', ['a list']),
     ('train: {losses: [{type: L1Los}]}', 'train.losses.0.type', ['"L1Loss"?']),
     ('train: {optim_g: {lr: 0}}', 'train.optim_g.lr', ['0']),
-    ('train: {optim_g: {lr: [1]}}', 'train.optim_g.lr', ['[1]']),
     ('train: {scheduler: {periods: [5]}}', 'train.scheduler.periods', ['[5]', 'total_iter', '1200']),
-    ('train: {scheduler: {periods: [0]}}', 'train.scheduler.periods.0', ['0', '1']),
-    ('train: {scheduler: {periods: []}}', 'train.scheduler.periods', ['[]', '1']),
     ('train: {scheduler: {restart_weights: [1, 1]}}', 'train.scheduler.restart_weights', ['[1.0, 1.0]', '1200']),
     ('train: {scheduler: {type: Cosine}}', 'train.scheduler.type', ['"Cosine"', 'CosineAnnealingRestartLR']),
     ('train: {scheduler: {type: MultiStepLR}}', 'train.scheduler.milestones', []),
@@ -214,12 +195,6 @@ def test_a_file_s_batch_goes_before_its_base_s(tmp_path, leaf):
     assert load_options(tmp_path / 'leaf.yml', override, processes=2)['datasets']['train']['batch_size'] == 8
 
 
-def test_batch_that_does_not_divide_by_accumulate(leaf):
-    path = leaf('train: {accumulate: 3}\ndatasets: {train: {batch_size: 8}}')
-    with pytest.raises(OptionsError, match=r'^\S+: datasets.train.batch_size: [^\n]*$'):
-        load_options(path)
-
-
 def test_every_fault_has_its_line(leaf):
     path = leaf(
         'nmae: x\nnetwork_g: {dmi: 3, dim: "4"}\ntrain: {optim_g: {bets: 3}}\nval: {metrics: {psnr: {crop: 1}}}'
@@ -237,36 +212,23 @@ def test_a_fault_names_the_file_of_the_chain(tmp_path):
         load_options(tmp_path / 'leaf.yml')
 
 
-def test_one_wrong_value_is_one_line_though_others_refer_to_it(refusal):
-    assert refusal('scale: two').startswith('scale: ')
-
-
 def test_an_empty_file_lacks_what_has_no_default(tmp_path):
     (tmp_path / 'empty.yml').touch()
     with pytest.raises(OptionsError) as caught:
         load_options(tmp_path / 'empty.yml')
-    assert [line.split(': ')[1] for line in str(caught.value).splitlines()] == [
-        'name',
-        'scale',
-        'datasets',
-        'network_g',
-    ]
+    keys = [line.split(': ')[1] for line in str(caught.value).splitlines()]
+    assert keys == ['name', 'scale', 'datasets', 'network_g']
 
 
-def test_result_is_plain_and_complete():
+def test_result_is_plain_and_complete_and_loads_again(tmp_path):
     options = load_options(DEMO)
-    assert yaml.safe_load(yaml.safe_dump(options)) == options
+    (tmp_path / 'saved.yml').write_text(yaml.safe_dump(options))
+    assert yaml.safe_load((tmp_path / 'saved.yml').read_text()) == options == load_options(tmp_path / 'saved.yml')
     assert options['network_g']['num_heads'] == [3, 3, 3]
     assert options['train']['accumulate'] == 1
     assert options['datasets']['train']['gt_size'] == 64
     assert options['train']['scheduler']['periods'] == [1200]
     assert options['val']['metrics']['psnr']['crop_border'] == 2
-
-
-def test_result_loads_again(tmp_path):
-    options = load_options(DEMO)
-    (tmp_path / 'saved.yml').write_text(yaml.safe_dump(options))
-    assert load_options(tmp_path / 'saved.yml') == options
 
 
 def test_test_file_has_no_training_sections():
@@ -301,14 +263,8 @@ def test_other_datasets_may_have_other_keys(leaf):
     assert options['datasets']['val_1']['mean'] == [0.5, 0.5, 0.5]
 
 
-@pytest.mark.parametrize(('key', 'given'), [('dtype', '"float16"'), ('fused', 'true'), ('graphs', '1000')])
-def test_other_networks_have_no_preparation_of_ours(refusal, key, given):
-    network = 'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'
-    assert refusal(f'{network}\nval: {{{key}: {given}}}').startswith(f'val.{key}: ')
-
-
 def test_other_networks_replace_ours(leaf):
-    options = load_options(leaf('network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'))
+    options = load_options(leaf(EDSR))
     assert options['network_g'] == {'type': 'EDSR', 'num_in_ch': 3, 'num_out_ch': 3, 'upscale': 2}
 
 

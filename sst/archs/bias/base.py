@@ -1,6 +1,6 @@
-"""The one interface of positional biases."""
+"""The interface of positional biases."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from torch import Tensor, nn
 
 from sst.ops import Rotation, Term
+from sst.ops.weight_state import WeightState
 from sst.options.faults import fault, shown
 from sst.options.registries import BIASES
 
@@ -20,7 +21,7 @@ def _from_list(value: Any) -> Any:
     return tuple(value)
 
 
-# In the file one number or a list; after parsing a tuple with one number per layer of a block.
+# An option file gives one number or a list. Parsing makes it a tuple with one number per layer of a block.
 ONE_PER_LAYER = BeforeValidator(_from_list)
 PerLayer = Annotated[
     tuple[Annotated[int, Field(ge=1)], ...],
@@ -32,12 +33,12 @@ Ranks = Annotated[PerLayer, Field(description='rank of the bias: one number, or 
 
 
 class Released:
-    """What the released SST files call a bias, a gate or an upsampler.
+    """The names that the released SST files use for a bias, a gate or an upsampler.
 
     Args:
         types: values of the released option that mean this part.
-        fields (Mapping): released options and what they are called here.
-        names (Mapping): released names of parameters within a layer and what they are called here within this part.
+        fields (Mapping): from the names of released options to our names.
+        names (Mapping): from the released names of parameters within a layer to our names within this part.
     """
 
     def __init__(
@@ -48,33 +49,32 @@ class Released:
 
 @BIASES.register('none')
 class PositionalBias(nn.Module):
-    """How a layer's attention learns where its tokens are. This one does nothing at all.
+    """Tells the attention of one layer where its tokens are. This base class does nothing.
 
-    A bias may act on the features, on q and k, or on the logits; a subclass overrides what it does. One object serves
-    one layer. Its constructor takes the options of the bias and, of `window` (pixels), `num_heads` and `dim`, those
-    that it names.
+    A bias may act on the features, on q and k, or on the logits; a subclass overrides `features`, `rotation` or `term`.
+    Its constructor takes the options of the bias, and those of `window` (pixels), `num_heads` and `dim` that it names.
     """
 
     released: ClassVar[Released] = Released('NoPE')
 
     def __init__(self) -> None:
         super().__init__()
-        self._cache: _Cache | None = None
+        self._kept: tuple[WeightState, tuple[Term | None, Rotation | None]] | None = None
 
     @classmethod
     def of_layer(cls, options: Mapping[str, Any], index: int) -> dict[str, Any]:
-        """The options for the layer with that index in its block; by default all layers have the same."""
+        """The options of the layer with that index in its block; by default they are the same for all layers."""
         return dict(options)
 
     @classmethod
     def recognise(cls, layers: Sequence[Mapping[str, Tensor]]) -> dict[str, Any] | None:
-        """The options that the shapes of this bias' parameters tell, `num_heads` and `window_sizes` of the network too.
+        """Infer options of the bias, and `num_heads` and `window_sizes` of the network, from the shapes of parameters.
 
         Args:
-            layers: the parameters of the bias in each layer of a block, by their names.
+            layers: the parameters of the bias in each layer of a block, by name.
 
         Returns:
-            dict | None: None where they are not of this bias. A bias that cannot tell need not override this.
+            dict | None: None if they are not parameters of this bias, or if nothing can be inferred.
         """
         return None
 
@@ -91,43 +91,29 @@ class PositionalBias(nn.Module):
         return None
 
     def tables(self) -> tuple[Term | None, Rotation | None]:
-        """`term()` and `rotation()`, which depend on weights alone: kept while no gradient is asked for.
+        """`term()` and `rotation()`. They depend on weights alone and are kept while no gradients are recorded.
 
-        They are computed anew when a weight was changed in place, loaded or replaced, after a pass with gradients (an
-        optimiser may have followed), and after a change of mode, dtype or device. Only writing into `weight.data` in
-        place goes unnoticed; call `eval()` afterwards.
+        They are computed again when a weight was changed in place, loaded or replaced, after a pass with gradients (an
+        optimiser may have followed), and after a change of mode, dtype or device. Writing into `weight.data` in place
+        is not noticed; call `eval()` afterwards.
         """
         if torch.compiler.is_compiling():
             return self.term(), self.rotation()
-        if self.training or torch.is_grad_enabled() or any(p.is_inference() for p in self.parameters()):
-            self._cache = None  # weights that are inference tensors count no versions: no change could be seen
+        if self.training or torch.is_grad_enabled():
+            self._kept = None
             return self.term(), self.rotation()
-        if self._cache is None or not self._cache.holds(self.parameters()):
-            self._cache = _Cache(list(self.parameters()), (self.term(), self.rotation()))
-        return self._cache.tables
+        weights = list(self.parameters())
+        if self._kept is None or not self._kept[0].holds(weights):
+            self._kept = WeightState(weights), (self.term(), self.rotation())
+        return self._kept[1]
 
     def train(self, mode: bool = True) -> 'PositionalBias':
-        self._cache = None
+        self._kept = None
         return super().train(mode)
 
     def _apply(self, fn: Callable, recurse: bool = True) -> 'PositionalBias':
-        self._cache = None  # half(), to(device) and the like
+        self._kept = None  # half(), to(device) and the like
         return super()._apply(fn, recurse)
-
-
-class _Cache:
-    """Tables, and the weights they came from: kept alive, so that a new weight cannot have an old one's address."""
-
-    def __init__(self, weights: list[Tensor], tables: tuple[Term | None, Rotation | None]) -> None:
-        self.weights = [weight.detach() for weight in weights]
-        self.versions = [weight._version for weight in weights]
-        self.tables = tables
-
-    def holds(self, weights: Iterable[Tensor]) -> bool:
-        return all(
-            weight.data_ptr() == old.data_ptr() and weight._version == version and weight.dtype == old.dtype
-            for weight, old, version in zip(weights, self.weights, self.versions, strict=True)
-        )
 
 
 def window_coordinates(window: int, device: torch.device) -> Tensor:

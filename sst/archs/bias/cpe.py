@@ -11,7 +11,7 @@ from sst.options.registries import BIASES
 
 @BIASES.register()
 class CPE(PositionalBias):
-    """Depthwise convolution before the layer, x + DW3x3(x); attention itself does not know positions."""
+    """A depthwise convolution before the layer, x + DW3x3(x); attention itself does not see positions."""
 
     released = Released('CPE', names={'cpe': 'conv'})
 

@@ -26,9 +26,9 @@ class LowRankBias(PositionalBias):
 
 
 class ImplicitBias(LowRankBias):
-    """A coordinate network shared by all heads, then one linear map per head to the rank (Eq. 2 and 3).
+    """A coordinate network that all heads share, then one linear map to the rank for each head (Eq. 2 and 3).
 
-    H = activation(embedding W_h + b_h); Pq = H W_q, Pk = H W_k; logits += (Pq / sqrt(r)) Pk^T. Always in float32.
+    H = activation(embedding W_h + b_h); Pq = H W_q, Pk = H W_k; logits += (Pq / sqrt(r)) Pk^T. In float32.
     """
 
     def __init__(self, window: int, num_heads: int, rank: int, hidden: int, inputs: int) -> None:
@@ -91,7 +91,7 @@ class RIB(ImplicitBias):
 
         ranks: Ranks
         hidden: Hidden = 32
-        # float32 cannot hold 2^128
+        # at most 100, because float32 cannot represent 2^128
         bands: int = Field(default=10, ge=1, le=100, description='frequencies of the Fourier embedding')
 
     released = Released(
@@ -119,7 +119,7 @@ class RIB(ImplicitBias):
 
 @BIASES.register()
 class SIREN(ImplicitBias):
-    """RIB without Fourier embedding and with a sine in place of ReLU (ablation): H = sin(30 (p W_h + b_h))."""
+    """RIB without the Fourier embedding and with a sine instead of ReLU (ablation): H = sin(30 (p W_h + b_h))."""
 
     class Options(PartOptions):
         """The options of SIREN."""
@@ -147,9 +147,9 @@ class SIREN(ImplicitBias):
 
 @BIASES.register()
 class FlashBias(LowRankBias):
-    """Factors learnt freely, one vector per token and head (ablation).
+    """Freely learnt factors, one vector per token and head (ablation).
 
-    The published code starts both at zero, from where no gradient leads away; here they start small and random.
+    The published code starts both at zero, where all gradients are zero. Here they start small and random.
     """
 
     class Options(PartOptions):

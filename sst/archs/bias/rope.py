@@ -15,8 +15,8 @@ from sst.options.registries import BIASES
 class RoPE(PositionalBias):
     """Rotary embedding with learnt frequencies.
 
-    Turns channel pair j of q and k of the token at whole pixel (x, y) by x fx_j + y fy_j. Frequencies start with
-    magnitudes 10^(-k / d'), k = 0, 4, ... < d', at one random angle per head; d' is the size of a head rounded up to a
+    It rotates channel pair j of q and k of the token at pixel (x, y) by x fx_j + y fy_j. Frequencies start with
+    magnitudes 10^(-k / d'), k = 0, 4, ... < d', at one random angle per head; d' is the head size rounded up to a
     multiple of 4.
     """
 

@@ -13,7 +13,7 @@ from sst.options.registries import BIASES
 
 @BIASES.register()
 class RPB(PositionalBias):
-    """Table of relative positions: a learnt number per head and relative position, (2w - 1)^2 of them."""
+    """A table with a learnt number for each head and relative position; there are (2w - 1)^2 positions."""
 
     # The release computes the same bias in three ways.
     released = Released('Naive', 'SDPA', 'Flex', names={'attn.relative_position_bias': 'table'})

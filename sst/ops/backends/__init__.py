@@ -1,4 +1,4 @@
-"""The attention backends, fastest first: `auto` takes the first that has no reason not to serve."""
+"""The attention backends, fastest first: `auto` takes the first that can compute."""
 
 from sst.ops.backends.base import Backend
 from sst.ops.backends.flash import Flash
@@ -7,5 +7,5 @@ from sst.ops.backends.native import Native
 from sst.ops.backends.reference import Reference
 from sst.ops.backends.sdpa import SDPA
 
-# That fused is faster than flash is reckoned, not measured yet.
+# That fused is faster than flash is an estimate; no GPU has measured it yet.
 BACKENDS: dict[str, Backend] = {backend.name: backend for backend in (Fused(), Flash(), Native(), SDPA(), Reference())}

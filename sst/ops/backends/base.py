@@ -1,4 +1,4 @@
-"""What every attention backend is, and the walk from the map to windows and back that most of them share."""
+"""The interface of attention backends, and the base of those that attend in windows cut out of the map."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from sst.ops.terms import Factored, Rotation, Term
-from sst.ops.windows import merge, pad_to_multiple, partition
+from sst.ops.windows import map_windows
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """One call of `window_attention`, as a backend sees it (see there for the fields)."""
+    """The arguments of one call of `window_attention`."""
 
     qkv: Tensor  # (B, H, W, 3C)
     window: int
@@ -34,67 +34,56 @@ class Inputs:
 
     @property
     def rank(self) -> int:
-        """Channels that the factors add to q and k."""
+        """Number of channels that the factors add to q and k."""
         return self.factors[0].shape[-1] if self.factors else 0
 
-    def beyond_factors(self) -> list[str]:
-        """The reason not to serve for a backend that knows no other terms than factored ones; empty where it can."""
+    def unfactored(self) -> list[str]:
+        """For backends that add only factored terms: the reason not to serve, or an empty list."""
         if self.term is None or isinstance(self.term, Factored):
             return []
         return [f'it adds only terms of two factors, not a {type(self.term).__name__}']
 
-    @property
-    def needs_grad(self) -> bool:
-        return torch.is_grad_enabled() and self.qkv.requires_grad
-
 
 class Backend(ABC):
-    """A way to compute window attention. Options call it `name`."""
+    """A way to compute window attention; option files name it by `name`."""
 
     name: str
 
     @abstractmethod
     def unsupported(self, inputs: Inputs) -> list[str]:
-        """The reasons why this backend cannot serve these inputs; empty where it can."""
+        """The reasons why this backend cannot compute these inputs; empty if it can."""
 
     def automatic(self) -> bool:
-        """Whether `auto` may take this backend where it can serve."""
+        """Whether `auto` may choose this backend."""
         return True
 
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Tensor:
-        """The attended and gated map, (B, H, W, C), in the dtype of `inputs.qkv`."""
+        """The result of `window_attention`, (B, H, W, C), in the dtype of `inputs.qkv`."""
 
 
-@torch.compiler.assume_constant_result  # torch.compile cannot trace the question
+@torch.compiler.assume_constant_result  # torch.compile cannot trace this call
 def older_than_ampere(device: torch.device) -> bool:
     """Whether a CUDA device's compute capability is below 8.0."""
     return torch.cuda.get_device_capability(device) < (8, 0)
 
 
 class WindowedBackend(Backend):
-    """A backend that attends on windows cut out of the padded map; it defines only `attend`."""
+    """A backend that cuts windows out of the padded map; a subclass defines only `attend`."""
 
     @abstractmethod
     def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
         """softmax(q k^T / sqrt(d) + term) v for each window; q, k, v and the result are (M, N, heads, d)."""
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        x, window, shift = inputs.qkv, inputs.window, inputs.shift
-        height, width = x.shape[1:3]
-        x = pad_to_multiple(x, window)
-        padded_height, padded_width = x.shape[1:3]
-        if shift:
-            x = x.roll((-shift, -shift), dims=(1, 2))
-        tokens = partition(x, window).unflatten(-1, (3, inputs.num_heads, inputs.head_dim)).to(inputs.dtype)
-        q, k, v = tokens.unbind(2)  # each (M, N, heads, d)
-        if inputs.rotation is not None:
-            q, k = inputs.rotation.apply(q), inputs.rotation.apply(k)
-        out = self.attend(q, k, v, inputs).flatten(-2).to(inputs.qkv.dtype)  # (M, N, C)
-        out = merge(out, window, padded_height, padded_width)
-        if shift:
-            out = out.roll((shift, shift), dims=(1, 2))
-        out = out[:, :height, :width]
+        def attend(tokens: Tensor) -> Tensor:
+            tokens = tokens.unflatten(-1, (3, inputs.num_heads, inputs.head_dim)).to(inputs.dtype)
+            q, k, v = tokens.unbind(2)  # each (M, N, heads, d)
+            if inputs.rotation is not None:
+                q, k = inputs.rotation.apply(q), inputs.rotation.apply(k)
+            return self.attend(q, k, v, inputs).flatten(-2).to(inputs.qkv.dtype)  # (M, N, C)
+
+        out = map_windows(attend, inputs.qkv, inputs.window, inputs.shift)
         return out if inputs.gate is None else out * inputs.gate
 
 

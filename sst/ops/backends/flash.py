@@ -17,7 +17,7 @@ _REASONS = {name: why_not(name, _FUNCTION) for name in ('flash_attn_interface', 
 flash_attn_func: Callable[..., Any] | None = next(
     (getattr(import_module(name), _FUNCTION) for name, reason in _REASONS.items() if not reason), None
 )
-# Why what is installed cannot be used; '' where nothing is, or one can.
+# Why the installed versions cannot be used; '' if none is installed, or if one can be used.
 UNUSABLE = '; '.join(
     f'{name} {reason}' for name, reason in _REASONS.items() if flash_attn_func is None and reason != MISSING
 )
@@ -27,26 +27,24 @@ MAX_HEAD_DIM = 256
 
 class Flash(WindowedBackend):
     """Concatenates the term's factors to q and k (Eq. 5) and pads v, because the kernels need equal head sizes that are
-    multiples of 8, float16 or bfloat16, and (batch, tokens, heads, size)."""
+    multiples of 8. They compute in float16 or bfloat16."""
 
     name = 'flash'
 
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = []
         if flash_attn_func is None:
-            reasons.append(
-                UNUSABLE or 'neither FlashAttention 2 nor 3 is installed (pip install flash-attn --no-build-isolation)'
-            )
+            reasons.append(UNUSABLE or 'FlashAttention is not installed (pip install flash-attn --no-build-isolation)')
         if inputs.qkv.device.type != 'cuda':
-            reasons.append(f'the input is on {inputs.qkv.device.type}, it needs a CUDA device')
+            reasons.append(f'it needs a CUDA device, and the input is on {inputs.qkv.device.type}')
         elif older_than_ampere(inputs.qkv.device):
             reasons.append('the GPU is older than Ampere (compute capability 8.0)')
         if inputs.dtype not in (torch.float16, torch.bfloat16):
             reasons.append(f'it computes in float16 or bfloat16, not {inputs.dtype} (set attention_dtype)')
-        reasons += inputs.beyond_factors()
+        reasons += inputs.unfactored()
         size = inputs.head_dim + inputs.rank
         if size > MAX_HEAD_DIM:
-            reasons.append(f'head size plus rank is {size}, at most {MAX_HEAD_DIM} is possible')
+            reasons.append(f'head size plus rank must be at most {MAX_HEAD_DIM}, not {size}')
         return reasons
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:

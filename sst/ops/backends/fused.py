@@ -1,4 +1,4 @@
-"""Our own Triton kernels, which read the windows straight from the map: nothing is padded, cut or concatenated."""
+"""Our Triton kernels. They read windows from the map directly, so nothing is padded, cut or concatenated."""
 
 import os
 import shutil
@@ -12,25 +12,25 @@ from sst.ops.backends.base import Backend, Inputs, older_than_ampere
 from sst.ops.kernels.op import fused_attention
 from sst.utils.optional import why_not
 
-# Asked once: none of this changes while a program runs, and torch.compile could not trace the questions.
-NO_TRITON = why_not('triton', 'language')  # '' where it is there and works
+# Looked up once: nothing of this changes while a program runs, and torch.compile cannot trace the look-ups.
+NO_TRITON = why_not('triton', 'language')  # '' if it works
 INSTALLED = not NO_TRITON
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'  # Triton's switch to run kernels on the CPU, for tests
 HEADERS = Path(sysconfig.get_config_var('INCLUDEPY') or '', 'Python.h')
 CAN_BUILD = HEADERS.exists() and bool(os.environ.get('CC') or shutil.which('gcc') or shutil.which('clang'))
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-MAX_SIZE = 64  # beyond, the kernels' tiles outgrow registers and the shared memory of the smaller GPUs
+MAX_SIZE = 64  # larger tiles fit neither the registers nor the shared memory of smaller GPUs
 
 
 def device_reasons(device: torch.device) -> list[str]:
-    """The reasons why Triton's kernels cannot run on `device`; empty where they can."""
+    """The reasons why Triton's kernels cannot run on `device`; empty if they can."""
     if NO_TRITON:
         return [f"Triton {NO_TRITON} (pip install 'sst-sr[fused]')"]
     if INTERPRETED:
         return [] if device.type in ('cpu', 'cuda') else [f'the input is on {device.type}']
     if device.type != 'cuda':
-        return [f'the input is on {device.type}, it needs a CUDA device']
+        return [f'it needs a CUDA device, and the input is on {device.type}']
     reasons = []
     if older_than_ampere(device):
         reasons.append('the GPU is older than Ampere (compute capability 8.0)')
@@ -40,23 +40,23 @@ def device_reasons(device: torch.device) -> list[str]:
 
 
 class Fused(Backend):
-    """One kernel from qkv to the gated map, one more pair for the gradients. See `sst.ops.kernels`."""
+    """One kernel computes the gated map from qkv, two more compute the gradients. See `sst.ops.kernels`."""
 
     name = 'fused'
 
     def automatic(self) -> bool:
-        return False  # no GPU has run it yet: until one has, only those who name it get it
+        return False  # because no GPU has run it yet
 
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = [*device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]
-        reasons += inputs.beyond_factors()
+        reasons += inputs.unfactored()
         if inputs.rotation is not None:
             reasons.append('it cannot rotate q and k')
         for what, size in (('head size', inputs.head_dim), ('rank', inputs.rank)):
             if size > MAX_SIZE:
-                reasons.append(f'the {what} is {size}, at most {MAX_SIZE} is possible')
+                reasons.append(f'the {what} must be at most {MAX_SIZE}, not {size}')
         if not 0 <= inputs.shift < inputs.window:
-            reasons.append(f'the shift is {inputs.shift}, it must be 0 to window - 1 = {inputs.window - 1}')
+            reasons.append(f'the shift must be 0 to {inputs.window - 1} (window - 1), not {inputs.shift}')
         return reasons
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Our own C++ for CPUs, which reads the windows straight from the map and computes the bias tile by tile."""
+"""Our C++ code for CPUs. It reads windows from the map directly and computes the bias tile by tile."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from sst.ops.backends.base import Backend, Inputs
 from sst.ops.native.build import why_not
 from sst.ops.native.op import native_attention
 
-MAX_SIZE = 64  # of heads: what the gradients' sums have room for
+MAX_SIZE = 64  # of a head; the sums of the gradients have room for this many channels
 
 
 class Native(Backend):
@@ -18,14 +18,14 @@ class Native(Backend):
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = []
         if inputs.qkv.device.type != 'cpu':
-            reasons.append(f'the input is on {inputs.qkv.device.type}, it serves the CPU')
+            reasons.append(f'it computes on the CPU, and the input is on {inputs.qkv.device.type}')
         if {inputs.dtype, inputs.qkv.dtype} != {torch.float32}:
-            reasons.append(f'it reads and computes float32, not {inputs.qkv.dtype} and {inputs.dtype}')
-        reasons += inputs.beyond_factors()
+            reasons.append(f'it reads and computes in float32, not {inputs.qkv.dtype} and {inputs.dtype}')
+        reasons += inputs.unfactored()
         if inputs.rotation is not None:
             reasons.append('it cannot rotate q and k')
         if inputs.head_dim > MAX_SIZE:
-            reasons.append(f'the head size is {inputs.head_dim}, at most {MAX_SIZE} is possible')
+            reasons.append(f'the head size must be at most {MAX_SIZE}, not {inputs.head_dim}')
         if not reasons and (reason := why_not()):
             reasons.append(reason)
         return reasons

@@ -1,4 +1,4 @@
-"""The truth every other backend is tested against: the equations in float32, logits and all."""
+"""The backend that all others are tested against: the equations in float32, with all logits in memory."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ from sst.ops.backends.base import Inputs, WindowedBackend
 
 
 class Reference(WindowedBackend):
-    """Computes in float32 (float64 for float64 inputs) whatever dtype was asked for. Memory grows with N^2."""
+    """Always computes in float32 (float64 for float64 inputs). Memory grows with N^2."""
 
     name = 'reference'
 

@@ -1,4 +1,4 @@
-"""torch's scaled_dot_product_attention, on any device it runs on."""
+"""torch's scaled_dot_product_attention, which runs on any device."""
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +9,9 @@ from sst.ops.terms import Factored
 
 
 class SDPA(WindowedBackend):
-    """Adds the term as a mask where that is faster (inference on the CPU) or the only way (a term without factors).
+    """Adds the term as a mask if that is faster (inference on the CPU) or the only way (a term without factors).
 
-    Elsewhere it concatenates the factors to q and k and pads v, because torch's flash kernels need equal head sizes.
+    Otherwise it concatenates the factors to q and k and pads v, because torch's flash kernels need equal head sizes.
     """
 
     name = 'sdpa'
@@ -24,7 +24,7 @@ class SDPA(WindowedBackend):
         if plain and isinstance(inputs.term, Factored) and self._mask_is_faster(inputs):
             return self._head_by_head(q, k, v, inputs.term)
         if inputs.factors is None or self._mask_is_faster(inputs):
-            # four axes: with three torch takes its slow kernel
+            # with four axes, because with three torch takes its slow kernel
             mask = None if inputs.term is None else inputs.term.materialize().to(q.dtype)[None]
             return self._sdpa(q, k, v, mask, scale=inputs.head_dim**-0.5)
         q, k = concatenated(q, k, inputs)
@@ -32,7 +32,7 @@ class SDPA(WindowedBackend):
         return self._sdpa(q, k, v, None, scale=1.0)[..., : inputs.head_dim]
 
     def _head_by_head(self, q: Tensor, k: Tensor, v: Tensor, term: Factored) -> Tensor:
-        """As with a mask for all heads, whose memory would be new each time: one (N, N) mask serves all in turn."""
+        """Attend one head after the other, so that all share the memory of one (N, N) mask."""
         tokens, heads = q.shape[1:3]
         mask, out = q.new_empty(1, 1, tokens, tokens), torch.empty_like(q)
         for head in range(heads):
@@ -43,8 +43,9 @@ class SDPA(WindowedBackend):
 
     @staticmethod
     def _mask_is_faster(inputs: Inputs) -> bool:
-        """Measured on CPUs: the (heads, N, N) mask wins up to w = 64, and never where it needs a gradient."""
-        return inputs.qkv.device.type == 'cpu' and not inputs.needs_grad and inputs.window <= 64
+        """On CPUs a (heads, N, N) mask was measured to be faster up to w = 64, unless it needs a gradient."""
+        needs_gradient = torch.is_grad_enabled() and inputs.qkv.requires_grad
+        return inputs.qkv.device.type == 'cpu' and not needs_gradient and inputs.window <= 64
 
     @staticmethod
     def _sdpa(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float) -> Tensor:

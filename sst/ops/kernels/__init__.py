@@ -1,1 +1,1 @@
-"""The fused window attention in Triton. Only `op` may be imported where Triton is not installed."""
+"""The fused window attention in Triton. Without Triton only `op` and `pointwise_op` may be imported."""

@@ -1,11 +1,11 @@
-"""Gradients of attention in windows, with the attention weights p computed anew from the saved log-sum-exp.
+"""Gradients of attention in windows. The attention weights P are computed again from the saved log-sum-exp.
 
 For logits S = q k^T / sqrt(d) + t_q t_k^T, weights P = softmax(S), O = P v, dO the gradient of the result times gate:
     dS = P * (dO v^T - rowsum(dO * O)),  dv = P^T dO,  dq = dS k / sqrt(d),  dk = dS^T q / sqrt(d),
     dt_q = dS t_k and dt_k = dS^T t_q, summed over all windows.
 A program keeps its rows of dt_q or dt_k while it goes through its share of the windows; the shares are added
-afterwards. Gradients of q, k and v are written to the padded map, each place by one program; what reflection made of
-one pixel is added up afterwards. There are no atomic additions: every run gives the same bits, except on maps smaller
+afterwards. Gradients of q, k and v are written to the padded map, each place by one program; those of reflected copies
+of a pixel are added afterwards. There are no atomic additions, so every run gives the same bits, except on maps smaller
 than a window.
 """
 
@@ -53,7 +53,7 @@ def query_kernel(
     lane = tl.arange(0, LANES)[None, :]
     qkv += head * D
 
-    dq = tl.zeros([BLOCK_M, LANES], tl.float32)  # its spare lanes are the factor's last channels: they outlive a window
+    dq = tl.zeros([BLOCK_M, LANES], tl.float32)  # its spare lanes sum the factor's last channels over all windows
     if factor_q is not None:
         factor_q += head * (N * COLUMNS)
         factor_k += head * (N * COLUMNS)
@@ -82,7 +82,7 @@ def query_kernel(
         row_sum = tl.sum(d_out * before_gate, 1)
         row = (image_start + query) * HEADS + head
         tl.store(delta + row, row_sum, mask=exists)
-        row_lse = tl.load(lse + row, mask=exists, other=float('inf'))  # padding: all weights become 0
+        row_lse = tl.load(lse + row, mask=exists, other=float('inf'))  # for padding all weights become 0
         d_out_tile = d_out.to(DTYPE)
 
         for start in range(0, N, BLOCK_N):
@@ -129,9 +129,10 @@ def key_kernel(
     PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
     COLUMNS: tl.constexpr, SPARE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """One program: BLOCK_N keys of one head, in `share` of all windows one after the other; after `query_kernel`.
+    """One program: BLOCK_N keys of one head, in `share` of all windows one after the other.
 
-    Writes the k and v parts of d_qkv and d_factor (shares, heads, N, COLUMNS) of the keys' factor.
+    It runs after `query_kernel` and writes the k and v parts of d_qkv and,
+    for the keys' factor, d_factor (shares, heads, N, COLUMNS).
     """
     N: tl.constexpr = WINDOW * WINDOW
     C: tl.constexpr = HEADS * D
@@ -146,7 +147,7 @@ def key_kernel(
     lane = tl.arange(0, LANES)[None, :]
     qkv += head * D
 
-    dk = tl.zeros([BLOCK_N, LANES], tl.float32)  # its spare lanes are the factor's last channels: they outlive a window
+    dk = tl.zeros([BLOCK_N, LANES], tl.float32)  # its spare lanes sum the factor's last channels over all windows
     if factor_q is not None:
         factor_q += head * (N * COLUMNS)
         factor_k += head * (N * COLUMNS)
@@ -176,7 +177,7 @@ def key_kernel(
                 q = with_factor(q, factor_q, query_token, D, LANES, RANK_LANES, COLUMNS)
             d_out = load_channels(d_result + image_start * C + head * D, query, C, D, LANES).to(DTYPE)
             row = (image_start + query) * HEADS + head
-            row_lse = tl.load(lse + row, mask=exists, other=float('inf'))  # padding: all weights become 0
+            row_lse = tl.load(lse + row, mask=exists, other=float('inf'))  # for padding all weights become 0
             row_sum = tl.load(delta + row, mask=exists, other=0.0)
             logits = tl.dot(k, tl.trans(q), input_precision='ieee')  # (BLOCK_N, BLOCK_M), as all below
             if RANK_LANES > 0:
@@ -200,7 +201,7 @@ def key_kernel(
 
     d_factor += (program // BLOCKS) * (N * COLUMNS) + token[:, None] * COLUMNS
     if SPARE:
-        dk *= SCALE * LN2  # t_q was prepared as sqrt(d) times itself
+        dk *= SCALE * LN2  # because t_q is sqrt(d) times the term's q
         tl.store(d_factor + (RANK_LANES - D) + lane, dk, mask=inside[:, None] & (lane >= D))
     if RANK_LANES > 0:
         tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dk_rank * (SCALE * LN2), mask=inside[:, None])

@@ -1,6 +1,6 @@
-"""How the kernels are launched: a table, for tuning at run time would take its time on every new shape, and need a GPU.
+"""The table of how the kernels are launched. There is no tuning at run time, which takes long for every new shape.
 
-`scripts/sweep_kernels.py` measures candidates on a GPU and prints rows that go on top of the table.
+`scripts/sweep_kernels.py` measures candidates on a GPU and prints rows to paste at the top of the table.
 """
 
 from dataclasses import dataclass, replace
@@ -9,9 +9,9 @@ import torch
 
 from sst.ops.kernels.layout import SMALLEST, Layout, power_of_two
 
-KERNELS = ('forward', 'query', 'key')  # the last two take the gradients
-Capability = int | None  # of a GPU, 89 is 8.9; None is the interpreter
-Span = tuple[int, int]  # from, to, both included
+KERNELS = ('forward', 'query', 'key')  # the last two compute the gradients
+Capability = int | None  # of a GPU: 89 is 8.9; None means the interpreter
+Span = tuple[int, int]  # first and last value
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Configuration:
     block_n: int  # keys
     num_warps: int = 4
     num_stages: int = 2
-    programs: int = 1024  # about as many a gradient kernel is cut into, to keep a large GPU busy
+    programs: int = 1024  # of a gradient kernel, about: enough for a large GPU
 
     def within(self, window: int) -> 'Configuration':
-        """The same with no blocks larger than a window."""
+        """The same, with blocks no larger than a window."""
         largest = max(power_of_two(window * window), SMALLEST)
         return replace(self, block_m=min(self.block_m, largest), block_n=min(self.block_n, largest))
 
     def keywords(self) -> dict[str, int]:
-        """What a kernel is launched with."""
+        """The keywords to launch a kernel with."""
         return {
             'BLOCK_M': self.block_m,
             'BLOCK_N': self.block_n,
@@ -42,7 +42,7 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Row:
-    """A configuration and the calls that it is for."""
+    """A configuration, and the calls that it applies to."""
 
     kernels: tuple[str, ...]
     dtypes: tuple[torch.dtype, ...]  # of the matrix products
@@ -56,19 +56,19 @@ class Row:
         return kernel in self.kernels and dtype in self.dtypes and all(low <= at <= high for (low, high), at in spans)
 
 
-INTERPRETED = Configuration(128, 64, programs=8)  # large: every block costs the interpreter the same
+INTERPRETED = Configuration(128, 64, programs=8)  # large blocks, because every block costs the interpreter the same
 FORWARD, GRADIENTS = ('forward',), ('query', 'key')
 HALF, FLOAT32 = (torch.float16, torch.bfloat16), (torch.float32,)
 ANY = (0, 2**31)
 HOPPER_ON = (90, 2**31)
 PUBLISHED = (0, 64)  # no published model is wider
 
-# The first row that fits is taken. Kernels, computed in, capabilities, widths, windows, configuration.
+# The first row that fits is used.
 TABLE = (
     Row(FORWARD, HALF, HOPPER_ON, PUBLISHED, ANY, Configuration(128, 64, num_warps=8, num_stages=3)),
     Row(FORWARD, HALF, ANY, PUBLISHED, ANY, Configuration(128, 64, num_warps=8)),
     Row(FORWARD, HALF, ANY, ANY, ANY, Configuration(64, 64)),
-    # without tensor cores everything lives in registers
+    # without tensor cores all values are in registers
     Row(FORWARD, FLOAT32, ANY, PUBLISHED, ANY, Configuration(32, 64)),
     Row(FORWARD, FLOAT32, ANY, ANY, ANY, Configuration(32, 32)),
     Row(GRADIENTS, HALF, ANY, ANY, ANY, Configuration(64, 64, num_warps=8)),
@@ -79,7 +79,7 @@ TABLE = (
 def find_configuration(
     kernel: str, dtype: torch.dtype, capability: Capability, layout: Layout, window: int
 ) -> Configuration:
-    """The configuration of one of `KERNELS` for a layer, its blocks no larger than a window."""
+    """The configuration of one of `KERNELS` for a layer, with blocks no larger than a window."""
     if capability is None:
         return INTERPRETED.within(window)
     fitting = (row for row in TABLE if row.fits(kernel, dtype, capability, layout.width, window))

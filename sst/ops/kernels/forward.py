@@ -1,7 +1,7 @@
 """Attention in windows, forward: softmax(q k^T / sqrt(d) + term) v * gate (Eq. 4-6 and 11) in one pass over the keys.
 
-Logits are kept to base 2 and scaled at their only use: s = scale * (q k^T + t_q t_k^T) with t_q prepared as sqrt(d)
-times the term's q. The softmax is taken online, in float32.
+Logits are to base 2 and are scaled where they are used: s = scale * (q k^T + t_q t_k^T), where t_q is sqrt(d) times the
+term's q. The softmax is computed online, in float32.
 """
 
 import triton
@@ -21,7 +21,7 @@ from sst.ops.kernels.tiles import (
 @triton.jit
 def query_tokens(first, top, left, height, width, rows, columns, WINDOW: tl.constexpr, SHIFT: tl.constexpr,
                  BLOCK: tl.constexpr):  # fmt: skip
-    """Tokens first, first + 1, ... of a window, its padding left out: their numbers in the window, and which exist."""
+    """Tokens first, first + 1, ... of a window without its padding: their numbers, which exist, their count."""
     y_first, y_padding, down = padding_in(top, height, rows * WINDOW, WINDOW, SHIFT)
     x_first, x_padding, across = padding_in(left, width, columns * WINDOW, WINDOW, SHIFT)
     count = down * across
@@ -46,14 +46,14 @@ def forward_kernel(
     """One program: BLOCK_M queries of one head in one window, against all its keys.
 
     qkv is (B, H, W, 3C), factor_q and factor_k are (heads, N, COLUMNS) or None, gate (B, H, W, C) or None. Writes out
-    (B, H, W, C) and, unless None, what precedes the gate, attended (B, H, W, C), and the log-sum-exp of the logits to
-    base 2, lse (B, H, W, heads).
+    (B, H, W, C) and, unless None, the result before the gate, attended (B, H, W, C), and the log-sum-exp of the
+    logits to base 2, lse (B, H, W, heads).
     """
     N: tl.constexpr = WINDOW * WINDOW
     C: tl.constexpr = HEADS * D
     BLOCKS: tl.constexpr = (N + BLOCK_M - 1) // BLOCK_M
 
-    program = tl.program_id(0)  # programs that share keys follow each other
+    program = tl.program_id(0)  # neighbouring programs share keys
     first = program % BLOCKS * BLOCK_M
     head = program // BLOCKS % HEADS
     image, top, left = window_corner(program // (BLOCKS * HEADS), rows, columns, WINDOW)

@@ -1,4 +1,4 @@
-"""What the kernels are told about one call."""
+"""The sizes of one call, as the kernels need them."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from sst.ops.windows import windows_along
 
 @dataclass(frozen=True)
 class Geometry:
-    """Sizes of a map and of its windows, all that follows from the arguments of a call but its tensors."""
+    """Sizes of a map and of its windows, and everything that follows from them."""
 
     batch: int
     height: int
@@ -33,12 +33,12 @@ class Geometry:
 
     @property
     def rows(self) -> int:
-        """Windows below each other."""
+        """Windows in a column of the map."""
         return windows_along(self.height, self.window)
 
     @property
     def columns(self) -> int:
-        """Windows beside each other."""
+        """Windows in a row of the map."""
         return windows_along(self.width, self.window)
 
     @property
@@ -47,24 +47,24 @@ class Geometry:
         return self.batch * self.rows * self.columns
 
     @property
-    def sizes(self) -> tuple[int, int, int, int]:
-        """The kernels' integer arguments."""
-        return self.height, self.width, self.rows, self.columns
+    def sizes(self) -> dict[str, int]:
+        """The integer arguments of the kernels."""
+        return {'height': self.height, 'width': self.width, 'rows': self.rows, 'columns': self.columns}
 
     def blocks(self, size: int) -> int:
         """Blocks of `size` tokens in a window."""
         return -(-self.window * self.window // size)
 
     def share(self, blocks: int, programs: int) -> int:
-        """Windows that one program goes through, for about `programs` of them over all heads and blocks."""
+        """Windows for each program, so that there are about `programs` programs over all heads and blocks."""
         return max(1, self.windows * self.num_heads * blocks // programs)
 
     def constants(self) -> dict[str, object]:
-        """What the kernels are compiled for."""
+        """The constants that the kernels are compiled with."""
         import triton.language as tl
 
         types = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}
-        # one reflection suffices unless the padding reaches beyond the map's first pixel
+        # one reflection is enough unless the padding reaches beyond the map's first pixel
         periodic = any(
             count * self.window > 2 * size - 1 for count, size in ((self.rows, self.height), (self.columns, self.width))
         )

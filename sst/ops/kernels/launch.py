@@ -1,9 +1,10 @@
-"""Launches the kernels, in the configuration that it is given: the table's for all calls, a candidate's in a sweep.
+"""Launches the kernels, each in the configuration that it is given: the table's, or a candidate of a sweep.
 
 Kernels are imported when they first run, so that this module loads where Triton is missing.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ class Call:
         shift: int,
         dtype: torch.dtype,
     ) -> 'Call':
-        """From the arguments of `fused_attention`."""
+        """Prepare the arguments of `fused_attention`."""
         geometry = Geometry.of(qkv, factor_q, window, num_heads, shift, dtype)
         layout = geometry.layout
         return cls(
@@ -47,21 +48,21 @@ class Call:
         )
 
     def configuration(self, kernel: str) -> Configuration:
-        """The table's."""
+        """The table's configuration of a kernel."""
         geometry = self.geometry
         return find_configuration(kernel, geometry.dtype, capability(self.qkv.device), geometry.layout, geometry.window)
 
-    def empty_shares(self, share: int) -> Tensor:
-        """Where the programs write their shares of a factor's gradient: (shares, heads, N, columns)."""
-        geometry = self.geometry
-        shares, tokens = -(-geometry.windows // share), geometry.window**2
-        columns = geometry.layout.columns
-        return torch.empty(shares, geometry.num_heads, tokens, columns, device=self.qkv.device)
+    def launch(self, kernel: Any, programs: int, configuration: Configuration, **arguments: Any) -> None:
+        """Run `programs` programs of a kernel; `arguments` are those that do not follow from the call."""
+        arguments |= vars(self) | self.geometry.sizes | self.geometry.constants() | configuration.keywords()
+        options = {name: arguments[name] for name in ('num_warps', 'num_stages', 'enable_fp_fusion')}
+        with torch.cuda.device_of(self.qkv):
+            kernel[(programs,)](**{name: arguments[name] for name in kernel.arg_names}, **options)
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """What the kernels of the gradients read of the forward pass, and where they write."""
+    """What the gradient kernels read from the forward pass, and the tensors that they write."""
 
     grad: Tensor  # (B, H, W, C), of the result
     attended: Tensor  # (B, H, W, C), the result before the gate
@@ -73,7 +74,7 @@ class Gradients:
 
     @classmethod
     def of(cls, call: Call, grad: Tensor, attended: Tensor, lse: Tensor) -> 'Gradients':
-        """With room for the results."""
+        """Allocate the tensors that the kernels write."""
         geometry, gate, grad = call.geometry, call.gate, grad.contiguous()
         padded = (geometry.rows * geometry.window, geometry.columns * geometry.window)
         return cls(
@@ -88,31 +89,21 @@ class Gradients:
 
 
 def forward(call: Call, configuration: Configuration, differentiable: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """What `fused_attention` returns."""
+    """Compute what `fused_attention` returns."""
     from sst.ops.kernels.forward import forward_kernel
 
     geometry = call.geometry
     out, attended, lse = empty_results(call.qkv, call.gate, geometry.num_heads, differentiable)
-    with torch.cuda.device_of(call.qkv):
-        forward_kernel[(geometry.blocks(configuration.block_m) * geometry.num_heads * geometry.windows,)](
-            call.qkv,
-            call.factor_q,
-            call.factor_k,
-            call.gate,
-            out,
-            attended if attended.numel() else None,
-            lse if lse.numel() else None,
-            *geometry.sizes,
-            **geometry.constants(),
-            **configuration.keywords(),
-        )
+    programs = geometry.blocks(configuration.block_m) * geometry.num_heads * geometry.windows
+    written = {'attended': attended if attended.numel() else None, 'lse': lse if lse.numel() else None}
+    call.launch(forward_kernel, programs, configuration, out=out, **written)
     return out, attended, lse
 
 
 def empty_results(
     qkv: Tensor, gate: Tensor | None, num_heads: int, differentiable: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Room for what `forward` returns."""
+    """Allocate what `forward` returns."""
     *sizes, channels = qkv.shape
     out = qkv.new_empty(*sizes, channels // 3)
     attended = torch.empty_like(out) if differentiable and gate is not None else qkv.new_empty(0)
@@ -125,10 +116,10 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of qkv (B, H, W, 3C), of both factors (heads, N, r) in float32 and of the gate (B, H, W, C).
 
-    Those of factors and a gate that are not there are empty.
+    Gradients of factors and a gate that are None are empty.
     """
-    d_factor_q = query_gradients(call, gradients, query).sum(0)
-    d_factor_k = key_gradients(call, gradients, key).sum(0)
+    d_factor_q = factor_gradients(call, gradients, 'query', query).sum(0)
+    d_factor_k = factor_gradients(call, gradients, 'key', key).sum(0)
     rank = call.geometry.layout.rank
     return (
         fold_padding(gradients.d_qkv, call.geometry.height, call.geometry.width),
@@ -138,66 +129,28 @@ def backward(
     )
 
 
-def query_gradients(call: Call, gradients: Gradients, configuration: Configuration) -> Tensor:
-    """Fill in what `query_kernel` writes; the shares of the gradient of factor_q (shares, heads, N, columns)."""
-    from sst.ops.kernels.backward import query_kernel
+def factor_gradients(call: Call, gradients: Gradients, kernel: str, configuration: Configuration) -> Tensor:
+    """Run the kernel 'query', or after it 'key', which fill in the tensors of `gradients`.
+
+    Returns:
+        Tensor: the programs' shares of the gradient of the kernel's factor, (shares, heads, N, columns).
+    """
+    from sst.ops.kernels.backward import key_kernel, query_kernel
 
     geometry = call.geometry
-    blocks = geometry.blocks(configuration.block_m)
+    blocks = geometry.blocks(configuration.block_m if kernel == 'query' else configuration.block_n)
     share = geometry.share(blocks, configuration.programs)
-    d_factor = call.empty_shares(share)
-    with torch.cuda.device_of(call.qkv):
-        query_kernel[(blocks * geometry.num_heads * d_factor.shape[0],)](
-            call.qkv,
-            call.factor_q,
-            call.factor_k,
-            call.gate,
-            gradients.grad,
-            gradients.attended,
-            gradients.lse,
-            gradients.d_result,
-            gradients.delta,
-            gradients.d_qkv,
-            d_factor,
-            gradients.d_gate,
-            *geometry.sizes,
-            geometry.windows,
-            share,
-            **geometry.constants(),
-            **configuration.keywords(),
-        )
-    return d_factor
-
-
-def key_gradients(call: Call, gradients: Gradients, configuration: Configuration) -> Tensor:
-    """After `query_gradients`, fill in what `key_kernel` writes; the shares of the gradient of factor_k."""
-    from sst.ops.kernels.backward import key_kernel
-
-    geometry = call.geometry
-    blocks = geometry.blocks(configuration.block_n)
-    share = geometry.share(blocks, configuration.programs)
-    d_factor = call.empty_shares(share)
-    with torch.cuda.device_of(call.qkv):
-        key_kernel[(blocks * geometry.num_heads * d_factor.shape[0],)](
-            call.qkv,
-            call.factor_q,
-            call.factor_k,
-            gradients.d_result,
-            gradients.lse,
-            gradients.delta,
-            gradients.d_qkv,
-            d_factor,
-            *geometry.sizes,
-            geometry.windows,
-            share,
-            **geometry.constants(),
-            **configuration.keywords(),
-        )
+    shape = (-(-geometry.windows // share), geometry.num_heads, geometry.window**2, geometry.layout.columns)
+    d_factor = torch.empty(shape, device=call.qkv.device)
+    programs = blocks * geometry.num_heads * shape[0]
+    written = {'d_factor': d_factor, 'share': share, 'windows': geometry.windows}
+    function = query_kernel if kernel == 'query' else key_kernel
+    call.launch(function, programs, configuration, **vars(gradients), **written)
     return d_factor
 
 
 def capability(device: torch.device) -> Capability:
-    """Compute capability of a GPU, None for the CPU, where the interpreter runs the kernels."""
+    """Compute capability of a GPU; None for the CPU, where the interpreter runs the kernels."""
     if device.type != 'cuda':
         return None
     major, minor = torch.cuda.get_device_capability(device)

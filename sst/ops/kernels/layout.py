@@ -1,4 +1,4 @@
-"""How heads and ranks of any size fit the powers of two that Triton's tiles want, with little waste."""
+"""Fits heads and ranks of any size into Triton's tiles, whose sizes are powers of two, with little waste."""
 
 import math
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ def power_of_two(number: int) -> int:
 class Layout:
     """Logits are two products of tiles: `lanes` channels that hold the head, then `rank_lanes` of the term's factors.
 
-    A head that is no power of two leaves lanes empty. Channels of the factors that go beyond a power of two lie there:
-    the published heads of 30 with ranks 18 and 34 take 32 + 16 and 32 + 32 channels instead of 32 + 32 and 32 + 64.
+    A head whose size is not a power of two leaves lanes empty. Channels of the factors beyond a power of two are put
+    there: the published heads of 30 with ranks 18 and 34 need 32 + 16 and 32 + 32 channels, not 32 + 32 and 32 + 64.
     """
 
     head_dim: int  # d
@@ -32,7 +32,7 @@ class Layout:
 
     @property
     def rank_lanes(self) -> int:
-        """Channels of the second product: the factors' first ones. 0 where all fit beside the head."""
+        """Channels of the second product: the factors' first ones. 0 if all fit beside the head."""
         surplus = self.rank - (self.lanes - self.head_dim)
         return max(power_of_two(surplus), SMALLEST) if surplus > 0 else 0
 
@@ -43,12 +43,12 @@ class Layout:
 
     @property
     def columns(self) -> int:
-        """Length of prepared factors' rows: both products read all their lanes, rows start at multiples of 16 bytes."""
+        """Row length of prepared factors: both products read all lanes, and rows start at multiples of 16 bytes."""
         spare = self.lanes - self.head_dim if self.rank > self.rank_lanes else 0
         return -(-(self.rank_lanes + spare) // 8) * 8
 
     def constants(self) -> dict[str, int | bool]:
-        """What the kernels are told."""
+        """The constants that the kernels are compiled with."""
         return {
             'D': self.head_dim,
             'LANES': self.lanes,
@@ -65,5 +65,5 @@ class Layout:
 
     @property
     def logit_scale(self) -> float:
-        """1 / sqrt(d) of Eq. 6 and log2(e), for the kernels' exponentials are to base 2."""
+        """1 / sqrt(d) of Eq. 6 and log2(e), because the kernels' exponentials are to base 2."""
         return math.log2(math.e) / math.sqrt(self.head_dim)

@@ -1,7 +1,7 @@
-"""What lies between attention and the next matrix product, in one pass over the map each.
+"""Kernels for the layers around attention, each of which passes over the map once.
 
-`linear_kernel`: activation(LN(x) W^T + b), and `depthwise_kernel`: h + GELU(DW3x3(h)). Both compute in float32, but
-for the operands of the matrix products.
+`linear_kernel` computes activation(LN(x) W^T + b), `depthwise_kernel` computes h + GELU(DW3x3(h)). Both compute in
+float32, except for the operands of the matrix products.
 """
 
 import triton
@@ -10,7 +10,7 @@ import triton.language as tl
 
 @triton.jit
 def gelu(x):
-    """x Phi(x), by the error function."""
+    """x Phi(x), from the error function."""
     return 0.5 * x * (1.0 + tl.math.erf(x * 0.7071067811865476))
 
 
@@ -51,11 +51,11 @@ def linear_kernel(
 ):  # fmt: skip
     """One program: BLOCK_M rows of x (rows, C), normalised once, against `share` blocks of weight (K, C).
 
-    norm_weight and norm_bias are (C,), or None where there is nothing to normalise. Writes out (rows, K).
+    norm_weight and norm_bias are (C,), or None for no normalisation. Writes out (rows, K).
     """
     BLOCKS: tl.constexpr = (K + BLOCK_N - 1) // BLOCK_N
     shares = (BLOCKS + share - 1) // share
-    program = tl.program_id(0)  # programs that share rows follow each other
+    program = tl.program_id(0)  # neighbouring programs share rows
     start = (program // shares).to(tl.int64) * BLOCK_M
     row = tl.arange(0, BLOCK_M)
     exists = row < rows - start
@@ -106,12 +106,12 @@ def depthwise_kernel(
     height, width,
     F: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
-    """One program: CHANNELS channels of ROWS x COLUMNS pixels of h (B, H, W, F); beyond the map are zeros.
+    """One program: CHANNELS channels of ROWS x COLUMNS pixels of h (B, H, W, F), with zeros around the map.
 
     weight is (F, 3, 3), bias (F,). Writes out (B, H, W, F).
     """
     BLOCKS: tl.constexpr = (F + CHANNELS - 1) // CHANNELS
-    program = tl.program_id(0)  # programs that share pixels follow each other
+    program = tl.program_id(0)  # neighbouring programs share pixels
     tile = program // BLOCKS
     across, down = (width + COLUMNS - 1) // COLUMNS, (height + ROWS - 1) // ROWS
     top, left = tile // across % down * ROWS, tile % across * COLUMNS
@@ -125,7 +125,7 @@ def depthwise_kernel(
     y, x = pixel // COLUMNS, pixel % COLUMNS
     place = (y * width + x)[:, None] * F + channel[None, :]  # (pixels, CHANNELS)
     result = tl.zeros([ROWS * COLUMNS, CHANNELS], tl.float32)
-    for dy in range(-1, 2):  # not unrolled: nine loads at once would not fit into registers
+    for dy in range(-1, 2):  # not unrolled, because nine loads at once do not fit into registers
         for dx in tl.static_range(-1, 2):
             there = (top + y + dy >= 0) & (top + y + dy < height) & (left + x + dx >= 0) & (left + x + dx < width)
             values = tl.load(h + place + (dy * width + dx) * F, mask=there[:, None] & inside[None, :], other=0.0)

@@ -1,10 +1,11 @@
 """The kernels of `pointwise.py` as operators that torch.compile keeps whole.
 
-They have no gradients: `sst.ops.pointwise` leaves those to torch. Kernels are imported when they first run, so that
+They have no gradients; `sst.ops.pointwise` leaves those to torch. Kernels are imported when they first run, so that
 this module loads where Triton is missing.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,16 +14,16 @@ from sst.ops.kernels.configurations import Capability
 from sst.ops.kernels.launch import capability
 from sst.ops.kernels.layout import SMALLEST, power_of_two
 
-PROGRAMS = 512  # a pass over a small map is cut into about as many at the least, to keep a large GPU busy
+PROGRAMS = 512  # at least about this many for a small map, to keep a large GPU busy
 
 
 def ceiling(number: int, size: int) -> int:
-    """How many blocks of `size` hold `number`."""
+    """The number of blocks of `size` that hold `number`."""
     return -(-number // size)
 
 
 def channel_tiles(channels: int) -> tuple[int, int]:
-    """Powers of two that hold the channels together; the second is 0 where one wastes no more: 180 take 128 + 64."""
+    """Two powers of two that hold the channels, as 128 + 64 for 180; the second is 0 if one alone wastes no more."""
     whole = max(power_of_two(channels), SMALLEST)
     first = max(whole // 2, SMALLEST)
     second = max(power_of_two(max(channels - first, 1)), SMALLEST)
@@ -40,15 +41,15 @@ class LinearBlocks:
 
     @classmethod
     def of(cls, capability: Capability, dtype: torch.dtype, outputs: int) -> 'LinearBlocks':
-        if capability is None:  # the interpreter, to which every block costs the same
+        if capability is None:  # the interpreter, where every block costs the same
             return cls(1024, max(power_of_two(outputs), SMALLEST))
-        if dtype == torch.float32:  # no tensor cores: everything lives in registers
+        if dtype == torch.float32:  # without tensor cores all values are in registers
             return cls(32, 32)
-        roomy = capability // 10 in (9, 10)  # of shared memory: GPUs for data centres, Hopper and Blackwell
+        roomy = capability // 10 in (9, 10)  # Hopper and Blackwell GPUs for data centres have more shared memory
         return cls(128, 64, num_stages=3) if roomy else cls(64, 64)
 
     def share(self, rows: int, outputs: int) -> int:
-        """Blocks of the weight for each program: all where that leaves `PROGRAMS` of them, fewer else."""
+        """Blocks of the weight for each program: all of them if there are `PROGRAMS` programs then, otherwise fewer."""
         blocks = ceiling(outputs, self.block_n)
         return max(1, min(blocks, blocks * ceiling(rows, self.block_m) // PROGRAMS))
 
@@ -108,7 +109,7 @@ def fused_norm_linear(
 ) -> Tensor:
     """activation(LN(x) weight^T + bias) of a map (B, H, W, C), everything in its dtype: (B, H, W, K).
 
-    weight is (K, C), bias (K,). norm_weight and norm_bias are (C,), or None where nothing is to be normalised.
+    weight is (K, C), bias (K,). norm_weight and norm_bias are (C,), or None for no normalisation.
     activation is 'none', 'gelu' or 'sigmoid'.
     """
     from sst.ops.kernels.pointwise import linear_kernel
@@ -141,15 +142,7 @@ def fused_norm_linear(
 
 
 @fused_norm_linear.register_fake
-def _fake_norm_linear(
-    x: Tensor,
-    norm_weight: Tensor | None,
-    norm_bias: Tensor | None,
-    eps: float,
-    weight: Tensor,
-    bias: Tensor,
-    activation: str,
-) -> Tensor:
+def _fake_norm_linear(x: Tensor, norm_weight: Any, norm_bias: Any, eps: float, weight: Tensor, *_: Any) -> Tensor:
     return x.new_empty(*x.shape[:-1], weight.shape[0])
 
 

@@ -1,7 +1,7 @@
-"""Parts of the kernels: where the tokens of a window lie in the map, and the tiles loaded from there.
+"""Parts of the kernels: where the tokens of a window lie in the map, and how their tiles are loaded.
 
 A window's token n lies at row n // WINDOW, column n % WINDOW of the padded and rolled map. Undoing the roll gives its
-place in the padded map, reflecting the place its source in the map itself. See `sst.ops.windows`.
+place in the padded map, and reflecting that place gives its source in the map itself. See `sst.ops.windows`.
 """
 
 import triton
@@ -10,7 +10,7 @@ import triton.language as tl
 
 @triton.jit
 def window_corner(window, rows, columns, WINDOW: tl.constexpr):
-    """Image, top and left of a window: they are numbered column by column, row by row, image by image."""
+    """Image, top and left of a window. Windows are numbered row by row, image by image."""
     top = window // columns % rows * WINDOW
     left = window % columns * WINDOW
     return window // (columns * rows), top, left
@@ -27,7 +27,7 @@ def unrolled(position, padded, SHIFT: tl.constexpr):
 
 @triton.jit
 def reflected(place, size, PERIODIC: tl.constexpr):
-    """Source of a place on an axis of `size` pixels reflected at its end, for ever if PERIODIC."""
+    """Source of a place on an axis of `size` pixels reflected at its end, periodically if PERIODIC."""
     if PERIODIC:
         place = place % tl.maximum(2 * (size - 1), 1)
     return tl.minimum(place, tl.abs(2 * (size - 1) - place))
@@ -44,16 +44,16 @@ def token_places(token, top, left, rows, columns, WINDOW: tl.constexpr, SHIFT: t
 @triton.jit
 def source_pixels(token, top, left, height, width, rows, columns, WINDOW: tl.constexpr, SHIFT: tl.constexpr,
                   PERIODIC: tl.constexpr, INDEX: tl.constexpr):  # fmt: skip
-    """The pixels of the image that a window's tokens are read from, y * width + x as integers of type INDEX."""
+    """The pixels that a window's tokens are read from, as y * width + x of type INDEX."""
     y, x = token_places(token, top, left, rows, columns, WINDOW, SHIFT)
     return (reflected(y, height, PERIODIC) * width + reflected(x, width, PERIODIC)).to(INDEX)
 
 
 @triton.jit
 def padding_in(start, size, padded, WINDOW: tl.constexpr, SHIFT: tl.constexpr):
-    """Along a side of the window at `start`: where padding begins, its length, and how many positions are no padding.
+    """Along a side of the window at `start`: where padding begins, its length, and the number of other positions.
 
-    Where the map is smaller than the shift, the window, then the only one, ends with padding too.
+    If the map is smaller than the shift, there is one window, which also ends with padding.
     """
     first = tl.minimum(tl.maximum(size - SHIFT - start, 0), WINDOW)
     end = tl.minimum(tl.maximum(padded - SHIFT - start, 0), WINDOW)
@@ -73,7 +73,7 @@ def load_channels(pointer, pixel, STRIDE: tl.constexpr, D: tl.constexpr, LANES: 
 @triton.jit
 def with_factor(tile, factor, token, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
                 COLUMNS: tl.constexpr):  # fmt: skip
-    """A tile of q or k with the factor's last channels in the lanes that the head leaves empty: (BLOCK, LANES)."""
+    """A tile of q or k, with the factor's last channels in the lanes that the head leaves empty: (BLOCK, LANES)."""
     lane = tl.arange(0, LANES)[None, :]
     pointers = factor + token[:, None] * COLUMNS + (RANK_LANES - D) + lane
     return tl.where(lane < D, tile, tl.load(pointers, mask=lane >= D, other=0.0))

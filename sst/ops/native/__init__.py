@@ -1,1 +1,1 @@
-"""Window attention for CPUs: some C++ that is compiled for the processor when it is first needed."""
+"""Window attention for CPUs, in C++ that is compiled for the processor when it is first used."""

@@ -1,4 +1,4 @@
-"""Compiles attention.cpp for this processor, once, and keeps the library in the user's cache."""
+"""Compiles attention.cpp once for this processor and keeps the library in the user's cache."""
 
 import ctypes
 import hashlib
@@ -15,20 +15,20 @@ import torch
 
 SOURCE = Path(__file__).with_name('attention.cpp')
 FLAGS = ('-std=c++17', '-O3', '-fPIC', '-shared')
-FOR_THIS_PROCESSOR = (('-march=native',), ('-mcpu=native',), ())  # the first that the compiler takes
+FOR_THIS_PROCESSOR = (('-march=native',), ('-mcpu=native',), ())  # the first that the compiler accepts is used
 
 logger = logging.getLogger('basicsr')
 
 
-@torch.compiler.assume_constant_result  # torch.compile cannot trace the question
+@torch.compiler.assume_constant_result  # torch.compile cannot trace this call
 def why_not() -> str | None:
-    """Why there is no library, None where there is one."""
+    """Why there is no library; None if there is one."""
     found = _library()
     return found if isinstance(found, str) else None
 
 
 def library() -> ctypes.CDLL:
-    """The compiled attention.cpp. Raises RuntimeError where `why_not()` has a reason."""
+    """The compiled attention.cpp. Raises RuntimeError if `why_not()` gives a reason."""
     found = _library()
     if isinstance(found, str):
         raise RuntimeError(found)
@@ -40,27 +40,26 @@ def _library() -> ctypes.CDLL | str:
     """The library, or the reason why there is none."""
     compiler = os.environ.get('CXX', '').strip() or next(filter(shutil.which, ('g++', 'clang++', 'c++')), None)
     if compiler is None or not shutil.which(compiler.split()[0]):
-        return (
-            f'it needs a C++ compiler (apt install g++, or name one in CXX{f", not {compiler!r}" if compiler else ""})'
-        )
+        given = f', not {compiler!r}' if compiler else ''
+        return f'it needs a C++ compiler (apt install g++, or name one in CXX{given})'
     try:
         path = _cache() / f'attention_{_fingerprint(compiler)}.so'
         if not _is_whole(path):
             _compile(compiler, path)
         return ctypes.CDLL(str(path))
-    except (OSError, RuntimeError) as error:  # the latter where nobody's home is known
-        return f'its library cannot be kept or loaded ({error})'
+    except (OSError, RuntimeError) as error:  # RuntimeError if the home folder is not known
+        return f'its library cannot be written or loaded ({error})'
     except subprocess.SubprocessError as error:
         return f'{compiler} cannot compile it ({error})'
 
 
 def _cache() -> Path:
     folder = Path(os.environ.get('XDG_CACHE_HOME', ''))
-    return (folder if folder.is_absolute() else Path.home() / '.cache') / 'sst'  # a relative one does not count
+    return (folder if folder.is_absolute() else Path.home() / '.cache') / 'sst'  # XDG: ignore relative paths
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether the library is there as it was written: a damaged one would end the process when it is loaded."""
+    """Whether the library is complete. A damaged one would end the process that loads it."""
     checksum = path.with_suffix('.sha256')
     return path.exists() and checksum.exists() and checksum.read_text() == _checksum(path)
 
@@ -70,7 +69,7 @@ def _checksum(path: Path) -> str:
 
 
 def _fingerprint(compiler: str) -> str:
-    """Of all that the library depends on; homes are shared between machines of different processors."""
+    """A hash of all that the library depends on. Machines with different processors may share a home folder."""
     parts = [SOURCE.read_text(encoding='utf-8'), compiler, *FLAGS, platform.machine(), platform.processor()]
     cpuinfo = Path('/proc/cpuinfo')
     if cpuinfo.exists():
@@ -80,7 +79,7 @@ def _fingerprint(compiler: str) -> str:
 
 
 def _compile(compiler: str, path: Path) -> None:
-    """Write the library to `path`, whole or not at all. Raises OSError and SubprocessError."""
+    """Write the complete library to `path`, or nothing. Raises OSError and SubprocessError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     logger.info(f'Compiling window attention for this CPU, once: {path}')
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from sst.ops.native.build import library
 from sst.ops.native.problem import Problem, Sizes, laid_out
+from sst.ops.operators import empty_gradients, register_gradients
 from sst.ops.windows import fold_padding
 
 LOG2E = math.log2(math.e)
@@ -22,11 +23,11 @@ FORWARD_KINDS, ALL_KINDS = 3, 8  # of packed tensors, see attention.cpp
 def native_attention(
     qkv: Tensor, factor_q: Tensor | None, factor_k: Tensor | None, window: int, num_heads: int, shift: int
 ) -> tuple[Tensor, Tensor]:
-    """See `window_attention`, in float32 and without a gate; the factors are those of a `Factored` term, (heads, N, r).
+    """`window_attention` in float32 and without a gate; the factors are those of a `Factored` term, (heads, N, r).
 
     Returns:
-        tuple: the result (B, H, W, C), and for the gradients the log-sum-exp of the logits to base 2 of each token of
-        each window, (heads, windows, tokens).
+        tuple: the result (B, H, W, C), and, for the gradients, the log-sum-exp of the logits to base 2,
+        (heads, windows, tokens).
     """
     out, lse = _empty_results(qkv, factor_q, factor_k, window, num_heads, shift)
     sizes = Sizes.of(qkv, factor_q, window, num_heads)
@@ -58,7 +59,7 @@ def native_attention_backward(
     num_heads: int,
     shift: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of qkv, factor_q and factor_k for one of the result, `grad` (B, H, W, C); empty where one is None."""
+    """Gradients of qkv, factor_q and factor_k from that of the result, `grad` (B, H, W, C); empty for None."""
     sizes = Sizes.of(qkv, factor_q, window, num_heads)
     d_qkv = qkv.new_empty(sizes.batch, sizes.rows * window, sizes.columns * window, qkv.shape[-1])
     given = {'qkv': qkv.contiguous(), 'grad': grad.contiguous(), 'out': out, 'lse': lse}
@@ -78,42 +79,23 @@ def native_attention_backward(
 
 
 @native_attention_backward.register_fake
-def _empty_gradients(
-    grad: Tensor, qkv: Tensor, factor_q: Tensor | None, factor_k: Tensor | None, *_: Any
-) -> tuple[Tensor, Tensor, Tensor]:
-    d_qkv, d_factor_q, d_factor_k = (
-        qkv.new_empty(0) if t is None else torch.empty_like(t, memory_format=torch.contiguous_format)
-        for t in (qkv, factor_q, factor_k)
-    )
-    return d_qkv, d_factor_q, d_factor_k
+def _fake_backward(grad: Tensor, *tensors_and_options: Any) -> tuple[Tensor, ...]:
+    return tuple(empty_gradients(tensors_and_options[:3]))
 
 
-def _save(ctx: Any, inputs: tuple, output: tuple[Tensor, Tensor]) -> None:
-    qkv, factor_q, factor_k, *ctx.options = inputs
-    ctx.set_materialize_grads(False)
-    ctx.save_for_backward(qkv, factor_q, factor_k, *output)
-
-
-def _gradients(ctx: Any, grad: Tensor, _: None) -> tuple[Tensor | None, ...]:
-    tensors = ctx.saved_tensors
-    gradients = native_attention_backward(grad, *tensors, *ctx.options)
-    given = (gradient if t is not None else None for gradient, t in zip(gradients, tensors, strict=False))
-    return (*given, None, None, None)
-
-
-native_attention.register_autograd(_gradients, setup_context=_save)
+register_gradients(native_attention, native_attention_backward, lambda inputs, results: results, tensors=3, options=3)
 
 
 def _run(name: str, problem: Problem) -> None:
-    """Call a function of attention.cpp in as many threads as torch takes; they share the work by themselves."""
+    """Call a function of attention.cpp in as many threads as torch uses; the function divides the work."""
     problem.point(next=torch.zeros(1, dtype=torch.int64))
     function, argument = getattr(library(), name), ctypes.byref(problem)
     others = [_pool(os.getpid()).submit(function, argument) for _ in range(torch.get_num_threads() - 1)]
     if any([function(argument), *(other.result() for other in others)]):
-        raise MemoryError('no memory for the tiles of window attention')
+        raise MemoryError('there is not enough memory for the tiles of window attention')
 
 
 @cache
 def _pool(process: int) -> ThreadPoolExecutor:
-    """Threads do not survive a fork: each process has its own."""
+    """One pool for each process, because threads do not survive a fork."""
     return ThreadPoolExecutor(max(os.cpu_count() or 1, torch.get_num_threads()), 'window_attention')

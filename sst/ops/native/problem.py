@@ -1,4 +1,4 @@
-"""What attention.cpp is told: sizes, tensors and how windows lie on the map."""
+"""The arguments of attention.cpp: sizes, tensors and how windows lie on the map."""
 
 import ctypes
 from dataclasses import dataclass, fields
@@ -15,13 +15,13 @@ POINTERS = (
     *('qkv', 'term_q', 'term_k', 'term_q_turned', 'term_k_turned', 'out', 'lse', 'grad', 'delta', 'd_qkv', 'd_term'),
     *('packed', 'source_y', 'source_x', 'position_y', 'position_x', 'next'),
 )
-TILE = 32  # tokens of a task, as attention.cpp has it
-TASKS = 128  # about as many one call is cut into, to keep many cores busy; fixed, and so are the sums of gradients
+TILE = 32  # tokens of a task, as in attention.cpp
+TASKS = 128  # of one call, about: enough for many cores, and fixed, so that gradients are summed in a fixed order
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """In the order of attention.cpp's `Problem`."""
+    """The sizes of a problem, in the order of attention.cpp's `Problem`."""
 
     batch: int
     height: int
@@ -32,14 +32,14 @@ class Sizes:
     window: int
     rows: int  # of windows
     columns: int
-    tokens: int  # window * window, rounded up to what the loops take at a time
+    tokens: int  # window * window, rounded up to the step of the loops
     wide: int  # head_dim, rounded up to whole vectors
     rank_wide: int
     chunk: int  # windows in a task
 
     @staticmethod
     def of(qkv: Tensor, factor: Tensor | None, window: int, heads: int) -> 'Sizes':
-        """Of a map (B, H, W, 3C) and a term's factor (heads, N, r)."""
+        """The sizes for a map (B, H, W, 3C) and a term's factor (heads, N, r)."""
         lanes = library().lanes()
         batch, height, width, channels = qkv.shape
         head_dim, rank = channels // (3 * heads), 0 if factor is None else factor.shape[-1]
@@ -53,7 +53,7 @@ class Sizes:
 
     @property
     def windows(self) -> int:
-        """Of all pictures."""
+        """Windows of all images."""
         return self.batch * self.rows * self.columns
 
     @property
@@ -66,7 +66,7 @@ def _up(size: int, multiple: int) -> int:
 
 
 class Problem(ctypes.Structure):
-    """attention.cpp's struct of this name. It keeps alive the tensors that it points to."""
+    """The struct `Problem` of attention.cpp. It keeps the tensors alive that it points to."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in POINTERS),
@@ -74,7 +74,7 @@ class Problem(ctypes.Structure):
     ]
 
     def __init__(self, sizes: Sizes, shift: int, kinds: int, **tensors: Tensor) -> None:
-        """`kinds` of packed tensors get room; `tensors` by the struct's names, contiguous."""
+        """Allocate `kinds` packed tensors and point to contiguous `tensors`, by the names of the struct."""
         super().__init__(**{field.name: getattr(sizes, field.name) for field in fields(sizes)})
         source_y, position_y = (axis.int() for axis in shown_pixels(sizes.height, sizes.window, shift))
         source_x, position_x = (axis.int() for axis in shown_pixels(sizes.width, sizes.window, shift))
@@ -97,7 +97,7 @@ class Problem(ctypes.Structure):
 
 
 def laid_out(sizes: Sizes, factor_q: Tensor | None, factor_k: Tensor | None, scale: float) -> dict[str, Tensor]:
-    """A term's factors, the first times `scale`, as the struct wants them: by rows and turned, rounded up by zeros."""
+    """The factors of a term as the struct needs them, the first times `scale`: zero-padded, and also transposed."""
     tensors: dict[str, Any] = {}
     if factor_q is not None and factor_k is not None:
         beyond = sizes.tokens - factor_q.shape[1]

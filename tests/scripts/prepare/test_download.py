@@ -1,6 +1,5 @@
 import hashlib
 import io
-import json
 import re
 import tarfile
 import threading
@@ -240,25 +239,24 @@ def test_no_member_leaves_the_folder(tmp_path, prepare):
     assert pictures(tmp_path) == ['data/benchmark/Set5/HR/good.png']
 
 
-def test_a_dataset_repository(server, tmp_path, prepare, refused, capsys):
-    content = {'HR/data.mdb': b'database', 'HR/meta_info.txt': b'a.png (1,1,3) 1\n', 'README.md': b'# DFLIP'}
-    files = [{'type': 'file', 'path': path} for path in content] + [{'type': 'directory', 'path': 'HR'}]
-    files[0]['lfs'] = {'oid': hashlib.sha256(content['HR/data.mdb']).hexdigest()}
-    listing = 'api/datasets/dslisleedh/DFLIP/tree/main'
-    server.files[listing] = json.dumps(files).encode()
-    for path, value in content.items():
-        server.files[f'datasets/dslisleedh/DFLIP/resolve/main/{path}'] = value
-    download(prepare, server, tmp_path, 'DFLIP')
-    assert (tmp_path / 'DFLIP' / 'HR.lmdb' / 'data.mdb').read_bytes() == b'database'
-    assert (tmp_path / 'DFLIP' / 'HR.lmdb' / 'meta_info.txt').is_file()
-    assert (tmp_path / 'DFLIP' / 'README.md').is_file()
-    files[0]['lfs']['oid'] = '0' * 64
-    server.files[listing] = json.dumps(files).encode()
-    assert 'the checksum 000' in download(refused, server, tmp_path, 'DFLIP')
-    server.files[listing] = json.dumps([{'type': 'file', 'path': 'a/../../evil'}]).encode()
-    assert 'a/../../evil' in download(refused, server, tmp_path, 'DFLIP')
-    del server.files[listing]
-    assert '404' in download(refused, server, tmp_path, 'DFLIP')
+def test_a_dataset_repository(tmp_path, prepare, refused, monkeypatch):
+    hub = pytest.importorskip('huggingface_hub')
+    asked = []
+
+    def snapshot_download(repository, *, local_dir, **where):
+        asked.append((repository, where))
+        if len(asked) == 1:
+            raise ConnectionError('no route')
+        for path in ('HR/data.mdb', 'HR/meta_info.txt', 'README.md'):
+            files.write_file(local_dir / path, [path.encode()])
+
+    monkeypatch.setattr(hub, 'snapshot_download', snapshot_download)
+    command = ('download', 'DFLIP', '--output', tmp_path)
+    assert refused(*command).startswith('dslisleedh/DFLIP: ')
+    for _ in range(2):  # the second time nothing is downloaded
+        prepare(*command)
+        assert {path.name for path in (tmp_path / 'DFLIP/HR.lmdb').iterdir()} == {'data.mdb', 'meta_info.txt'}
+    assert asked == [('dslisleedh/DFLIP', {'repo_type': 'dataset', 'endpoint': 'https://huggingface.co'})] * 2
 
 
 @pytest.mark.parametrize(

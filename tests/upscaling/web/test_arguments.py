@@ -63,7 +63,7 @@ def test_weights_that_are_not_there(capsys):
 
 @pytest.mark.parametrize('device', ['tpu', 'cuda:77', 'meta'])
 def test_devices_that_are_not_there(file, capsys, device):
-    assert error(capsys, '--model', file, '--device', device).startswith(f'error: --device {device}: is not there')
+    assert error(capsys, '--model', file, '--device', device).startswith(f'error: --device {device}: ')
 
 
 def test_without_gradio(file, monkeypatch, capsys):

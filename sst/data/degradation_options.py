@@ -1,4 +1,4 @@
-"""The section `degradation` of a dataset; its defaults are those of Real-ESRGAN (arXiv 2107.10833)."""
+"""The option section `degradation` of a dataset; its defaults are those of Real-ESRGAN (arXiv 2107.10833)."""
 
 import math
 from typing import Annotated
