@@ -61,7 +61,7 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
     settings = parser.parse_args(argv, Settings())
     settings.inputs += settings.more_inputs
     if not settings.inputs:
-        parser.error('no INPUT: is given; name images, videos, folders or patterns')
+        parser.error('INPUT: is missing; name images, videos, folders or patterns')
     return settings
 
 

@@ -60,7 +60,7 @@ def find_sources(inputs: Sequence[str], output: Path) -> tuple[list[Source], str
 
 def _meant_by(text: str, output: Path) -> list[Source]:
     if not text:
-        raise UserError('an INPUT: is empty; name an image, video, folder or pattern')
+        raise UserError('INPUT: must not be empty; name an image, video, folder or pattern')
     path = Path(os.path.expanduser(text))
     if os.path.lexists(path) and not os.path.isdir(path):
         return [Source(path, named=True)]

@@ -142,14 +142,14 @@ def test_scales_that_are_not_possible(tmp_path, folder, upscaler, scale):
 
 
 @pytest.mark.parametrize(
-    ('content', 'said'),
-    [(b'hello', 'it is a text file'), (b'', 'it is empty'), (bytes(range(256)), 'it is damaged or of another kind')],
+    ('content', 'why'),
+    [(b'hello', 'text'), (b'', 'empty'), (bytes(range(256)), 'damaged')],
     ids=['text', 'empty', 'bytes'],
 )
-def test_files_that_are_no_pictures(tmp_path, folder, upscaler, content, said):
+def test_files_that_are_no_pictures(tmp_path, folder, upscaler, content, why):
     path = tmp_path / 'fake.png'
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f'^fake.png: cannot be read as a picture; {said}'):
+    with pytest.raises(UserError, match=f'^fake.png: .*{why}'):
         enlarge_upload(path, upscaler, 2, folder, LIMIT)
     assert list(folder.iterdir()) == []
 
