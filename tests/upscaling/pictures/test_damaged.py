@@ -62,7 +62,22 @@ def with_two_rows_of_forty(bits: int) -> bytes:
         b'\xff\xd8\xff\xe0',
         b'\0\0\0\x18ftypheic' + bytes(range(256)),
     ],
-    ids='float32 float16 int16 uint32 rows rows16 bit empty text bytes PNG TIFF JPEG HEIC'.split(),
+    ids=[
+        'float32',
+        'float16',
+        'int16',
+        'uint32',
+        'rows',
+        'rows16',
+        'bit',
+        'empty',
+        'text',
+        'bytes',
+        'PNG',
+        'TIFF',
+        'JPEG',
+        'HEIC',
+    ],
 )
 def test_other_files_are_refused_in_one_line(tmp_path, content):
     assert refusal(read, tmp_path, content, 'a.tif').startswith(f'{tmp_path / "a.tif"}: ')
