@@ -167,7 +167,7 @@ def read_options(args: argparse.Namespace, is_train: bool, processes: int, root:
 
 
 def pipeline_options(run: Run) -> dict[str, Any]:
-    """The options in plain Python: without missing sets, and with the extra keys that BasicSR's pipelines and datasets read."""
+    """The options in plain Python without missing sets, with the keys that BasicSR's pipelines and datasets read."""
     opt, place, folder = run.options.plain(), run.place, run.folder
     is_train = run.options.train is not None
     opt |= {

@@ -9,7 +9,7 @@ _FIRST_BOXES = (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip', b'pnot')
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes are missing at the end of an MP4, MOV, Matroska, WebM or AVI; 0 for complete files and other kinds.
+    """How many bytes are missing at the end of an MP4, MOV, Matroska, WebM or AVI; 0 for other files.
 
     Raises:
         OSError: the file cannot be read.
