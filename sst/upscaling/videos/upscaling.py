@@ -142,7 +142,7 @@ class _Run:
             self.progress(self.done, self.total)
 
     def _time(self, frame: 'VideoFrame') -> int:
-        """When a frame is shown, in ticks. AVI states when frames are decoded, which is the same once they are in order."""
+        """When a frame is shown, in ticks. AVI states when frames are decoded, the same once in order."""
         times = (frame.dts,) if self.container.format.name == 'avi' else (frame.pts, frame.dts)
         return next((time for time in times if time is not None), self.next_pts)
 
