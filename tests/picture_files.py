@@ -1,18 +1,21 @@
-"""ImageFile files for tests; those that no library writes are made by hand."""
+"""Image files for tests; those that no library writes are made by hand."""
 
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tifffile
 from PIL import Image
 
 from sst.inference import Tiler
 from sst.inference.enlarging import enlarge
 from sst.upscaling.pictures import ImageFile, read_image
+from sst.utils.errors import UserError
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGBA = 0, 2, 3, 4, 6
 
@@ -32,6 +35,14 @@ def saved(path: str | Path, *shape: int, **options) -> Path:
 def read(folder: Path, content: bytes, name: str = 'a.png') -> ImageFile:
     (folder / name).write_bytes(content)
     return read_image(folder / name)
+
+
+def refusal(call: Callable, *arguments: object, **options: object) -> str:
+    """The one line with which a call is refused."""
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **options)
+    (line,) = str(caught.value).splitlines()
+    return line
 
 
 def encoded(image: Image.Image, file_format: str, **options) -> bytes:

@@ -13,7 +13,7 @@ from sst.checkpoints.sources import shipped
 from sst.ops.imresize import crop_to_multiple, imresize
 from sst.options import load_options
 
-GAIN = {'SST-tiny-x2': 1.5, 'SST-tiny-x4': 0.7}  # dB on the photograph below
+GAIN = {'SST-tiny-x2': 1.5, 'SST-tiny-x4': 1.0}  # dB on the photograph below
 MOST = 4_000_000  # bytes
 
 

@@ -57,7 +57,7 @@ def entries(content: Mapping) -> tuple[str, ...]:
 def _search(
     tensors: Tensors, where: str, average: bool, own: Set[str], entry: str, above: str = ''
 ) -> tuple[str, Tensors]:
-    """Go down from an entry as long as the names in it begin with one that may hold the network."""
+    """Descend from an entry while the names in it begin with one that may hold the network."""
     path = f'{above}.{entry}'.strip('.')
     inside = {WRAPPERS.sub('', name): value for name, value in _below(tensors, entry).items()}
     if own & inside.keys():
@@ -79,13 +79,13 @@ def _unclear(where: str, keys: list[str]) -> UserError:
 
 
 def _parts(content: Mapping, tensors: Tensors) -> list[str]:
-    """The entries of unknown names that all tensors of a file lie in; none where some lie in no entry."""
+    """The entries of unknown names that contain all tensors of a file. Empty if a tensor is in no entry."""
     parts = {key: len(_below(tensors, str(key))) for key, value in content.items() if isinstance(value, Mapping)}
     return [str(key) for key, count in parts.items() if count] if sum(parts.values()) == len(tensors) else []
 
 
 def _flat(content: Mapping, above: str = '') -> Iterator[tuple[str, Tensor]]:
-    """All tensors by the names of the entries that they lie in, joined with dots."""
+    """All tensors. Their names are the entries that contain them, joined with dots."""
     for key, value in content.items():
         if isinstance(key, str) and isinstance(value, Mapping):
             yield from _flat(value, f'{above}{key}.')

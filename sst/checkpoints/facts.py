@@ -16,7 +16,7 @@ from sst.options.registries import BIASES, GATES, UPSAMPLERS
 
 @dataclass(frozen=True)
 class Facts:
-    """What the shapes of an SST state dict say about the network; None where they say nothing."""
+    """What the shapes of an SST state dict say about the network; None if they say nothing."""
 
     dim: int
     blocks: int
@@ -44,7 +44,7 @@ class Facts:
 
 
 def facts(state: Mapping[str, Tensor]) -> Facts | None:
-    """Read the facts off a state dict under our names; None where it is not an SST's."""
+    """Read the facts off a state dict under our names; None if it is not an SST's."""
     try:
         return _read_facts(state)
     except (LookupError, ValueError):  # a name or a dimension that an SST has

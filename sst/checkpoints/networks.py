@@ -1,4 +1,4 @@
-"""Networks from their options (`network_g`) and weights, and the options of a network that is there."""
+"""Networks from their options (`network_g`) and weights, and the options of an existing network."""
 
 import json
 import re
@@ -88,7 +88,7 @@ def require_known(network: Mapping[str, Any], where: str) -> None:
 
 
 def require_harmless(from_file: Mapping[str, Any], network: Mapping[str, Any], where: str) -> None:
-    """Raise UserError where a weights file, which comes from anybody, chose options of a network that it must not.
+    """Raise UserError if a weights file, which anybody may have made, sets options that only a person may set.
 
     Some of BasicSR's networks read other files or fetch weights while they are built, as SpyNet and VGGFeatureExtractor
     do. None of these enlarges images, so none has a scale.

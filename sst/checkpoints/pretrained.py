@@ -1,4 +1,4 @@
-"""Networks to and from files that hold everything: weights, all options, and where they come from."""
+"""Saving and loading networks with everything: weights, all options, and their origin."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -178,7 +178,7 @@ def network_for_options(source: str, given: Mapping[str, Any], key: str | None) 
 
 
 def _require_complete(found: Facts, stated: Mapping[str, Any], where: str) -> None:
-    """Raise MissingOptionsError for what is neither in the shapes nor in `stated`, saying what to pass."""
+    """Raise MissingOptionsError for options that neither the shapes nor `stated` give. The error says what to pass."""
     missing = [key for key in untold(found) if key not in stated]
     if not missing:
         return

@@ -52,7 +52,7 @@ class Weights:
 
     @property
     def windows(self) -> tuple[int, ...]:
-        """The windows that the file states; () for none, or in another form than ours."""
+        """The windows that the file states in our form, or ()."""
         windows = (self.network_g or {}).get('window_sizes') or self.stated.get('window_sizes')
         whole = isinstance(windows, (list, tuple)) and all(type(size) is int for size in windows)
         return tuple(windows) if windows and whole else ()
@@ -141,7 +141,7 @@ def _translated(state: State, where: str) -> tuple[str, State]:
 
 
 def _take_stated(state: State) -> dict[str, Any]:
-    """Take the tensors of `STATED` out of a state dict. Only beside windows: other networks have a weight `scale`."""
+    """Remove the tensors of `STATED` from a state dict that has windows; other networks have a weight `scale`."""
     stated = {name: state[name] for name in STATED if name in state and not state[name].is_floating_point()}
     if 'window_sizes' not in stated:
         return {}

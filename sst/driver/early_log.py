@@ -1,4 +1,4 @@
-"""BasicSR's log before the run's folder is there: kept in memory, and written once the log file is open."""
+"""BasicSR's log before the run's folder exists. It is kept in memory and written when the log file opens."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ from sst.utils.visible import visible
 
 
 class EarlyLog(MemoryHandler):
-    """Stands in for BasicSR's log from now on until `open` or `forget`."""
+    """Replaces BasicSR's log until `open` or `forget` is called."""
 
     def __init__(self) -> None:
         super().__init__(sys.maxsize, flushLevel=sys.maxsize)
@@ -25,7 +25,7 @@ class EarlyLog(MemoryHandler):
         basicsr.utils.logger.initialized_logger['basicsr'] = True  # else BasicSR opens its own at the first word
 
     def open(self, *arguments: Any, **keywords: Any) -> logging.Logger:
-        """Open BasicSR's log (`get_root_logger`) and write what was said before."""
+        """Open BasicSR's log (`get_root_logger`) and write the earlier messages."""
         logger = basicsr.utils.logger.get_root_logger(*arguments, **keywords)
         for record in self.buffer:
             logger.handle(record)
@@ -34,14 +34,14 @@ class EarlyLog(MemoryHandler):
 
 
 def _prepare(record: logging.LogRecord) -> bool:
-    """Escape control characters, which file names may hold, and keep out a warning that is wrong for our model."""
+    """Escape control characters, which file names may contain, and drop a warning that is wrong for our model."""
     text = record.getMessage()
     record.msg, record.args = '\n'.join(visible(line) for line in text.split('\n')), ()
     return text != 'Multiple validation datasets are *only* supported by SRModel.'
 
 
 def forget() -> None:
-    """Close BasicSR's log, whoever opened it in this process, so that the next `get_root_logger` opens another."""
+    """Close BasicSR's log, so that the next `get_root_logger` opens a new one."""
     logger = logging.getLogger('basicsr')
     for handler in list(logger.handlers):
         logger.removeHandler(handler)

@@ -1,4 +1,4 @@
-"""What to type where weights do not fit the network of an option file."""
+"""What to type if weights do not fit the network of an option file."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where this process stands among its peers, and how they come to terms."""
+"""Which process this is among all, and how they agree."""
 
 import ctypes
 import os
@@ -32,7 +32,7 @@ class Place:
 
 
 def detect(launcher: str | None, env: Mapping[str, str]) -> Place:
-    """The place that torchrun's or SLURM's variables give; a single process where there are none.
+    """The place that torchrun's or SLURM's variables give; a single process without them.
 
     Raises:
         UserError: variables are missing or senseless, or `none` was asked for under several processes.
@@ -124,7 +124,7 @@ def choose_device(place: Place, num_gpu: int | str) -> torch.device:
 
 
 def join(place: Place, device: torch.device, options: Dist) -> None:
-    """Take the device and, unless alone, join the process group.
+    """Select the device. If there are several processes, join their group.
 
     Args:
         options: the section `dist_params`.
@@ -159,7 +159,7 @@ def join(place: Place, device: torch.device, options: Dist) -> None:
 
 
 def _end_with_parent() -> None:
-    """Have Linux kill this process with torchrun: left alone it would go on writing into a run that is started anew."""
+    """Make Linux kill this process when torchrun ends. Otherwise it could write into a run that was started again."""
     if sys.platform == 'linux':
         set_parent_death_signal = 1  # PR_SET_PDEATHSIG of prctl(2)
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
@@ -193,7 +193,7 @@ def agree(call: Callable[[], Result]) -> Result:
 
 
 def from_first(call: Callable[[], Result]) -> Result:
-    """What `call` gives in rank 0 (a `UserError` too), in every process."""
+    """Call `call` in rank 0 and give every process its result or its `UserError`."""
     if not dist.is_initialized():
         return call()
     answer: list[Any] = [_attempt(call) if dist.get_rank() == 0 else None]
@@ -205,7 +205,7 @@ def from_first(call: Callable[[], Result]) -> Result:
 
 
 def leave() -> None:
-    """Take leave of the process group."""
+    """Leave the process group."""
     if dist.is_initialized():
         dist.destroy_process_group()
 

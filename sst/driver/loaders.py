@@ -12,7 +12,7 @@ from sst.driver.resume import warn_of_changed_stream
 
 
 class NoEpochs:
-    """Stands where BasicSR's loop wants the training sampler; the stream has no epochs to set."""
+    """Replaces the training sampler of BasicSR's loop, because the stream has no epochs."""
 
     def set_epoch(self, epoch: int) -> None:
         """Do nothing."""

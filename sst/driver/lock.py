@@ -17,7 +17,7 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of file systems tha
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep a run's folder for this process; `<parent>/.<name>.lock` says who has it.
+    """Lock a run's folder for this process. `<parent>/.<name>.lock` names the owner.
 
     The lock goes with the process, however that ends, and loading processes do not inherit it.
 
@@ -47,7 +47,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def require_unlocked(folder: Path) -> None:
-    """Raise `UserError` where `locked` would; writes nothing."""
+    """Raise `UserError` if `locked` would. Writes nothing."""
     path = folder.with_name(f'.{folder.name}.lock')
     existing = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
@@ -95,7 +95,7 @@ def _take(path: Path) -> IO[str]:
 
 
 def _no_link(path: str, flags: int) -> int:
-    """Open a file, and never what a link of that name leads to: somebody else may have put it there."""
+    """Open a file, but never follow a link, because somebody else may have put it there."""
     try:
         return os.open(path, flags | NO_LINK, 0o666)
     except OSError as fault:

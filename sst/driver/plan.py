@@ -1,4 +1,4 @@
-"""What a run would do and cost, for `--dry-run`: nothing is written, no weight is allocated on the device."""
+"""What a run would do and cost, for `--dry-run`. Nothing is written, and no weight is allocated on the device."""
 
 import time
 from copy import deepcopy
@@ -138,7 +138,7 @@ def _native_attention_flop(
 
 
 def _attend_as_on(net: torch.nn.Module, device: torch.device) -> None:
-    """Count what torch's attention keeps where the run is not on the CPU: its own kernels would be taken for others."""
+    """Count what torch's attention keeps if the run is not on the CPU. The CPU's kernels keep more or less."""
     for module in net.modules():
         if device.type != 'cpu' and isinstance(module, WindowAttention) and module.backend != 'reference':
             module.backend = 'sdpa'

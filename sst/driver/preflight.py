@@ -55,7 +55,7 @@ def check_options(options: Options, device: torch.device, world: int) -> None:
 
 
 def resolve_paths(options: Options, root: Path) -> None:
-    """Make every path of the options absolute: `~` is the home folder, anything relative lies in the root folder.
+    """Make every path of the options absolute: `~` is the home folder, and relative paths start in the root folder.
 
     Weights may be named that ship with the package.
     """
@@ -75,7 +75,7 @@ def resolve_paths(options: Options, root: Path) -> None:
 
 
 def fetch_weights(options: Options) -> None:
-    """Put a file in place of weights at an address `hf://owner/repo/file`. Raises `UserError` where that fails."""
+    """Download weights named by `hf://owner/repo/file` and set the local path. Raises `UserError` on failure."""
     weights = options.path.pretrain_network_g
     if weights and weights.startswith(HUB):
         options.path.pretrain_network_g = str(download(weights))
@@ -113,7 +113,7 @@ def missing_sets(options: Options, root: Path, tells: bool) -> dict[str, str]:
 
 
 def check_network(net: torch.nn.Module, options: Options, device: torch.device) -> None:
-    """Raise `UserError` where an SST cannot be computed on this device as the options ask."""
+    """Raise `UserError` if an SST cannot be computed on this device as the options ask."""
     if isinstance(net, SST):
         amp = options.train.amp if options.train else None
         net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
@@ -122,7 +122,7 @@ def check_network(net: torch.nn.Module, options: Options, device: torch.device) 
 
 
 def check_images(opt: dict[str, Any], datasets: dict[str, Any]) -> None:
-    """Read the images to validate or test on, and some of those to train with: a torn one would stop the run later.
+    """Read the validation or test images and some training images, because a damaged one would stop the run later.
 
     Raises:
         UserError: images that cannot be read, that do not belong together or that are too small.
@@ -146,7 +146,7 @@ def check_images(opt: dict[str, Any], datasets: dict[str, Any]) -> None:
 
 
 def missing_in(key: str, dataset: Any, root: Path) -> Iterator[str]:
-    """A line for each path of the set in the section `datasets.<key>` that is not there or holds nothing."""
+    """A line for each path of the set in the section `datasets.<key>` that is missing or empty."""
     io_backend = getattr(dataset, 'io_backend', None)
     lmdb = (dict(io_backend).get('type') if io_backend else None) == 'lmdb'
     for option in PATHS:
@@ -191,7 +191,7 @@ def _shown(path: str | Path, root: Path) -> str:
 
 
 def _data_advice(where: str, path: Path, prepare: str | None, root: Path) -> str:
-    """How data comes into datasets/, as its option file says; data elsewhere is the user's own."""
+    """How to get the data into datasets/, as its option file says. Data elsewhere belongs to the user."""
     prepare = ' '.join((prepare or '').split())
     if prepare and path.is_relative_to(root / 'datasets'):
         return prepare

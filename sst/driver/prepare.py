@@ -107,7 +107,7 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
 
 
 def _get_ready(run: Run, held: ExitStack) -> None:
-    """All that may fail in one process alone. Nothing here waits for other processes."""
+    """Everything that may fail in one process alone. Nothing here waits for other processes."""
     options = run.options
     if run.state:
         options.path.pretrain_network_g = None  # the state brings its own weights
@@ -131,7 +131,7 @@ def _get_ready(run: Run, held: ExitStack) -> None:
 
 
 def _built_model(run: Run) -> Any:
-    """The model with all that it goes on from; that of a dry run is on the CPU."""
+    """The model with the weights and state that it starts from. In a dry run it is on the CPU."""
     try:
         model = build_model(run.opt | {'num_gpu': 0, 'dist': False} if run.args.dry_run else run.opt)
     except MisfitError as misfit:
@@ -167,7 +167,7 @@ def read_options(args: argparse.Namespace, is_train: bool, processes: int, root:
 
 
 def pipeline_options(run: Run) -> dict[str, Any]:
-    """The options in plain Python, without missing sets, and with what BasicSR's pipelines and datasets read beside."""
+    """The options in plain Python without missing sets, with the keys that BasicSR's pipelines and datasets read."""
     opt, place, folder = run.options.plain(), run.place, run.folder
     is_train = run.options.train is not None
     opt |= {

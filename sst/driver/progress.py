@@ -53,11 +53,11 @@ class Progress:
         return self
 
     def reset_start_time(self) -> None:
-        """Leave the first iteration, which sets things up, out of the time left; BasicSR's loop calls it after that."""
+        """Start the clock after the first iteration, which sets things up. BasicSR's loop calls this then."""
         self.counted_from, self.start_time = self.start_iter + 1, time.perf_counter()
 
     def on_request(self, taken: int) -> None:
-        """Advance: `taken` batches were taken before this request, so their iterations are done."""
+        """Advance the bar: `taken` batches were taken before this request, so their iterations are done."""
         self.done = self.start_iter + max(taken - self.ahead, 0)
         if self.bar is not None:
             self.bar.update(self.done - self.bar.n)
@@ -106,14 +106,14 @@ class Progress:
             self.writer.flush()  # an interrupted run keeps what was logged
 
     def close(self) -> None:
-        """End the bar and give the log its stream back."""
+        """Close the bar and return the stream to the log."""
         self.open.close()
         self.bar = None
 
 
 @contextmanager
 def quiet_writers() -> Iterator[None]:
-    """Without the stack traces of log files and of TensorBoard's thread where a disk is full.
+    """Suppress the stack traces of log files and of TensorBoard's thread when a disk is full.
 
     The fault itself stops the run at the next value or checkpoint that cannot be written.
     """

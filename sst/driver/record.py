@@ -54,7 +54,7 @@ def environment() -> str:
 
 
 def git_commit() -> str:
-    """The commit of the checkout that sst was imported from, with `(changed)` where its files differ from it."""
+    """The commit of the checkout that sst was imported from, with `(changed)` if its files differ."""
     home = Path(sst.__file__).resolve().parents[1]
     top = _git(home, 'rev-parse', '--show-toplevel')
     commit = _git(home, 'rev-parse', 'HEAD')

@@ -10,7 +10,7 @@ from sst.utils.tables import VisibleTable
 
 
 def print_results(folder: Path, title: str, metrics: list[str], missing: list[str]) -> None:
-    """Print sets x metrics from `metrics.json` in a test's folder, the missing sets, and where the files lie."""
+    """Print sets x metrics from `metrics.json` in a test's folder, the missing sets, and the paths of the files."""
     results = json.loads((folder / 'metrics.json').read_text(encoding='utf-8'))
     console = Console()
     console.print(results_table(title, results, metrics, missing))
@@ -21,7 +21,7 @@ def print_results(folder: Path, title: str, metrics: list[str], missing: list[st
 def results_table(
     title: str, results: dict[str, dict[str, Any]], metrics: list[str], missing: list[str]
 ) -> VisibleTable:
-    """A row per set: number of images and each metric; sets in `missing` are marked so."""
+    """A table with a row for each set: its number of images and each metric. Sets in `missing` are marked."""
     table = VisibleTable(title=title)
     table.add_column('set')
     table.add_column('images', justify='right')

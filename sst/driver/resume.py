@@ -1,4 +1,4 @@
-"""Going on with an interrupted run: which state, and what belongs to it."""
+"""Resuming an interrupted run: which state is taken, and what belongs to it."""
 
 import functools
 import json
@@ -20,7 +20,7 @@ Reader = Callable[[Path], dict[str, Any]]  # `read_whole_state`, which reads eac
 
 
 class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an error
-    """The run that should go on has trained all its iterations. The text says so."""
+    """The run that should be resumed has trained all its iterations. The text says so."""
 
 
 def load_resume_state(options: Options, folder: Path, auto: bool) -> dict[str, Any] | None:
@@ -56,12 +56,12 @@ def load_resume_state(options: Options, folder: Path, auto: bool) -> dict[str, A
 
 
 def of_this_run(state: dict[str, Any], folder: Path) -> bool:
-    """Whether the state to go on from lies in the run's own folder."""
+    """Whether the state to resume is in the run's own folder."""
     return Path(state['path']).resolve().parent == (folder / 'training_states').resolve()
 
 
 def open_folders(folder: Path, start_iter: int) -> None:
-    """Make the folders of a resumed run and set aside what it had trained beyond the state it goes on from.
+    """Make the folders of a resumed run, and move aside what it had trained beyond the resumed state.
 
     Later checkpoints would pass for those of the new course: `--auto_resume` takes the newest state.
     """
@@ -121,12 +121,12 @@ def weights_beside(state: Path, iteration: int) -> Path:
 
 
 def mark_finished(options: Options, folder: Path) -> None:
-    """Note that the run has come to its end, saved and validated."""
+    """Note that the run has ended, and was saved and validated."""
     atomic_write_text(_mark(folder), json_text({'iter': _total(options)}) + '\n')
 
 
 def warn_of_changed_stream(before: dict[str, Any] | None, now: dict[str, Any]) -> None:
-    """Say in the log what makes the order of samples differ from the run so far; None before a fresh run."""
+    """Log what makes the order of samples differ from the run so far. Does nothing before a new run."""
     before = before or {}
     changed = [f'{key} {before[key]} -> {now[key]}' for key in now if key in before and before[key] != now[key]]
     if changed:
@@ -171,7 +171,7 @@ def _state_named(named: str | None, read: Reader) -> Path | None:
 
 
 def _newest_whole(folder: Path, read: Reader) -> Path | None:
-    """The newest state that can be read, its weights too; None where there are none. The log names newer ones.
+    """The newest state that can be read with its weights, or None. The log names newer ones that are damaged.
 
     Raises:
         UserError: there are states, but none can be read.

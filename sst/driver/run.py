@@ -1,4 +1,4 @@
-"""Training and testing: our preparations, then BasicSR's pipelines with the names replaced that need it."""
+"""Training and testing: our preparations, then BasicSR's pipelines with some names replaced."""
 
 import errno
 import logging
@@ -39,12 +39,12 @@ logger = logging.getLogger('basicsr')
 
 
 def run_training(root: Path, argv: Sequence[str] | None = None) -> int:
-    """Train as the command line says; runs lie in `root`/experiments. Returns the process's exit code."""
+    """Train as the command line says. Runs are in `root`/experiments. Returns the process's exit code."""
     return _execute(root, argv, is_train=True, work=_train)
 
 
 def run_testing(root: Path, argv: Sequence[str] | None = None) -> int:
-    """Test as the command line says; results lie in `root`/results. Returns the process's exit code."""
+    """Test as the command line says. Results are in `root`/results. Returns the process's exit code."""
     return _execute(root, argv, is_train=False, work=_test)
 
 
@@ -166,7 +166,7 @@ def _test(run: Run, log: EarlyLog, _: Signals) -> None:
 
 
 def _go_on(run: Run) -> dict[str, Any] | None:
-    """The state to go on from; with one BasicSR leaves the folders to us."""
+    """The state to resume. If there is one, BasicSR leaves the folders to us."""
     if run.state is not None:
         if of_this_run(run.state, run.folder):
             launch.agree(lambda: _writing(lambda: open_folders(run.folder, run.start_iter)) if run.first else None)

@@ -1,4 +1,4 @@
-"""Ctrl-C and the signals of schedulers: training ends after an iteration that all processes agree on, and is saved."""
+"""Ctrl-C and the signals of schedulers. All processes agree on an iteration, stop after it, and save the run."""
 
 import os
 import signal
@@ -29,7 +29,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """The signals that end a run: at once, or, while `waiting`, when somebody asks for `number`.
+    """The signals that end a run. It ends at once, or, while `waiting`, when `number` is read.
 
     Args:
         first: whether this process is the one that tells the user.
@@ -41,7 +41,7 @@ class Signals:
 
     @contextmanager
     def caught(self) -> Iterator[None]:
-        """Take the signals over for a while, except those that are ignored on purpose, as nohup does.
+        """Handle the signals for a while, except those that are ignored on purpose, as nohup does.
 
         Only the main thread of a program gets signals; from another one nothing is taken over.
         """
@@ -69,7 +69,7 @@ class Signals:
 
 
 class Agreement:
-    """Has all processes stop after the same iteration, without any work for a GPU or waiting for one.
+    """Makes all processes stop after the same iteration. It never uses a GPU or waits for one.
 
     After each iteration a process adds its word to a counter in the store through which the processes found each
     other; the last one to do so writes the answer, which all read after the next iteration. By then it is there.
@@ -83,7 +83,7 @@ class Agreement:
             self.store = dist.PrefixStore('sst-stop', dist.distributed_c10d._get_default_store())
 
     def asked(self) -> int:
-        """The signal after which all processes stop now; 0 for none. Each must call it after each iteration."""
+        """The signal because of which all processes stop now, or 0. Each process must call it after each iteration."""
         if self.store is None:
             return self.signals.number
         step, number, self.step = self.step, self.signals.number, self.step + 1
@@ -98,7 +98,7 @@ class Agreement:
 
 
 class Stopping:
-    """Follows a training run, and ends it by `Stopped` where a signal asks for it.
+    """Follows a training run, and raises `Stopped` when a signal asks for it.
 
     Attributes:
         iteration: the last one that is trained whole.
@@ -114,7 +114,7 @@ class Stopping:
         run.model.validation = self._validate
 
     def create_loaders(self, _: Any, logger: Any) -> tuple[Any, ...]:
-        """Stands in for BasicSR's `create_train_val_dataloader`."""
+        """Replaces BasicSR's `create_train_val_dataloader`."""
         loaders = create_loaders(self.run, logger, self._on_request)
         self.val_loaders = loaders[2]
         return loaders
@@ -132,7 +132,7 @@ class Stopping:
         self.validation(loader, current_iter, *others)
 
     def _catch_up(self) -> None:
-        """Do the validations that were due when the state was saved that the run goes on from."""
+        """Do the validations that were due when the resumed state was saved."""
         for loader in self.val_loaders:
             if self.run.state and loader.dataset.opt['name'] in self.run.state.get('validation_due', ()):
                 self.run.model.validation(loader, self.iteration, self.progress.writer, self.run.opt['val']['save_img'])

@@ -1,4 +1,4 @@
-"""One file looked at, then enlarged: a picture in bands of rows, a video frame by frame."""
+"""One file examined, then enlarged: an image in bands of rows, a video frame by frame."""
 
 import os
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ from sst.upscaling.progress import Progress
 from sst.upscaling.videos import VideoInfo, probe, upscale_video
 from sst.utils.errors import UserError
 
-LARGEST_SIDE = {'picture': 300_000, 'video': 16_384}  # pixels of a result; of videos what the encoders take
-MOST_PIXELS = 4_000_000_000
-MANY_PIXELS = 100_000_000  # beyond which a picture's user is told: many programs cannot open it
+_LARGEST_SIDE = {False: 300_000, True: 16_384}  # pixels of an image, and of a video, whose encoders take no more
+_MOST_PIXELS = 4_000_000_000
+_MANY_PIXELS = 100_000_000  # many programs cannot open images with more
 _LONGEST_NAME = 250  # bytes: file systems take 255, and the temporary file's name is 5 longer
 
 
 @dataclass(frozen=True)
 class Task:
-    """A file that was looked at, and what is to be done with it; sizes are (height, width), pixels."""
+    """A file that was examined, and what is to be done with it; sizes are (height, width) in pixels."""
 
     job: Job
     content: ImageFile | VideoInfo
@@ -32,67 +32,69 @@ class Task:
     new_size: tuple[int, int]
     network: str
     model: Upscaler
-    compressed: bool = False  # whether it looks as if it were
+    compressed: bool = False  # whether the image looks compressed
 
     def notes(self) -> list[str]:
         """What the user may not have meant."""
         height, width = self.new_size
-        found = []
-        if height * width > MANY_PIXELS:
-            found.append(
-                f'its result has {height * width / 1e6:,.0f} megapixels, which many programs cannot open; a smaller '
-                '--scale or --width makes it smaller'
-            )
+        notes = []
+        if height * width > _MANY_PIXELS:
+            million = f'{height * width / 1e6:,.0f}'
+            notes.append(f'its result has {million} megapixels, which many programs cannot open; use a smaller --scale')
         if height < self.size[0] or width < self.size[1]:
-            found.append(
-                f'its result is smaller ({_named(self.size)} to {_named(self.new_size)}): it is enlarged first, then '
-                'shrunk'
-            )
-        return found
+            notes.append(f'its result is smaller ({self.sizes()}): it is enlarged first, then shrunk')
+        return notes
 
     def sizes(self) -> str:
-        return f'{_named(self.size)} to {_named(self.new_size)}'
+        return f'{self.size[1]}x{self.size[0]} to {self.new_size[1]}x{self.new_size[0]}'
 
 
 def examine(job: Job, settings: Settings, models: Models) -> Task:
-    """Read a picture, or what a video's file says, and load the network for it.
+    """Read an image, or the head of a video, and load the network for it.
 
     Raises:
-        UserError: one line that names the file and what is wrong.
+        UserError: one line that names the file and says what is wrong.
     """
     if len(os.fsencode(job.target.name)) > _LONGEST_NAME:
-        raise UserError(f'{job.source}: the name of its result is too long; choose a shorter --suffix or name with -o')
+        raise UserError(f'{job.source}: the name of its result is too long; use a shorter --suffix or -o NAME')
     if os.path.isdir(job.target):
-        raise UserError(f'{job.source}: its result {job.target} is a folder; choose another --suffix or -o')
+        raise UserError(f'{job.source}: its result {job.target} is a folder; use another --suffix or -o')
     content = probe(job.source) if job.video else read_image(job.source, settings.max_megapixels)
-    size = (content.height, content.width) if isinstance(content, VideoInfo) else content.shape[:2]
-    ratio = _ratio(settings, *size)
-    network, model = models.name_for(ratio), models.for_ratio(ratio)
+    height, width = (content.height, content.width) if isinstance(content, VideoInfo) else content.shape[:2]
+    ratio = settings.scale
+    if settings.width or settings.height:
+        ratio = settings.height / height if settings.height else (settings.width or 0) / width
+    network = models.name_for(ratio)
+    model = models.load(network)
+    ratio = ratio or model.scale
+    new_size = settings.height or max(1, round(height * ratio)), settings.width or max(1, round(width * ratio))
+    largest = _LARGEST_SIDE[job.video]
+    if max(new_size) > largest or new_size[0] * new_size[1] > _MOST_PIXELS:
+        raise UserError(
+            f'{job.source}: would become {new_size[1]}x{new_size[0]} pixels, but {largest:,} a side and '
+            f'{_MOST_PIXELS:,} in all are the limit; use a smaller --scale, --width or --height'
+        )
     compressed = isinstance(content, ImageFile) and looks_compressed(job.source, content)
-    return Task(job, content, size, _new_size(job, settings, model.scale, *size), network, model, compressed)
+    return Task(job, content, (height, width), new_size, network, model, compressed)
 
 
 def enlarge(task: Task, settings: Settings, progress: Progress) -> list[str]:
     """Write a task's result. Returns notes of what was changed or lost.
 
     Raises:
-        UserError: one line that names the file and what is wrong; nothing is left of its result then.
+        UserError: one line that names the file and says what is wrong. Then no part of its result is left.
     """
-    job = task.job
+    source, folder = task.job.source, task.job.target.parent
     try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
-        raise UserError(
-            f'{job.source}: the folder {job.target.parent} cannot be made ({fault.strerror}); choose another with -o'
-        ) from fault
+        raise UserError(f'{source}: the folder {folder} cannot be made ({fault.strerror}); use another -o') from fault
     try:
         return _enlarge(task, settings, progress)
     except UserError as error:
-        raise UserError(_naming(job, error)) from error
+        raise UserError(str(error) if str(source) in str(error) else f'{source}: {error}') from error
     except MemoryError as fault:
-        raise UserError(
-            f'{job.source}: not enough memory; free some, take a smaller --scale or --width, or cut it into parts'
-        ) from fault
+        raise UserError(f'{source}: is too large for the memory; use a smaller --scale, or cut it in parts') from fault
 
 
 def _enlarge(task: Task, settings: Settings, progress: Progress) -> list[str]:
@@ -108,33 +110,3 @@ def _enlarge(task: Task, settings: Settings, progress: Progress) -> list[str]:
         progress(done, total, 'frame')
 
     return upscale_video(task.job.source, target, enlarge_frame, crf=settings.crf, progress=frame_done)
-
-
-def _named(size: tuple[int, int]) -> str:
-    return f'{size[1]}x{size[0]}'
-
-
-def _naming(job: Job, error: UserError) -> str:
-    """An error's text with the file's name in it."""
-    text = str(error)
-    return text if str(job.source) in text else f'{job.source}: {text}'
-
-
-def _ratio(settings: Settings, height: int, width: int) -> float:
-    """How many times larger a picture is to become; 0 where that is left to the network."""
-    if settings.height:
-        return settings.height / height
-    return settings.width / width if settings.width else settings.scale or 0
-
-
-def _new_size(job: Job, settings: Settings, network_scale: int, height: int, width: int) -> tuple[int, int]:
-    """(height, width) of the result, pixels."""
-    ratio = _ratio(settings, height, width) or network_scale
-    size = settings.height or max(1, round(height * ratio)), settings.width or max(1, round(width * ratio))
-    largest = LARGEST_SIDE['video' if job.video else 'picture']
-    if max(size) > largest or size[0] * size[1] > MOST_PIXELS:
-        raise UserError(
-            f'{job.source}: would become {size[1]}x{size[0]} pixels; {largest:,} a side and {MOST_PIXELS:,} in all are '
-            'the limit: take a smaller --scale, --width or --height'
-        )
-    return size

@@ -18,7 +18,7 @@ from sst.upscaling.videos import VideoInfo
 from sst.utils.visible import visible
 
 COLUMNS = ('file', 'size', 'result', 'size', 'network', 'tiles', 'about', 'memory')
-_LONG_ENOUGH = 0.3  # seconds of a time that is measured
+_SHORTEST = 0.3  # seconds that a measurement takes at least
 _LARGEST_SIDE = 512
 
 
@@ -29,41 +29,40 @@ class Forecast:
         self.table = Table(*COLUMNS, box=box.SIMPLE)
         self.files = self.unreadable = 0
         self.seconds, self.memory = 0.0, 0
-        self.unknown = False  # whether a video does not tell its length
-        self.own = own_memory()
+        self.incomplete = False  # whether a video does not state its length
+        self.process_memory = own_memory()
 
     def add(self, task: Task) -> None:
-        video = isinstance(task.content, VideoInfo)
         frames = task.content.frames if isinstance(task.content, VideoInfo) else 1
         tiles = task.model.tiles(*task.size)
         seconds = (frames or 0) * sum(height * width for height, width in tiles) * seconds_per_pixel(task.model)
-        largest = task.model.memory(*task.size)
+        memory = task.model.memory(*task.size)
         if task.model.device.type == 'cpu':
-            largest += self.own + 3 * task.size[0] * task.size[1]
-            if video or task.job.target.suffix.lower() in ('.jpg', '.jpeg', '.webp'):  # encoded as a whole
-                largest += 3 * task.new_size[0] * task.new_size[1]
+            memory += self.process_memory + 3 * task.size[0] * task.size[1]
+            if task.job.video or task.job.target.suffix.lower() in ('.jpg', '.jpeg', '.webp'):  # encoded as a whole
+                memory += 3 * task.new_size[0] * task.new_size[1]
         self.files += 1
         self.seconds += seconds
-        self.memory = max(self.memory, largest)
-        self.unknown |= not frames
+        self.memory = max(self.memory, memory)
+        self.incomplete |= not frames
         before, after = task.sizes().split(' to ')
         self._row(
             *(task.job.source, before, task.job.target, after, task.network),
-            f'{len(tiles)}' + (f' in each of {frames or "all"} frames' if video else ''),
+            f'{len(tiles)} in each of {frames or "all"} frames' if task.job.video else len(tiles),
             in_words(seconds) if frames else 'unknown',
-            f'{largest / 1e9:.1f} GB',
+            f'{memory / 1e9:.1f} GB',
         )
 
     def add_unreadable(self, job: Job) -> None:
         self.unreadable += 1
-        self._row(job.source, 'cannot be read', '-', '-', '-', '-', '-', '-')
+        self._row(job.source, 'cannot be read', *'------')
 
     def show(self) -> None:
-        """Print the table, as wide as it is where no terminal cuts it."""
+        """Print the table, in full width unless a terminal limits it."""
         width = None if sys.stdout is not None and sys.stdout.isatty() else 100_000
         console = Console(width=width, highlight=False)
         console.print(self.table)
-        more = ' and videos of unknown length' if self.unknown else ''
+        more = ' and videos of unknown length' if self.incomplete else ''
         console.print(
             f'{self.files} to enlarge: about {in_words(self.seconds)}{more}, {self.memory / 1e9:.1f} GB; '
             f'{self.unreadable} cannot be read. Nothing is written.'
@@ -75,15 +74,15 @@ class Forecast:
 
 @cache
 def seconds_per_pixel(model: Upscaler) -> float:
-    """Measured on a small picture, about the time that each LR pixel takes."""
+    """About how long an LR pixel takes, measured on a small image."""
     side = 64
-    model(torch.zeros(3, side, side))  # the first time loads and compiles
+    model(torch.zeros(3, side, side))  # the first call also loads and compiles
     while True:
-        picture = torch.rand(3, side, side)
+        image = torch.rand(3, side, side)
         begin = time.perf_counter()
-        model(picture)
+        model(image)
         seconds = time.perf_counter() - begin
-        if seconds > _LONG_ENOUGH or side >= _LARGEST_SIDE:
+        if seconds > _SHORTEST or side >= _LARGEST_SIDE:
             return seconds / sum(height * width for height, width in model.tiles(side, side))
         side *= 2
 

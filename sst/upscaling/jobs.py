@@ -12,7 +12,7 @@ from sst.upscaling.pictures import READ, UNREADABLE, WRITTEN
 from sst.upscaling.videos import VIDEO_ENDINGS, WRITTEN_VIDEOS, is_video
 from sst.utils.errors import UserError
 
-PICTURE_ENDINGS = frozenset(READ)
+_ENDINGS = ' '.join(sorted({*READ, *VIDEO_ENDINGS}))
 
 
 @dataclass(frozen=True)
@@ -21,15 +21,7 @@ class Source:
 
     path: Path
     folder: Path = Path()
-    named: bool = False  # by itself, not by its folder or a pattern
-
-    @property
-    def ending(self) -> str:
-        return self.path.suffix.lower()
-
-    @property
-    def video(self) -> bool:
-        return is_video(self.path)
+    named: bool = False  # by itself, not through its folder or a pattern
 
 
 @dataclass(frozen=True)
@@ -38,76 +30,74 @@ class Job:
 
     source: Path
     target: Path
-    video: bool
+
+    @property
+    def video(self) -> bool:
+        return is_video(self.source)
 
 
 def find_sources(inputs: Sequence[str], output: Path) -> tuple[list[Source], str]:
-    """The files that inputs mean: files as they are, pictures and videos in folders, what patterns match.
+    """The files that inputs mean: files as they are, images and videos in folders, files that patterns match.
 
-    What lies in OUT, where that is a folder inside of an input folder, is no input.
+    If OUT is a folder inside an input folder, its files are no inputs.
 
     Returns:
-        The files, and what to say of the pictures in folders that cannot be read, '' where there are none.
+        The files, and what to say of the images in folders that cannot be read: '' if there are none.
 
     Raises:
-        UserError: an input that is not there or means nothing.
+        UserError: an input does not exist or means no file.
     """
-    found: dict[Path, Source] = {}
+    found: dict[str, Source] = {}
     for text in inputs:
         for source in _meant_by(text, output):
-            found.setdefault(Path(os.path.abspath(source.path)), source)
-    endings = Counter(source.ending for source in found.values() if not source.named and source.ending in UNREADABLE)
-    counts = ', '.join(f'{count} {ending}' for ending, count in sorted(endings.items()))
-    left_out = f'{counts} cannot be read: convert them to JPEG, PNG or TIFF' if counts else ''
-    return [source for source in found.values() if source.named or source.ending not in UNREADABLE], left_out
+            found.setdefault(os.path.abspath(source.path), source)
+    unreadable = [source for source in found.values() if _ending(source.path) in UNREADABLE and not source.named]
+    counts = sorted(Counter(_ending(source.path) for source in unreadable).items())
+    listed = ', '.join(f'{count} {ending}' for ending, count in counts)
+    message = f'{listed}: cannot be read; convert them to JPEG, PNG or TIFF' if counts else ''
+    return [source for source in found.values() if source not in unreadable], message
 
 
 def _meant_by(text: str, output: Path) -> list[Source]:
     if not text:
-        raise UserError('an INPUT is empty: name a picture, video, folder or pattern')
+        raise UserError('INPUT: must not be empty; name an image, video, folder or pattern')
     path = Path(os.path.expanduser(text))
+    if os.path.lexists(path) and not os.path.isdir(path):
+        return [Source(path, named=True)]
     if os.path.isdir(path):
         sources = list(_in_folder(path, output))
-        if not sources:
-            raise UserError(f'{text}: a folder without pictures and videos; their names end in {_endings()}')
-        return sources
-    if os.path.lexists(path):
-        return [Source(path, named=True)]
-    if not glob.has_magic(text):
-        raise UserError(f'{text}: no such file or folder, or no right to look for it')
-    matches = sorted(glob.glob(str(path), recursive=True))
-    sources = [Source(Path(match)) for match in matches if os.path.isfile(match) and _known(Path(match))]
+    elif glob.has_magic(text):
+        matches = sorted(glob.glob(str(path), recursive=True))
+        sources = [Source(Path(match)) for match in matches if os.path.isfile(match) and _is_known(Path(match))]
+    else:
+        raise UserError(f'{text}: no such file or folder, or no permission to look for it')
     if not sources:
-        what = f'matches {len(matches)} names, but no' if matches else 'matches no'
-        raise UserError(f'{text}: {what} picture or video; their names end in {_endings()}')
+        raise UserError(f'{text}: has no image or video; name files that end in {_ENDINGS}')
     return sources
 
 
 def _in_folder(folder: Path, output: Path) -> Iterator[Source]:
-    results = Path(os.path.abspath(output))
-    apart = results != Path(os.path.abspath(folder))
+    results = os.path.abspath(output)
+    skipped = {results} - {os.path.abspath(folder)}
 
     def refuse(fault: OSError) -> None:
-        raise UserError(f'{fault.filename}: cannot be looked into ({fault.strerror}); correct the rights') from fault
+        raise UserError(f'{fault.filename}: cannot be searched ({fault.strerror}); correct its permissions') from fault
 
     for place, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith('.') and not (apart and Path(os.path.abspath(os.path.join(place, name))) == results)
-        )
+        visible = (name for name in folders if not name.startswith('.'))
+        folders[:] = sorted(name for name in visible if os.path.abspath(os.path.join(place, name)) not in skipped)
         for name in sorted(names):
-            if not name.startswith('.') and _known(Path(name)):
+            if not name.startswith('.') and _is_known(Path(name)):
                 yield Source(Path(place, name), Path(place).relative_to(folder))
 
 
-def _known(path: Path) -> bool:
-    """Whether a file is a picture, readable or not, or a video."""
-    return path.suffix.lower() in PICTURE_ENDINGS | UNREADABLE or is_video(path)
+def _ending(path: Path) -> str:
+    return path.suffix.lower()
 
 
-def _endings() -> str:
-    return ' '.join(sorted(PICTURE_ENDINGS | set(VIDEO_ENDINGS)))
+def _is_known(path: Path) -> bool:
+    """Whether a file is an image, readable or not, or a video."""
+    return _ending(path) in {*READ, *UNREADABLE} or is_video(path)
 
 
 def plan(sources: Sequence[Source], settings: Settings, suffix: str) -> list[Job]:
@@ -119,58 +109,43 @@ def plan(sources: Sequence[Source], settings: Settings, suffix: str) -> list[Job
         suffix: what is added to names, '' for nothing.
 
     Raises:
-        UserError: results that would overwrite inputs or each other, a folder that cannot be made, OUT that is a file
-            for many.
+        UserError: a result would overwrite an input or another result, or OUT is a file and there are several results.
     """
-    single = len(sources) == 1 and _names_a_file(settings.output, sources[0])
-    if not single:
-        _require_folder(settings.output, len(sources))
-    jobs = [
-        Job(source.path, settings.output if single else _target(source, settings, suffix), source.video)
-        for source in sources
-    ]
+    output = settings.output
+    if len(sources) == 1 and _names_a_file(output, sources[0].path):
+        jobs = [Job(sources[0].path, output)]
+    elif not os.path.isdir(output) and (os.path.exists(output) or _is_known(output)):
+        raise UserError(f'-o {output}: must be a folder for the number of inputs, which is {len(sources)}')
+    else:
+        jobs = [Job(source.path, _target(source, settings, suffix)) for source in sources]
     _require_distinct(jobs)
     results = {os.path.abspath(job.target) for job in jobs}
     earlier = [job for job in jobs if os.path.abspath(job.source) in results]
     if earlier and not settings.skip_existing:
         raise UserError(
-            f'{earlier[0].source} is an input, and a result would overwrite it: if it is one of an earlier run, add '
-            '--skip-existing; else choose another -o or --suffix'
+            f'{earlier[0].source}: is an input, and a result would overwrite it; use --skip-existing if it is the '
+            'result of an earlier run, else another -o or --suffix'
         )
     return [job for job in jobs if job not in earlier]
 
 
-def _names_a_file(output: Path, source: Source) -> bool:
-    if os.path.isdir(output):
-        return False
-    ending = output.suffix.lower()
-    if ending in (WRITTEN_VIDEOS if source.video else WRITTEN):
-        return True
-    if _known(output) or os.path.isfile(output):
-        kinds = ' '.join(WRITTEN_VIDEOS if source.video else WRITTEN)
-        raise UserError(f'-o {output}: {source.path} can be written as {kinds}')
+def _names_a_file(output: Path, source: Path) -> bool:
+    written = WRITTEN_VIDEOS if is_video(source) else WRITTEN
+    if os.path.isdir(output) or _ending(output) in written:
+        return not os.path.isdir(output)
+    if _is_known(output) or os.path.isfile(output):
+        raise UserError(f'-o {output}: is not a name for the result of {source}; use one of {" ".join(written)}')
     return False
 
 
-def _require_folder(output: Path, count: int) -> None:
-    if os.path.exists(output) and not os.path.isdir(output):
-        raise UserError(f'-o {output}: a file, but a folder is needed for {_results(count)}')
-    if _known(output) and not os.path.isdir(output):
-        raise UserError(f'-o {output}: the name of a file, but a folder is needed for {_results(count)}')
-
-
-def _results(count: int) -> str:
-    return '1 result' if count == 1 else f'{count} results'
-
-
 def _target(source: Source, settings: Settings, suffix: str) -> Path:
-    ending = source.ending
-    if source.video:
+    ending = _ending(source.path)
+    if is_video(source.path):
         ending = ending if ending in WRITTEN_VIDEOS else '.mp4'
     elif settings.extension != 'auto':
         ending = f'.{settings.extension}'
-    else:
-        ending = ending if ending in WRITTEN else '.png'
+    elif ending not in WRITTEN:
+        ending = '.png'
     return settings.output / source.folder / f'{source.path.stem}{"_" if suffix else ""}{suffix}{ending}'
 
 
@@ -178,8 +153,8 @@ def _require_distinct(jobs: Sequence[Job]) -> None:
     targets: dict[str, Job] = {}
     for job in jobs:
         if os.path.exists(job.target) and os.path.exists(job.source) and os.path.samefile(job.source, job.target):
-            raise UserError(f'{job.source}: its result would overwrite it; choose another -o or --suffix')
-        key = os.path.abspath(job.target).casefold()  # some file systems know no case
+            raise UserError(f'{job.source}: its result would overwrite it; use another -o or --suffix')
+        key = os.path.abspath(job.target).casefold()  # some file systems do not distinguish capital letters
         if other := targets.get(key):
-            raise UserError(f'{other.source} and {job.source} would both become {job.target}; rename one of them')
+            raise UserError(f'{job.target}: would be the result of both {other.source} and {job.source}; rename one')
         targets[key] = job

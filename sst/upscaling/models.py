@@ -1,4 +1,4 @@
-"""The networks that enlarge: the one that is named, or those that ship, by the scale they are for."""
+"""The networks that enlarge: the one that the user names, or those that ship, chosen by their scale."""
 
 import os
 from functools import cache
@@ -14,44 +14,32 @@ from sst.upscaling.arguments import Settings
 from sst.utils.errors import UserError
 
 SHIPPED = {2: 'SST-tiny-x2', 4: 'SST-tiny-x4'}
-# Of the release we know the names of the files, and not those of the repositories that hold them.
+# We know the names of the release's files, but not the repositories that hold them.
 BETTER = (
     "the paper's own is better: download SST_DF2K_X{scale}.pth from https://huggingface.co/collections/dslisleedh/sst, "
-    'then type: sst-upscale {picture} -n SST_DF2K_X{scale}.pth --window-sizes 16,32,64,16,32,64'
+    'then type: sst-upscale {image} -n SST_DF2K_X{scale}.pth --window-sizes 16,32,64,16,32,64'
 )
 
 
 class Models:
-    """Networks, loaded when they are first needed.
-
-    Args:
-        settings: of the command line.
+    """The networks that a command line asks for. `load` gives one by its name and keeps it.
 
     Raises:
-        UserError: a device that is not there.
+        UserError: the device does not exist.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.device = settings, _device(settings.device)
         self.load = cache(self._load)
 
-    def for_ratio(self, ratio: float) -> Upscaler:
-        """The network for pictures that are to become so many times larger. Raises UserError."""
-        return self.load(self.name_for(ratio))
-
-    def name_for(self, ratio: float) -> str:
-        """What names that network. Raises UserError."""
-        return self.settings.model or self._shipped(ratio)
-
-    def first(self) -> Upscaler:
-        """The network for what the command line asks for, before any picture is looked at. Raises UserError."""
-        return self.for_ratio(self.settings.scale or min(SHIPPED))
-
-    def _shipped(self, ratio: float) -> str:
-        there = {scale: name for scale, name in SHIPPED.items() if name in shipped()}
-        if not there:
-            raise UserError('no weights ship with this installation; name some: --model FILE, or hf://owner/repo/file')
-        return there[min((scale for scale in there if scale >= ratio), default=max(there))]
+    def name_for(self, ratio: float | None) -> str:
+        """The network for results `ratio` times as large as their inputs (None: any). Raises `UserError`."""
+        if self.settings.model:
+            return self.settings.model
+        names = {scale: name for scale, name in SHIPPED.items() if name in shipped()}
+        if not names:
+            raise UserError('no weights ship with this installation; use --model FILE or hf://owner/repo/file')
+        return names[min((scale for scale in names if scale >= (ratio or 0)), default=max(names))]
 
     def _load(self, source: str) -> Upscaler:
         settings = self.settings
@@ -71,15 +59,14 @@ class Models:
                 ensemble=settings.ensemble,
             )
         except MissingOptionsError as error:
-            raise UserError(
-                f'{error}; here as --window-sizes 16,32,... and --num-heads 6, or --network FILE.yml'
-            ) from error
+            options = '--window-sizes 16,32,... and --num-heads 6, or --network FILE.yml'
+            raise UserError(f'{error}; on the command line use {options}') from error
         except ValueError as error:  # a backend that cannot serve
             raise UserError(str(error)) from error
 
 
-def robust_beside(network: str) -> str | None:
-    """The weights for compressed pictures that ship beside others that ship: of the same scale, else of another."""
+def robust_counterpart(network: str) -> str | None:
+    """The shipped weights for compressed images that correspond to shipped ones: of the same scale, else of another."""
     name, _, scale = network.rpartition('-x')
     robust = [known for known in shipped() if known.startswith(f'{name}-robust-x')]
     if network not in shipped() or 'robust' in network or not robust:
@@ -88,7 +75,7 @@ def robust_beside(network: str) -> str | None:
 
 
 def _device(name: str | None) -> torch.device | None:
-    """The device of that name; where none is given and torchrun started several processes, each takes a GPU."""
+    """The device of that name. Without a name, each of several processes of torchrun gets a GPU."""
     if name is not None:
         return named_device(name)
     rank = os.environ.get('LOCAL_RANK')

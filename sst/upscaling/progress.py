@@ -1,4 +1,4 @@
-"""What is seen of the work while it goes on: bars in a terminal, now and then a line elsewhere."""
+"""How the progress is shown: as bars in a terminal, elsewhere as a line now and then."""
 
 import os
 import sys
@@ -11,27 +11,30 @@ from tqdm import tqdm
 
 from sst.utils.visible import visible
 
-Progress = Callable[[int, int | None, str], None]  # done, of how many, of what
-PAUSE = 10.0  # seconds between two lines, at the least
+Progress = Callable[[int, int | None, str], None]  # called with how many are done, how many there are, and the unit
+PAUSE = 10.0  # seconds between two lines, at least
 
 
 def say(line: str, file: TextIO | None) -> None:
-    """Print above the bars, in one piece: several processes may share the file. The work goes on where nobody reads."""
-    if file is None:  # closed when the program was started
+    """Print a line above the bars, in one write because several processes may share the file.
+
+    Nobody may read it: then the work still goes on.
+    """
+    if file is None:  # it was closed when the program was started
         return
     try:
         with tqdm.external_write_mode(file=file):
             file.write(f'{visible(line)}\n')
             file.flush()
-    except OSError:  # a pipe that was closed, a full disk
+    except OSError:  # a closed pipe, a full disk
         os.dup2(os.open(os.devnull, os.O_WRONLY), file.fileno())
 
 
 class Display:
-    """The progress over all files and in each.
+    """The progress over all files and within each.
 
     Args:
-        total (int): files.
+        total (int): number of files.
         shown (bool): whether this process is the one that shows it.
     """
 
@@ -42,18 +45,19 @@ class Display:
 
     @contextmanager
     def file(self, name: str) -> Iterator[Progress]:
-        """The progress in one file: a bar from the second of its tiles or frames on."""
+        """The progress in one file. A bar appears with the second tile or frame."""
         self.files.set_description(visible(name)[:30])
         bar: tqdm | None = None
 
         def progress(done: int, total: int | None, unit: str) -> None:
             nonlocal bar
-            if not self.bars:
-                self._tell(f'{name}: {unit} {done}{f" of {total}" if total else ""}')
-            elif total != 1:
+            if self.bars and total != 1:
                 if bar is None:
                     bar = tqdm(total=total, unit=unit, leave=False, position=1, dynamic_ncols=True)
                 bar.update(done - bar.n)
+            elif self.shown and not self.bars and time.monotonic() - self.last >= PAUSE:
+                self.last = time.monotonic()
+                say(f'{name}: {unit} {done}{f" of {total}" if total else ""}', sys.stderr)
 
         try:
             yield progress
@@ -61,11 +65,6 @@ class Display:
             if bar is not None:
                 bar.close()
             self.files.update()
-
-    def _tell(self, line: str) -> None:
-        if self.shown and time.monotonic() - self.last >= PAUSE:
-            self.last = time.monotonic()
-            say(line, sys.stderr)
 
     def __enter__(self) -> 'Display':
         return self

@@ -1,4 +1,4 @@
-"""The work of `sst-upscale`: one file after the other, what fails told by name while the rest go on."""
+"""The work of `sst-upscale`: one file after the other. A file that fails is named, and the rest go on."""
 
 import shlex
 import signal
@@ -12,46 +12,46 @@ from sst.upscaling.arguments import Settings
 from sst.upscaling.files import Task, enlarge, examine
 from sst.upscaling.forecast import Forecast
 from sst.upscaling.jobs import Job, find_sources, plan
-from sst.upscaling.models import BETTER, Models, robust_beside
+from sst.upscaling.models import BETTER, Models, robust_counterpart
 from sst.upscaling.progress import Display, say
-from sst.upscaling.sharing import Alone, sharing
+from sst.upscaling.sharing import Share
 from sst.utils.errors import UserError
 
 
 def run(settings: Settings) -> int:
-    """Enlarge what is asked for. Returns the exit code: 0, or 1 where files failed or cannot be read.
+    """Enlarge what is asked for. Returns the exit code: 0, or 1 if files failed or cannot be read.
 
     Raises:
-        UserError: where nothing of it makes sense, before any work.
+        UserError: the command line makes no sense; this is found before any work.
     """
-    signal.signal(signal.SIGTERM, _leave)
-    share = sharing()
-    sources, left_out = find_sources(settings.inputs, settings.output)
+    signal.signal(signal.SIGTERM, _exit)
+    share = Share()
+    sources, unreadable = find_sources(settings.inputs, settings.output)
     models = Models(settings)
-    first = models.first()
+    first = models.load(models.name_for(settings.scale))
     jobs = plan(sources, settings, _suffix(settings, first.scale))
-    kept = [job for job in jobs if settings.skip_existing and _is_there(job.target)]
-    jobs = [job for job in jobs if job not in kept]
+    finished = [job for job in jobs if settings.skip_existing and _has_content(job.target)]
+    jobs = [job for job in jobs if job not in finished]
     if share.rank == 0:
-        _announce(settings, first, len(jobs), len(kept))
-        if left_out:
-            say(f'error: {left_out}', sys.stderr)
+        _announce(settings, first, len(jobs), len(finished))
+        if unreadable:
+            say(f'error: {unreadable}', sys.stderr)
     if settings.dry_run:
-        code = _foretell(jobs, settings, models, share) if share.rank == 0 else 0
-        return code or int(bool(left_out))
-    jobs = share.agree(jobs)
-    begin = time.perf_counter()
-    done, failed = share.total(*_work(jobs, settings, models, share))
-    if share.rank == 0:
-        _conclude(done, failed, time.perf_counter() - begin)
-    return 1 if failed or left_out else 0
+        failed = _forecast(jobs, settings, models, share) if share.rank == 0 else 0
+    else:
+        jobs = share.agree(jobs)
+        begin = time.perf_counter()
+        done, failed = share.total(*_work(jobs, settings, models, share))
+        if share.rank == 0:
+            _conclude(done, failed, time.perf_counter() - begin)
+    return 1 if failed or unreadable else 0
 
 
-def _leave(*_: object) -> None:
-    raise SystemExit(128 + signal.SIGTERM)  # on its way out it removes what is half written
+def _exit(*_: object) -> None:
+    raise SystemExit(128 + signal.SIGTERM)  # an exception, so that unfinished files are removed
 
 
-def _is_there(target: Path) -> bool:
+def _has_content(target: Path) -> bool:
     return target.is_file() and target.stat().st_size > 0
 
 
@@ -63,12 +63,12 @@ def _suffix(settings: Settings, network_scale: int) -> str:
     return f'w{settings.width}' if settings.width else f'x{settings.scale or network_scale:g}'
 
 
-def _announce(settings: Settings, model: Upscaler, jobs: int, kept: int) -> None:
+def _announce(settings: Settings, model: Upscaler, jobs: int, finished: int) -> None:
     if settings.model is None:
-        better = BETTER.format(picture=shlex.quote(settings.inputs[0]), scale=model.scale)
+        better = BETTER.format(image=shlex.quote(settings.inputs[0]), scale=model.scale)
         say(f'The small network that ships is used; {better}', sys.stderr)
-    left_out = f', {kept} left out that have a result' if kept else ''
-    say(f'{_counted(jobs)}{left_out}; {model}', sys.stderr)
+    skipped = f', {finished} skipped because they have a result' if finished else ''
+    say(f'{_counted(jobs)}{skipped}; {model}', sys.stderr)
 
 
 def _conclude(done: int, failed: int, seconds: float) -> None:
@@ -80,8 +80,8 @@ def _counted(number: int) -> str:
     return '1 file' if number == 1 else f'{number} files'
 
 
-def _foretell(jobs: Sequence[Job], settings: Settings, models: Models, share: Alone) -> int:
-    """Print what would be done. Returns the exit code."""
+def _forecast(jobs: Sequence[Job], settings: Settings, models: Models, share: Share) -> int:
+    """Print what would be done. Returns the number of files that cannot be read."""
     forecast = Forecast()
     for job in jobs:
         try:
@@ -91,21 +91,21 @@ def _foretell(jobs: Sequence[Job], settings: Settings, models: Models, share: Al
             say(f'error: {error}', sys.stderr)
         else:
             forecast.add(task)
-            _tell_before(task, share)
+            _say_notes(task, share)
     forecast.show()
-    return 1 if forecast.unreadable else 0
+    return forecast.unreadable
 
 
-def _work(jobs: Sequence[Job], settings: Settings, models: Models, share: Alone) -> tuple[int, int]:
-    """Do this process's jobs; how many succeeded and failed."""
+def _work(jobs: Sequence[Job], settings: Settings, models: Models, share: Share) -> tuple[int, int]:
+    """Do this process's jobs. Returns how many succeeded and how many failed."""
     done = failed = 0
     with Display(len(jobs), share.rank == 0) as display:
-        for job in share.taken(jobs):
+        for job in share.take(jobs):
             begin = time.perf_counter()
             try:
                 with display.file(str(job.source)) as progress:
                     task = examine(job, settings, models)
-                    _tell_before(task, share)
+                    _say_notes(task, share)
                     notes = enlarge(task, settings, progress)
             except UserError as error:
                 failed += 1
@@ -119,15 +119,15 @@ def _work(jobs: Sequence[Job], settings: Settings, models: Models, share: Alone)
     return done, failed
 
 
-def _tell_before(task: Task, share: Alone) -> None:
-    """Notes that may change the user's mind; of compression once, because it asks for another command."""
+def _say_notes(task: Task, share: Share) -> None:
+    """Say what may change the user's mind. Compression is said once, because another command answers it for all."""
     for note in task.notes():
         say(f'note: {task.job.source}: {note}', sys.stderr)
-    robust = robust_beside(task.network) if task.compressed else None
-    if robust and share.first_to_tell('compressed'):
-        size = '' if robust.endswith(f'x{task.model.scale}') else f', with the size: -s {task.model.scale}'
+    robust = robust_counterpart(task.network) if task.compressed else None
+    if robust and share.first_to_say('compressed'):
+        size = '' if robust.endswith(f'x{task.model.scale}') else f' and the size: -s {task.model.scale}'
         say(
-            f'note: {task.job.source} looks compressed, and {task.network} sharpens what compression leaves; for such '
-            f'pictures add -n {robust}{size}',
+            f'note: {task.job.source}: looks compressed, and {task.network} sharpens the traces of compression; for '
+            f'such images add -n {robust}{size}',
             sys.stderr,
         )

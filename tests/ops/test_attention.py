@@ -3,6 +3,7 @@ import re
 
 import pytest
 import torch
+from attention_cases import attend, compare, make_inputs
 from helpers import assert_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,47 +20,15 @@ from sst.ops import (
 from sst.ops.backends import flash
 
 HEADS, DIM = 2, 10
+SMALL = {'head_dim': 5, 'rank': 3, 'batch': 2}
 
 
-def make_inputs(height, width, window, kind='factored', gated=True, dtype=torch.float32):
-    """qkv, term or rotation, gate: leaves that require gradients."""
-
-    def leaf(*shape, scale=1.0):
-        return (torch.randn(*shape, dtype=dtype) * scale).requires_grad_()
-
-    qkv = leaf(2, height, width, 3 * DIM)
-    gate = leaf(2, height, width, DIM) if gated else None
-    tokens = window * window
-    leaves = {'qkv': qkv, 'gate': gate}
-    keywords = {'gate': gate}
-    if kind == 'factored':
-        leaves |= {'term.q': leaf(HEADS, tokens, 3), 'term.k': leaf(HEADS, tokens, 3)}
-        keywords['term'] = Factored(leaves['term.q'], leaves['term.k'])
-    elif kind == 'table':
-        leaves['term.table'] = leaf(HEADS, (2 * window - 1) ** 2)
-        keywords['term'] = RelativeTable(leaves['term.table'], window)
-    elif kind == 'rotation':
-        leaves['angle'] = leaf(HEADS, tokens, 4)  # d = 5 is padded to 8
-        keywords['rotation'] = Rotation(leaves['angle'])
-    return {name: tensor for name, tensor in leaves.items() if tensor is not None}, keywords
+def small_inputs(height, width, window, **changes):
+    return make_inputs(height, width, window, **SMALL | changes)
 
 
-def run(leaves, keywords, window, **options):
-    """Output and the gradient of every leaf."""
-    out = window_attention(leaves['qkv'], window, HEADS, **keywords, **options)
-    weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).reshape(out.shape)
-    gradients = torch.autograd.grad((out * weight).sum(), list(leaves.values()))
-    return out, dict(zip(leaves, gradients, strict=True))
-
-
-def compare(backend, leaves, keywords, window, tolerance, **options):
-    out, gradients = run(leaves, keywords, window, backend=backend, **options)
-    expected, expected_gradients = run(leaves, keywords, window, backend='reference')
-    assert_close(out, expected, tolerance, 'output')
-    # on a map of one pixel all keys are equal: the gradients of logits vanish, but for rounding
-    floor = max(gradient.norm().item() for gradient in expected_gradients.values())
-    for name, gradient in gradients.items():
-        assert_close(gradient, expected_gradients[name], 4 * tolerance, f'gradient of {name}', floor)
+def assert_agrees(backend, leaves, window, tolerance, **options):
+    compare(backend, leaves, window, tolerance, 4 * tolerance, **options)
 
 
 SIZES = [(8, 8), (1, 1), (7, 13), (3, 20), (17, 5)]
@@ -69,50 +38,45 @@ SIZES = [(8, 8), (1, 1), (7, 13), (3, 20), (17, 5)]
 @pytest.mark.parametrize('window', [1, 4, 9, 12])
 @pytest.mark.parametrize('size', SIZES, ids=str)
 def test_sdpa_agrees_with_reference(size, window, kind):
-    leaves, keywords = make_inputs(*size, window, kind)
-    compare('sdpa', leaves, keywords, window, 3e-6)  # torch's CPU kernel takes exp to 20 ulp
+    assert_agrees('sdpa', small_inputs(*size, window, kind=kind), window, 3e-6)  # exp of torch's kernel errs by 20 ulp
 
 
 @pytest.mark.parametrize('window', [4, 9])
 def test_sdpa_without_gradients_agrees_with_reference(window):
-    leaves, keywords = make_inputs(7, 13, window)
+    leaves = small_inputs(7, 13, window)
     with torch.no_grad():
-        out, expected = (
-            window_attention(leaves['qkv'], window, HEADS, **keywords, backend=b) for b in ('sdpa', 'reference')
-        )
+        out, expected = (attend(leaves, window, backend=backend) for backend in ('sdpa', 'reference'))
     assert_close(out, expected, 1e-6)
 
 
 @settings(max_examples=30)
 @given(st.integers(1, 18), st.integers(1, 18), st.integers(1, 7))
 def test_any_size_keeps_its_shape_and_agrees(height, width, window):
-    leaves, keywords = make_inputs(height, width, window)
-    out = window_attention(leaves['qkv'], window, HEADS, **keywords)
-    expected = window_attention(leaves['qkv'], window, HEADS, **keywords, backend='reference')
+    leaves = small_inputs(height, width, window)
+    out = attend(leaves, window)
+    expected = attend(leaves, window, backend='reference')
     assert out.shape == (2, height, width, DIM)
     assert_close(out, expected, 1e-6)
 
 
 def test_reference_is_the_equation():
-    leaves, keywords = make_inputs(4, 4, 4, gated=True, dtype=torch.double)
-    out = window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='reference')
+    leaves = small_inputs(4, 4, 4, dtype=torch.double)
+    out = attend(leaves, 4, backend='reference')
     q, k, v = leaves['qkv'].reshape(2, 16, 3, HEADS, 5).unbind(2)
     expected = torch.empty(2, 16, HEADS, 5, dtype=torch.double)
     for head in range(HEADS):
-        bias = leaves['term.q'][head] @ leaves['term.k'][head].T
+        bias = leaves['factor_q'][head] @ leaves['factor_k'][head].T
         logits = q[:, :, head] @ k[:, :, head].transpose(1, 2) / 5**0.5 + bias
         expected[:, :, head] = logits.softmax(-1) @ v[:, :, head]
     assert_close(out, expected.reshape(2, 4, 4, DIM) * leaves['gate'], 1e-12)
 
 
 def test_reference_gradients_by_finite_differences():
-    leaves, _ = make_inputs(3, 4, 3, dtype=torch.double)
+    leaves = small_inputs(3, 4, 3, dtype=torch.double)
     names = list(leaves)
 
     def function(*tensors):
-        given = dict(zip(names, tensors, strict=True))
-        term = Factored(given['term.q'], given['term.k'])
-        return window_attention(given['qkv'], 3, HEADS, term, gate=given['gate'], backend='reference')
+        return attend(dict(zip(names, tensors, strict=True)), 3, backend='reference')
 
     assert torch.autograd.gradcheck(function, tuple(leaves.values()))
 
@@ -142,32 +106,32 @@ def test_rotation_by_large_angles_survives_half_precision():
 
 
 def test_reference_computes_in_float32_whatever_is_asked():
-    leaves, keywords = make_inputs(7, 5, 4)
-    expected = window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='reference')
-    out = window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='reference', dtype=torch.bfloat16)
+    leaves = small_inputs(7, 5, 4)
+    expected = attend(leaves, 4, backend='reference')
+    out = attend(leaves, 4, backend='reference', dtype=torch.bfloat16)
     assert torch.equal(out, expected)
 
 
 def test_shift_rolls_the_padded_map():
-    leaves, keywords = make_inputs(8, 8, 4, gated=False)
-    shifted = window_attention(leaves['qkv'], 4, HEADS, **keywords, shift=2)
-    rolled = window_attention(leaves['qkv'].roll((-2, -2), (1, 2)), 4, HEADS, **keywords)
+    leaves = small_inputs(8, 8, 4, gated=False)
+    shifted = attend(leaves, 4, shift=2)
+    rolled = attend(leaves | {'qkv': leaves['qkv'].roll((-2, -2), (1, 2))}, 4)
     assert_close(shifted, rolled.roll((2, 2), (1, 2)), 1e-6)
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16], ids=str)
 def test_half_precision_is_near_and_keeps_the_dtype_of_the_map(dtype):
-    leaves, keywords = make_inputs(9, 6, 4)
-    out = window_attention(leaves['qkv'], 4, HEADS, **keywords, dtype=dtype)
+    leaves = small_inputs(9, 6, 4)
+    out = attend(leaves, 4, dtype=dtype)
     assert out.dtype == torch.float32
-    assert_close(out, window_attention(leaves['qkv'], 4, HEADS, **keywords), 2e-2)
+    assert_close(out, attend(leaves, 4), 2e-2)
 
 
 def test_autocast_does_not_lower_the_precision_asked_for():
-    leaves, keywords = make_inputs(8, 8, 4)
-    expected = window_attention(leaves['qkv'], 4, HEADS, **keywords)
+    leaves = small_inputs(8, 8, 4)
+    expected = attend(leaves, 4)
     with torch.autocast('cpu', torch.bfloat16):
-        out = window_attention(leaves['qkv'], 4, HEADS, **keywords, dtype=torch.float32)
+        out = attend(leaves, 4, dtype=torch.float32)
     assert_close(out, expected, 1e-6)
 
 
@@ -175,25 +139,25 @@ def test_autocast_does_not_lower_the_precision_asked_for():
 
 
 def test_unknown_backend_names_those_there_are():
-    leaves, keywords = make_inputs(4, 4, 4)
+    leaves = small_inputs(4, 4, 4)
     with pytest.raises(UnsupportedBackendError, match=r'sdpa.*reference'):
-        window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='flesh')
+        attend(leaves, 4, backend='flesh')
 
 
 def test_a_backend_that_cannot_serve_gives_all_its_reasons_and_who_can():
-    leaves, keywords = make_inputs(4, 4, 4, 'table')
+    leaves = small_inputs(4, 4, 4, kind='table')
     with pytest.raises(UnsupportedBackendError, match=r'CUDA.*float16.*RelativeTable.*auto, sdpa, reference'):
-        window_attention(leaves['qkv'], 4, HEADS, **keywords, backend='flash')
+        attend(leaves, 4, backend='flash')
 
 
 def test_auto_logs_its_choice_once(caplog):
     from sst.ops.attention import _log_once
 
     _log_once.cache_clear()
-    leaves, keywords = make_inputs(4, 4, 4)
+    leaves = small_inputs(4, 4, 4)
     with caplog.at_level(logging.INFO, 'basicsr'):
         for _ in range(2):
-            window_attention(leaves['qkv'], 4, HEADS, **keywords)
+            attend(leaves, 4)
     (message,) = [record.message for record in caplog.records if 'backend' in record.message]
     assert re.fullmatch('Window attention: backend (native|sdpa) on cpu in float32.', message)
 
@@ -215,7 +179,7 @@ def test_every_backend_is_listed():
     assert available_backends() == ('fused', 'flash', 'native', 'sdpa', 'reference')
 
 
-# ---- FlashAttention, for which a stand-in enforces what the real kernels demand
+# ---- FlashAttention, replaced by a function that enforces what the real kernels require
 
 
 def strict_flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False):
@@ -251,14 +215,12 @@ def installed_flash(request, monkeypatch):
 @pytest.mark.parametrize('size', SIZES, ids=str)
 @pytest.mark.usefixtures('installed_flash')
 def test_flash_adapter_agrees_with_reference(size, kind):
-    leaves, keywords = make_inputs(*size, 4, kind)
-    compare('flash', leaves, keywords, 4, 2e-3 * 2, dtype=torch.float16)
+    assert_agrees('flash', small_inputs(*size, 4, kind=kind), 4, 4e-3, dtype=torch.float16)
 
 
 @pytest.mark.usefixtures('installed_flash')
 def test_flash_adapter_in_bfloat16():
-    leaves, keywords = make_inputs(7, 13, 4)
-    compare('flash', leaves, keywords, 4, 2e-2, dtype=torch.bfloat16)
+    assert_agrees('flash', small_inputs(7, 13, 4), 4, 2e-2, dtype=torch.bfloat16)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
@@ -267,15 +229,15 @@ def test_flash_adapter_in_bfloat16():
 def test_cuda_backends_agree_with_reference(size, backend):
     if backend == 'flash' and flash.flash_attn_func is None:
         pytest.skip('FlashAttention is not installed')
+    leaves = small_inputs(*size, 8, device='cuda')
     with torch.device('cuda'):
-        leaves, keywords = make_inputs(*size, 8)
-        out = window_attention(leaves['qkv'], 8, HEADS, **keywords, backend=backend)
-        expected = window_attention(leaves['qkv'], 8, HEADS, **keywords, backend='reference')
+        out = attend(leaves, 8, backend=backend)
+        expected = attend(leaves, 8, backend='reference')
     assert_close(out.cpu(), expected.cpu(), 2e-2)
 
 
 class OfDistance(Term):
-    """A kind of term that no backend knows: the logits fall with the distance of the tokens' numbers."""
+    """A kind of term that no backend knows: the logits fall with the distance between token numbers."""
 
     def __init__(self, slopes, tokens):
         self.slopes, self.tokens = slopes, tokens
@@ -288,19 +250,15 @@ class OfDistance(Term):
 @pytest.mark.parametrize(('height', 'width'), SIZES)
 @pytest.mark.parametrize('backend', ['auto', 'sdpa'])
 def test_a_kind_of_term_from_elsewhere(backend, height, width):
-    leaves, keywords = make_inputs(height, width, 4, 'nothing')
-    leaves['slopes'] = torch.rand(HEADS).requires_grad_()
-    compare(backend, leaves, keywords | {'term': OfDistance(leaves['slopes'], 16)}, 4, 1e-5)
+    leaves = small_inputs(height, width, 4, kind='nothing') | {'slopes': torch.rand(HEADS).requires_grad_()}
+    term = OfDistance(leaves['slopes'], 16)
+    assert_agrees(backend, leaves, 4, 1e-5, term=term)
     with torch.no_grad():
-        term = OfDistance(leaves['slopes'], 16)
-        found, expected = (
-            window_attention(leaves['qkv'], 4, HEADS, term, backend=name) for name in (backend, 'reference')
-        )
+        found, expected = (attend(leaves, 4, term=term, backend=name) for name in (backend, 'reference'))
     assert_close(found, expected, 1e-5)
 
 
 @pytest.mark.parametrize('backend', ['fused', 'flash', 'native'])
 def test_backends_of_factors_say_why_they_cannot_add_it(backend):
-    leaves, _ = make_inputs(8, 8, 4, 'nothing')
     with pytest.raises(UnsupportedBackendError, match='OfDistance'):
-        window_attention(leaves['qkv'], 4, HEADS, OfDistance(torch.ones(HEADS), 16), backend=backend)
+        attend(small_inputs(8, 8, 4), 4, term=OfDistance(torch.ones(HEADS), 16), backend=backend)

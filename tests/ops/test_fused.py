@@ -1,57 +1,30 @@
 """The fused kernels against the reference: on the GPU, or on the CPU in Triton's interpreter (see conftest)."""
 
+from itertools import product
+
+import attention_cases
 import pytest
 import torch
+from attention_cases import DEVICE, attend, compare
 from helpers import assert_close, tiny_options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sst.archs import SST
-from sst.ops import Factored, RelativeTable, Rotation, UnsupportedBackendError, check_backend, window_attention
+from sst.ops import RelativeTable, Rotation, UnsupportedBackendError, check_backend, window_attention
 from sst.ops.backends import fused
 
 pytestmark = pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
 
-DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 2e-2}  # relative L2 error
 
 
-def make_inputs(height, width, window=8, head_dim=16, rank=16, heads=2, batch=1, gated=True, dtype=torch.float32):
-    """Leaves that require gradients: qkv, the term's factors and the gate."""
-
-    def leaf(*shape):
-        return torch.randn(*shape, device=DEVICE, dtype=dtype).requires_grad_()
-
-    leaves = {'qkv': leaf(batch, height, width, 3 * heads * head_dim)}
-    if rank:
-        # of unit variance as logits, whatever the rank
-        factors = (torch.randn(heads, window**2, rank, device=DEVICE) * rank**-0.25 for _ in range(2))
-        leaves |= {name: factor.requires_grad_() for name, factor in zip(('term.q', 'term.k'), factors, strict=True)}
-    if gated:
-        leaves['gate'] = leaf(batch, height, width, heads * head_dim)
-    return leaves
+def make_inputs(*sizes, **changes):
+    return attention_cases.make_inputs(*sizes, device=DEVICE, **changes)
 
 
-def run(leaves, window, heads, **options):
-    """Output and the gradient of every leaf."""
-    term = Factored(leaves['term.q'], leaves['term.k']) if 'term.q' in leaves else None
-    out = window_attention(leaves['qkv'], window, heads, term, gate=leaves.get('gate'), **options)
-    weight = torch.linspace(-1, 1, out.numel(), dtype=out.dtype, device=DEVICE).reshape(out.shape)
-    gradients = torch.autograd.grad((out * weight).sum(), list(leaves.values()))
-    return out, dict(zip(leaves, gradients, strict=True))
-
-
-def compare(leaves, window, heads=2, shift=0, dtype=torch.float32):
-    """Values and gradients of fused and reference, within the tolerance of the dtype computed in."""
-    out, gradients = run(leaves, window, heads, shift=shift, dtype=dtype, backend='fused')
-    expected, expected_gradients = run(leaves, window, heads, shift=shift, backend='reference')
-    assert out.dtype == leaves['qkv'].dtype
-    assert_close(out, expected, TOLERANCE[dtype], 'output')
-    # on a map of one pixel all keys are equal: the gradients of logits vanish, but for rounding
-    floor = max(gradient.norm().item() for gradient in expected_gradients.values())
-    for name, gradient in gradients.items():
-        assert gradient.dtype == leaves[name].dtype
-        assert_close(gradient, expected_gradients[name], TOLERANCE[dtype], f'gradient of {name}', floor)
+def assert_agrees(leaves, window=8, dtype=torch.float32, **options):
+    compare('fused', leaves, window, TOLERANCE[dtype], dtype=dtype, **options)
 
 
 SIZES = [(8, 8), (1, 1), (1, 9), (7, 13), (16, 16)]
@@ -60,38 +33,33 @@ SIZES = [(8, 8), (1, 1), (1, 9), (7, 13), (16, 16)]
 @pytest.mark.parametrize('size', SIZES, ids=str)
 @pytest.mark.parametrize('window', [4, 8, 12, 16])
 def test_agrees_with_reference_at_any_size(window, size):
-    compare(make_inputs(*size, window), window)
+    assert_agrees(make_inputs(*size, window), window)
 
 
 @settings(max_examples=6)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(3, 9), st.data())
 def test_agrees_with_reference_at_drawn_sizes(height, width, window, data):
     shift = data.draw(st.integers(0, window - 1))
-    compare(make_inputs(height, width, window, head_dim=3, rank=2), window, shift=shift)
+    assert_agrees(make_inputs(height, width, window, head_dim=3, rank=2), window, shift=shift)
 
 
-@pytest.mark.parametrize('rank', [0, 8, 16, 18, 24, 34])
-@pytest.mark.parametrize('head_dim', [16, 30, 32])
+@pytest.mark.parametrize(('head_dim', 'rank'), [*product([16, 30, 32], [0, 8, 16, 18, 24, 34]), (5, 21)])
 def test_heads_and_ranks_that_are_no_powers_of_two(head_dim, rank):
-    compare(make_inputs(7, 11, 8, head_dim, rank), 8)
-
-
-def test_a_head_as_odd_as_its_rank():
-    compare(make_inputs(7, 11, 8, head_dim=5, rank=21), 8)
+    assert_agrees(make_inputs(7, 11, head_dim=head_dim, rank=rank))
 
 
 @pytest.mark.parametrize('size', [(16, 16), (13, 9), (5, 20), (1, 3)], ids=str)
 @pytest.mark.parametrize('shift', [1, 4, 7])
 def test_shift(shift, size):
-    compare(make_inputs(*size), 8, shift=shift)
+    assert_agrees(make_inputs(*size), 8, shift=shift)
 
 
 def test_without_a_gate():
-    compare(make_inputs(9, 14, gated=False), 8)
+    assert_agrees(make_inputs(9, 14, gated=False), 8)
 
 
 def test_gradients_of_factors_are_summed_over_windows_and_batch():
-    compare(make_inputs(9, 13, 4, head_dim=30, rank=18, batch=2), 4)
+    assert_agrees(make_inputs(9, 13, 4, head_dim=30, rank=18, batch=2), 4)
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16], ids=str)
@@ -99,47 +67,33 @@ def test_gradients_of_factors_are_summed_over_windows_and_batch():
 def test_half_precision(map_dtype, dtype):
     if dtype == torch.bfloat16 and fused.INTERPRETED:
         pytest.skip("Triton's interpreter multiplies bfloat16 wrongly")
-    compare(make_inputs(13, 17, 8, head_dim=30, rank=34, dtype=map_dtype), 8, dtype=dtype)
+    assert_agrees(make_inputs(13, 17, head_dim=30, rank=34, dtype=map_dtype), dtype=dtype)
 
 
 def test_maps_that_are_not_contiguous():
     leaves = make_inputs(9, 14)
     strided = {name: leaves[name].detach().transpose(1, 2).requires_grad_() for name in ('qkv', 'gate')}
-    compare(leaves | strided, 8)
+    assert_agrees(leaves | strided, 8)
 
 
 def test_without_gradients():
     leaves = {name: leaf.detach() for name, leaf in make_inputs(9, 14).items()}
-    out, expected = (
-        window_attention(
-            leaves['qkv'],
-            8,
-            2,
-            Factored(leaves['term.q'], leaves['term.k']),
-            gate=leaves['gate'],
-            backend=backend,
-            dtype=torch.float32,
-        )
-        for backend in ('fused', 'reference')
-    )
+    out, expected = (attend(leaves, backend=backend, dtype=torch.float32) for backend in ('fused', 'reference'))
     assert_close(out, expected, 1e-5)
 
 
 def test_factors_learn_where_the_map_needs_no_gradient():
     leaves = make_inputs(8, 8)
-    qkv = leaves['qkv'].detach()
-    gradients = []
+    leaves['qkv'], gradients = leaves['qkv'].detach(), []
     for backend in ('fused', 'reference'):
-        out = window_attention(
-            qkv, 8, 2, Factored(leaves['term.q'], leaves['term.k']), backend=backend, dtype=torch.float32
-        )
-        gradients.append(torch.autograd.grad(out.square().sum(), leaves['term.q'])[0])
+        out = attend(leaves, backend=backend, dtype=torch.float32)
+        gradients.append(torch.autograd.grad(out.square().sum(), leaves['factor_q'])[0])
     assert_close(*gradients, 1e-5)
 
 
 def test_the_operators_fulfil_what_torch_demands_of_operators():
     leaves = make_inputs(5, 6, 4, heads=1)
-    tensors = (leaves['qkv'], leaves['term.q'], leaves['term.k'], leaves['gate'])
+    tensors = (leaves['qkv'], leaves['factor_q'], leaves['factor_k'], leaves['gate'])
     torch.library.opcheck(torch.ops.sst.window_attention, (*tensors, 4, 1, 0, torch.float32, True))
 
 

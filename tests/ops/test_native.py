@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from attention_cases import attend, compare, make_inputs, run
 from helpers import assert_close, tiny_options
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sst.archs import SST
-from sst.ops import Factored, RelativeTable, UnsupportedBackendError, check_backend, window_attention
+from sst.ops import RelativeTable, UnsupportedBackendError, check_backend, window_attention
 from sst.ops.native import build
 
 pytestmark = pytest.mark.skipif(build.why_not() is not None, reason=str(build.why_not()))
@@ -20,39 +21,14 @@ pytestmark = pytest.mark.skipif(build.why_not() is not None, reason=str(build.wh
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def make_inputs(height, width, window, heads=2, head_dim=16, rank=8, batch=1, gated=True):
-    """Leaves that require gradients: qkv, the term's factors and the gate."""
-    leaves = {'qkv': torch.randn(batch, height, width, 3 * heads * head_dim)}
-    if rank:  # of unit variance as logits, whatever the rank
-        leaves |= {name: torch.randn(heads, window**2, rank) * rank**-0.25 for name in ('term.q', 'term.k')}
-    if gated:
-        leaves['gate'] = torch.randn(batch, height, width, heads * head_dim)
-    return {name: leaf.requires_grad_() for name, leaf in leaves.items()}
-
-
-def run(leaves, window, heads, **options):
-    """Output and the gradient of every leaf."""
-    term = Factored(leaves['term.q'], leaves['term.k']) if 'term.q' in leaves else None
-    out = window_attention(leaves['qkv'], window, heads, term, gate=leaves.get('gate'), **options)
-    weight = torch.linspace(-1, 1, out.numel()).reshape(out.shape)
-    gradients = torch.autograd.grad((out * weight).sum(), list(leaves.values()))
-    return out, dict(zip(leaves, gradients, strict=True))
-
-
-def compare(leaves, window, heads=2, shift=0):
-    out, gradients = run(leaves, window, heads, shift=shift, backend='native')
-    expected, expected_gradients = run(leaves, window, heads, shift=shift, backend='reference')
-    assert_close(out, expected, 3e-6, 'output')
-    # on a map of one pixel all keys are equal: the gradients of logits vanish, but for rounding
-    floor = max(gradient.norm().item() for gradient in expected_gradients.values())
-    for name, gradient in gradients.items():
-        assert_close(gradient, expected_gradients[name], 1e-5, f'gradient of {name}', floor)
+def assert_agrees(leaves, window, **options):
+    compare('native', leaves, window, 3e-6, 1e-5, **options)
 
 
 @pytest.mark.parametrize('size', [(8, 8), (1, 1), (7, 13), (3, 40), (33, 5)], ids=str)
 @pytest.mark.parametrize('window', [1, 4, 7, 8, 12, 16, 32])
 def test_agrees_with_reference_at_any_size(window, size):
-    compare(make_inputs(*size, window), window)
+    assert_agrees(make_inputs(*size, window), window)
 
 
 @settings(max_examples=25)
@@ -60,29 +36,30 @@ def test_agrees_with_reference_at_any_size(window, size):
 def test_agrees_with_reference_at_drawn_sizes(height, width, window, heads, data):
     shift, batch = data.draw(st.integers(0, window - 1)), data.draw(st.integers(1, 3))
     head_dim, rank = data.draw(st.integers(1, 40)), data.draw(st.integers(0, 40))
-    compare(make_inputs(height, width, window, heads, head_dim, rank, batch), window, heads, shift)
+    leaves = make_inputs(height, width, window, heads, head_dim, rank, batch)
+    assert_agrees(leaves, window, heads=heads, shift=shift)
 
 
 @pytest.mark.parametrize('rank', [0, 8, 18, 24, 34, 70])
 @pytest.mark.parametrize('head_dim', [5, 16, 30, 32, 48, 64])
 def test_heads_and_ranks(head_dim, rank):
-    compare(make_inputs(7, 11, 8, head_dim=head_dim, rank=rank), 8)
+    assert_agrees(make_inputs(7, 11, 8, head_dim=head_dim, rank=rank), 8)
 
 
 def test_a_window_of_many_blocks():
-    compare(make_inputs(40, 50, 48, rank=24), 48)
+    assert_agrees(make_inputs(40, 50, 48, rank=24), 48)
 
 
 def test_maps_that_are_not_contiguous_and_no_gate():
     leaves = make_inputs(9, 14, 8, gated=False)
     strided = leaves['qkv'].detach().transpose(1, 2).requires_grad_()
-    compare(leaves | {'qkv': strided}, 8)
+    assert_agrees(leaves | {'qkv': strided}, 8)
 
 
 def test_logits_far_from_zero_neither_overflow_nor_vanish():
     leaves = {name: (leaf.detach() * 30).requires_grad_() for name, leaf in make_inputs(9, 14, 8).items()}
-    out, gradients = run(leaves, 8, 2, backend='native')
-    expected, expected_gradients = run(leaves, 8, 2, backend='reference')
+    out, gradients = run(leaves, 8, backend='native')
+    expected, expected_gradients = run(leaves, 8, backend='reference')
     assert_close(out, expected, 1e-4)
     assert_close(gradients['qkv'], expected_gradients['qkv'], 1e-3)
 
@@ -93,7 +70,7 @@ def test_what_is_not_finite_shows_in_the_result_and_its_gradients(third, value):
     leaves = make_inputs(8, 16, 8, gated=False)
     with torch.no_grad():
         leaves['qkv'][0, 2, 3, 32 * 'qkv'.index(third)] = value
-    out, gradients = run(leaves, 8, 2, backend='native')
+    out, gradients = run(leaves, 8, backend='native')
     assert not out[:, :, :8].isfinite().all()
     assert out[:, :, 8:].isfinite().all()
     assert gradients['qkv'][:, :, :8].isnan().any()
@@ -107,25 +84,25 @@ def test_any_number_of_threads_gives_the_same_bits():
     for threads in (1, 5):
         torch.set_num_threads(threads)
         try:
-            out, gradients = run(leaves, 8, 2, backend='native')
+            out, gradients = run(leaves, 8, backend='native')
         finally:
             torch.set_num_threads(before)
-        results.append((out, *(gradients[name] for name in ('qkv', 'term.q', 'term.k'))))
+        results.append((out, *(gradients[name] for name in ('qkv', 'factor_q', 'factor_k'))))
     assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
 
 def test_factors_learn_where_the_map_needs_no_gradient():
     leaves = make_inputs(8, 8, 8)
-    term, gradients = Factored(leaves['term.q'], leaves['term.k']), []
+    leaves['qkv'], gradients = leaves['qkv'].detach(), []
     for backend in ('native', 'reference'):
-        out = window_attention(leaves['qkv'].detach(), 8, 2, term, backend=backend)
-        gradients.append(torch.autograd.grad(out.square().sum(), leaves['term.q'])[0])
+        out = attend(leaves, backend=backend)
+        gradients.append(torch.autograd.grad(out.square().sum(), leaves['factor_q'])[0])
     assert_close(*gradients, 1e-5)
 
 
 def test_the_operator_fulfils_what_torch_demands_of_operators():
     leaves = make_inputs(5, 6, 4, heads=1)
-    arguments = (leaves['qkv'], leaves['term.q'], leaves['term.k'], 4, 1, 0)
+    arguments = (leaves['qkv'], leaves['factor_q'], leaves['factor_k'], 4, 1, 0)
     torch.library.opcheck(torch.ops.sst.native_attention, arguments)
 
 
@@ -142,12 +119,12 @@ def test_narrower_processors(flags, tmp_path):
     if build.library().lanes() < {'-mno-avx512f': 16, '-mno-avx': 8}[flags]:
         pytest.skip('this processor is no wider itself')
     code = (
-        'import torch; from test_native import build, compare, make_inputs\n'
+        'from attention_cases import compare, make_inputs; from sst.ops.native import build\n'
         'for window, size in ((8, (7, 13)), (12, (20, 33)), (1, (3, 3))):\n'
-        '    compare(make_inputs(*size, window, head_dim=30, rank=18), window)\n'
+        "    compare('native', make_inputs(*size, window, head_dim=30, rank=18), window, 3e-6, 1e-5)\n"
         'print(build.library().lanes())'
     )
-    paths = os.pathsep.join(map(str, (ROOT, ROOT / 'tests', ROOT / 'tests/ops')))
+    paths = os.pathsep.join(map(str, (ROOT, ROOT / 'tests')))
     environment = os.environ | {'CXX': f'g++ {flags}', 'XDG_CACHE_HOME': str(tmp_path), 'PYTHONPATH': paths}
     done = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

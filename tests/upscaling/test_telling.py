@@ -85,7 +85,7 @@ def photograph():
     ('arguments', 'command'),
     [
         (['-s', '4'], '-n SST-tiny-robust-x4'),
-        (['-n', 'SST-tiny-x2'], '-n SST-tiny-robust-x4, with the size: -s 2'),
+        (['-n', 'SST-tiny-x2'], '-n SST-tiny-robust-x4 and the size: -s 2'),
         (['-n', 'SST-tiny-robust-x4'], None),
     ],
 )

@@ -127,7 +127,7 @@ def test_a_folder_with_a_picture_and_clips(upscale):
     before = {name: Path('large', name).read_bytes() for name in files('large')}
     code, out, err = upscale('album', '-o', 'large', '--skip-existing')
     assert (code, out) == (0, [])
-    assert '3 left out that have a result' in err[0]
+    assert '3 skipped' in err[0]
     assert {name: Path('large', name).read_bytes() for name in files('large')} == before
 
 
@@ -194,17 +194,17 @@ def test_an_avi_becomes_an_mp4(upscale):
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'said'),
+    ('arguments', 'named'),
     [
-        (['-o', 'b.png'], '-o b.png: a.mp4 can be written as .mp4 .m4v .mov .mkv .webm'),
-        (['-o', 'b.webm', '--crf', '60'], 'from 0 to 51'),
-        (['-o', 'a.mp4'], 'a.mp4: its result would overwrite it'),
+        (['-o', 'b.png'], '-o b.png: '),
+        (['-o', 'b.webm', '--crf', '60'], '--crf: '),
+        (['-o', 'a.mp4'], 'a.mp4: '),
     ],
     ids=str,
 )
-def test_refusals(upscale, arguments, said):
+def test_refusals(upscale, arguments, named):
     clip('a.mp4')
     code, out, err = upscale('a.mp4', *arguments)
     assert (code, out) == (2, [])
-    assert said in err[-1]
+    assert named in err[-1]
     assert files('.') == ['a.mp4']

@@ -1,4 +1,4 @@
-"""Picture files in and out: any usual file read with all that it says, and written whole."""
+"""Image files: any usual file is read with everything that it says, and written with it."""
 
 from sst.upscaling.pictures.image_file import ImageFile, Metadata
 from sst.upscaling.pictures.kinds import READ, UNREADABLE, WRITTEN

@@ -1,4 +1,4 @@
-"""Pixels of picture files as arrays: by libvips, and by Pillow and OpenCV what our build of libvips does not know."""
+"""Pixels of image files as arrays: by libvips, and by Pillow and OpenCV where our build of libvips cannot read."""
 
 import io
 import logging
@@ -14,16 +14,16 @@ from sst.upscaling.pictures.image_file import DamagedError, UnreadableError
 from sst.utils.cores import usable_cores
 
 LOADERS = {'AVIF': 'heif', 'JPEG': 'jpeg', 'PNG': 'png', 'TIFF': 'tiff', 'WEBP': 'webp'}
-_AS_THEY_ARE = ('b-w', 'grey16', 'srgb', 'rgb', 'rgb16', 'cmyk')
-_IN_MEMORY = 1 << 29  # bytes of pixels; more are kept in a temporary file
+_KEPT_SPACES = ('b-w', 'grey16', 'srgb', 'rgb', 'rgb16', 'cmyk')
+_IN_MEMORY = 1 << 29  # samples; more are kept in a temporary file
 # Modes that Pillow turns into samples of 8 bits, and what they become.
 _BECOMES = {'La': 'LA', 'RGBa': 'RGBA', 'RGBX': 'RGB', 'YCbCr': 'RGB', '1': 'L'}
 
 logging.getLogger('pyvips').setLevel(logging.CRITICAL)  # our errors say what it cannot read
 pyvips.block_untrusted_set(True)
 pyvips.operation_block_set('VipsForeignLoadRaw', False)  # for our own temporary files
-pyvips.cache_set_max(0)  # a server would keep files that are long gone
-pyvips.concurrency_set(min(8, usable_cores()))  # each thread holds some lines of the picture
+pyvips.cache_set_max(0)  # a server would keep files that were deleted long ago
+pyvips.concurrency_set(min(8, usable_cores()))  # each thread holds some lines of the image
 
 
 def decoded(content: bytes, file_format: str, **options: int) -> np.ndarray:
@@ -36,12 +36,12 @@ def decoded(content: bytes, file_format: str, **options: int) -> np.ndarray:
 
     Raises:
         DamagedError: the pixels cannot be decoded, or end early.
-        UnreadableError: samples that are not whole numbers of 8 or 16 bits.
+        UnreadableError: the samples are not whole numbers of 8 or 16 bits.
     """
     load = getattr(pyvips.Image, f'{LOADERS[file_format]}load_buffer')
     try:
         image = load(content, access='sequential', fail_on='error', **options)
-        if image.interpretation not in _AS_THEY_ARE and image.format != 'float':
+        if image.interpretation not in _KEPT_SPACES and image.format != 'float':
             image = image.colourspace('rgb16' if image.format == 'ushort' else 'srgb')
         elif image.interpretation == 'lab':
             image = image.colourspace('srgb')
@@ -54,11 +54,11 @@ def decoded(content: bytes, file_format: str, **options: int) -> np.ndarray:
             image.rawsave_target(pyvips.Target.new_to_descriptor(file.fileno()))
             return np.memmap(file, np.uint16 if image.format == 'ushort' else np.uint8, 'r', shape=shape)
     except pyvips.Error as fault:
-        raise DamagedError(one_line_of(fault)) from fault
+        raise DamagedError(last_line(fault)) from fault
 
 
-def one_line_of(fault: pyvips.Error) -> str:
-    """What libvips says, in one line."""
+def last_line(fault: pyvips.Error) -> str:
+    """The last line of what libvips says, which names the cause."""
     return str(fault.detail).strip().splitlines()[-1]
 
 
@@ -66,7 +66,7 @@ def samples_of(image: Image.Image) -> np.ndarray:
     """(H, W, C) uint8 of the first frame by Pillow, C = 1 to 4: grey, grey and alpha, RGB, RGBA; uint16 of 16-bit grey.
 
     Raises:
-        UnreadableError: samples of other kinds.
+        UnreadableError: the samples are of another kind.
     """
     if image.mode.startswith('I;16') or (image.mode == 'I' and image.format == 'PPM'):
         return np.asarray(image).astype(np.uint16)[..., None]
@@ -82,7 +82,7 @@ def samples_of(image: Image.Image) -> np.ndarray:
 
 
 def jpeg_2000_of(content: bytes, bits: int) -> np.ndarray:
-    """(H, W, C) uint16 of a JPEG 2000 of 9 to 16 bits, of which Pillow makes 8 that are wrong where it is white.
+    """(H, W, C) uint16 of a JPEG 2000 of 9 to 16 bits. Pillow reduces them to 8 and gets white wrong.
 
     Raises:
         DamagedError: the pixels cannot be decoded.
@@ -96,7 +96,7 @@ def jpeg_2000_of(content: bytes, bits: int) -> np.ndarray:
 
 
 def bits_stored(content: bytes, file_format: str) -> int:
-    """Bits of a sample in an AVIF, JPEG 2000 or coloured PPM file; 8 for other kinds."""
+    """Bits of a sample in an AVIF, JPEG 2000 or coloured PPM file; 8 for other formats."""
     if file_format == 'AVIF' and (place := content.find(b'av1C')) >= 0:
         deep, deeper = content[place + 6] & 0x40, content[place + 6] & 0x20
         return 12 if deep and deeper else 10 if deep else 8
@@ -108,21 +108,20 @@ def bits_stored(content: bytes, file_format: str) -> int:
 
 
 def from_cmyk(inks: np.ndarray, icc: bytes | None) -> tuple[np.ndarray, str]:
-    """(H, W, 3) uint8 in sRGB of inks (H, W, 4), by their colour profile if it can be used, and a note that says so."""
+    """(H, W, 3) uint8 sRGB of inks (H, W, 4), by their colour profile if it is usable, and a note that says so."""
     image = Image.fromarray(inks if inks.dtype == np.uint8 else (inks >> 8).astype(np.uint8), 'CMYK')
-    note = 'CMYK is converted to RGB roughly: it has no colour profile'
-    if icc:
-        try:
-            converted = ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(io.BytesIO(icc)),
-                ImageCms.createProfile('sRGB'),
-                renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-                outputMode='RGB',
-                flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-            )
-        except (ImageCms.PyCMSError, OSError):
-            note = 'CMYK is converted to RGB without its colour profile, which cannot be used'
-        else:
-            return np.asarray(converted), 'CMYK is converted to sRGB by its colour profile'
-    return np.asarray(image.convert('RGB')), note
+    if not icc:
+        return np.asarray(image.convert('RGB')), 'CMYK is converted to RGB roughly, because it has no colour profile'
+    try:
+        converted = ImageCms.profileToProfile(
+            image,
+            ImageCms.ImageCmsProfile(io.BytesIO(icc)),
+            ImageCms.createProfile('sRGB'),
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            outputMode='RGB',
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+        return np.asarray(converted), 'CMYK is converted to sRGB by its colour profile'
+    except (ImageCms.PyCMSError, OSError):
+        note = 'CMYK is converted to RGB roughly, because its colour profile cannot be used'
+        return np.asarray(image.convert('RGB')), note

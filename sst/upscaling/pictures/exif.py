@@ -1,4 +1,4 @@
-"""EXIF data patched in place: makers' notes hold offsets, so nothing may move. And the orientation that it states."""
+"""EXIF data patched in place, because makers' notes hold offsets and nothing may move; and the orientation in it."""
 
 import re
 import struct
@@ -14,7 +14,7 @@ _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:\s*=\s*["\']|>))([1-8])')
 
 
 def checked(exif: bytes | None) -> bytes | None:
-    """EXIF data without the mark that JPEG has in front of it; None if there is none.
+    """EXIF data without the mark that precedes it in JPEG; None if there is none.
 
     Raises:
         ValueError: it is damaged.
@@ -25,14 +25,14 @@ def checked(exif: bytes | None) -> bytes | None:
         return None
     try:
         list(_entries(exif))
-        _link_to_thumbnail(exif)
+        _thumbnail_link(exif)
     except struct.error as fault:
         raise ValueError('truncated EXIF data') from fault
     return exif
 
 
 def orientation(exif: bytes | None, xmp: bytes | None) -> int:
-    """1 to 8 as EXIF says, else as XMP says; 1 if neither says anything valid."""
+    """1 to 8 by EXIF, else by XMP; 1 if neither has a valid value."""
     value = next((value for _, tag, value in _entries(exif) if tag == ORIENTATION), None) if exif else None
     if value is None and xmp and (match := _XMP_ORIENTATION.search(xmp)):
         value = int(match[2])
@@ -40,7 +40,7 @@ def orientation(exif: bytes | None, xmp: bytes | None) -> int:
 
 
 def turned_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
-    """An (H, W, ...) array as a file of that orientation is meant to be seen; a view."""
+    """An (H, W, ...) array of a file with that orientation as it should be shown; a view."""
     if orientation >= 5:
         samples = samples.swapaxes(0, 1)
     if orientation in (3, 4, 7, 8):
@@ -51,19 +51,19 @@ def turned_upright(samples: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def upright_exif(exif: bytes) -> bytes:
-    """EXIF data that calls the image upright, without the thumbnail, which is not."""
+    """EXIF data with the orientation of an upright image, without the thumbnail, which is not upright."""
     content = bytearray(_with_values(exif, {ORIENTATION: 1}))
-    struct.pack_into(_order(exif) + 'I', content, _link_to_thumbnail(exif), 0)
+    struct.pack_into(_order(exif) + 'I', content, _thumbnail_link(exif), 0)
     return bytes(content)
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """XMP data that calls the image upright."""
+    """XMP data with the orientation of an upright image."""
     return _XMP_ORIENTATION.sub(rb'\g<1>1', xmp)
 
 
 def resized_exif(exif: bytes, width: int, height: int) -> bytes:
-    """EXIF data whose entries of the image's size, if there are any, say these pixels."""
+    """EXIF data with this size in pixels in those entries of the size that it has."""
     return _with_values(exif, dict.fromkeys(_WIDTHS, width) | dict.fromkeys(_HEIGHTS, height))
 
 
@@ -89,8 +89,8 @@ def _entries(exif: bytes) -> Iterator[tuple[int, int, int | None]]:
                 folders.append(value)
 
 
-def _link_to_thumbnail(exif: bytes) -> int:
-    """Where the offset of the folder behind the main one stands."""
+def _thumbnail_link(exif: bytes) -> int:
+    """The place of the offset that leads from the main folder to the thumbnail's."""
     start = struct.unpack_from(_order(exif) + 'I', exif, 4)[0]
     place = start + 2 + 12 * struct.unpack_from(_order(exif) + 'H', exif, start)[0]
     struct.unpack_from('4s', exif, place)
@@ -98,7 +98,7 @@ def _link_to_thumbnail(exif: bytes) -> int:
 
 
 def _with_values(exif: bytes, values: Mapping[int, int]) -> bytes:
-    """EXIF data with these values in its entries, by tag; what has no entry gets none."""
+    """EXIF data with these values, by tag, in the entries that it has; none is added."""
     content, order = bytearray(exif), _order(exif)
     for place, tag, _ in _entries(exif):
         if tag in values:

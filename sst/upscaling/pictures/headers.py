@@ -1,4 +1,4 @@
-"""What stands in front of the pixels of PNG and JPEG files: libvips loses colour chunks, comments and parts of EXIF."""
+"""The bytes before the pixels of PNG and JPEG files. libvips would lose colour chunks, comments and parts of EXIF."""
 
 import struct
 import zlib
@@ -7,14 +7,14 @@ from sst.upscaling.pictures.image_file import Metadata
 from sst.utils.png import chunk
 
 XMP_KEYWORD = 'XML:com.adobe.xmp'
-COLOUR_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')  # in front of the palette and pixels
+COLOUR_CHUNKS = (b'gAMA', b'cHRM', b'sRGB', b'cICP')  # they must precede the palette and the pixels
 _IHDR_END = 33  # bytes of PNG's mark and first chunk
 _ICC_PART = 65_519  # bytes of a profile in one segment of JPEG
 _XMP_MARK = b'http://ns.adobe.com/xap/1.0/\0'
 
 
 def png_head(plain: bytes, metadata: Metadata) -> bytes:
-    """The bytes in front of a PNG's pixels, given those of the same PNG without metadata."""
+    """The bytes before a PNG's pixels, given those of the same PNG without metadata."""
     parts = [plain[:_IHDR_END], metadata.png_colour]
     if metadata.icc:
         parts.append(chunk(b'iCCP', b'ICC profile\0\0' + zlib.compress(metadata.icc)))
@@ -40,12 +40,10 @@ def _text_chunk(keyword: str, text: str) -> bytes:
 
 
 def jpeg_head(metadata: Metadata) -> bytes:
-    """The bytes in front of a JPEG's tables."""
+    """The bytes before a JPEG's tables."""
     unit, (x, y) = (1, map(round, metadata.dpi)) if metadata.dpi else (0, (1, 1))
-    parts = [
-        b'\xff\xd8',
-        _segment(0xE0, b'JFIF\0' + struct.pack('>HBHHH', 0x0101, unit, min(x, 65535), min(y, 65535), 0)),
-    ]
+    jfif = b'JFIF\0' + struct.pack('>HBHHH', 0x0101, unit, min(x, 65535), min(y, 65535), 0)
+    parts = [b'\xff\xd8', _segment(0xE0, jfif)]
     if metadata.exif:
         parts.append(_segment(0xE1, b'Exif\0\0' + metadata.exif))
     if metadata.xmp:

@@ -1,11 +1,10 @@
-"""An image with all that its file says about it."""
+"""An image with everything that its file says about it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from sst.inference.enlarging import Samples, bands_of, whole
+from sst.inference.enlarging import Samples, whole
 
 
 class UnreadableError(Exception):
@@ -13,12 +12,12 @@ class UnreadableError(Exception):
 
 
 class DamagedError(Exception):
-    """What of a file is missing or damaged, in words for the user."""
+    """What is missing or damaged in a file, in words for the user."""
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says beside its pixels."""
+    """What a file says besides its pixels."""
 
     icc: bytes | None = None  # colour profile; None stands for sRGB
     exif: bytes | None = None  # a TIFF structure, without the "Exif" in front; its orientation is 1
@@ -30,15 +29,15 @@ class Metadata:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image the right way up, with what its file says.
+    """An upright image, with what its file says.
 
     Args:
-        samples: (H, W, C) uint8, uint16 or float32 in [0, 1], or `Bands`, as the file encodes them (gamma left on);
+        samples: (H, W, C) uint8, uint16 or float32 in [0, 1], or `Bands`, encoded as in the file (gamma is kept);
             C = 1 to 4: grey, grey and alpha, RGB, RGBA. Alpha 1 is opaque; colours are not multiplied by alpha.
         bits: of a sample in the file, 8 or 16; fewer count as 8.
-        format: of the file: PNG, JPEG, WEBP, TIFF, BMP, GIF or another one that Pillow names.
+        format: of the file: PNG, JPEG, WEBP, TIFF, BMP, GIF or another name that Pillow uses.
         metadata: what else the file says.
-        notes: what was lost or changed in reading, a line each, for the user to see.
+        notes: for the user: what was lost or changed in reading, a line each.
     """
 
     samples: Samples
@@ -60,10 +59,6 @@ class ImageFile:
     @property
     def has_alpha(self) -> bool:
         return self.shape[2] in (2, 4)
-
-    def bands(self) -> Iterator[np.ndarray]:
-        """Float32 (rows, W, C) in [0, 1] from top to bottom, computed as they are taken."""
-        return bands_of(self.samples)
 
     def whole(self) -> np.ndarray:
         """(H, W, C) float32 in [0, 1]."""

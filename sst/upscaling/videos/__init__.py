@@ -1,4 +1,4 @@
-"""Videos of the world in and out: every frame enlarged, sound, subtitles and timing as they were."""
+"""Reading and writing video files. Every frame is enlarged; sound, subtitles and timing stay unchanged."""
 
 from sst.upscaling.videos.source import VIDEO_ENDINGS, VideoInfo, is_video, probe
 from sst.upscaling.videos.target import FORMATS as WRITTEN_VIDEOS

@@ -1,4 +1,4 @@
-"""From a video's colours to RGB and back, so that they do not shift.
+"""Conversion of a video's colours to RGB and back without a shift.
 
 Codes are those of ITU-T H.273, which every container and FFmpeg use. What a file leaves open is taken as players take
 it, by the size of its frames. The result's frames are larger, and players would guess otherwise: it always says all.
@@ -24,7 +24,7 @@ _ACCURATE = 4 | 0x2000 | 0x4000 | 0x40000  # bicubic, full chroma in and out, ac
 
 @dataclass(frozen=True)
 class Colours:
-    """Matrix, primaries and transfer by H.273; the range that is written is always the limited one."""
+    """Matrix, primaries and transfer as numbers of H.273. The written range is always the limited one."""
 
     matrix: int
     primaries: int
@@ -36,7 +36,7 @@ class Colours:
 
 
 def colours_of(frame: 'VideoFrame') -> Colours:
-    """A frame's colours, where it leaves them open those that players take."""
+    """A frame's colours. If the frame does not state them, they are those that players assume."""
     matrix = frame.colorspace if frame.colorspace in _SWSCALE else _guess(frame)
     primaries = matrix if frame.color_primaries in _OPEN else frame.color_primaries
     transfer = _TRANSFER[matrix] if frame.color_trc in _OPEN else frame.color_trc
@@ -52,7 +52,7 @@ def _guess(frame: 'VideoFrame') -> int:
 
 
 def colour_notes(frame: 'VideoFrame') -> list[str]:
-    """What of a frame's colours 8 bits of RGB cannot hold."""
+    """The notes on what 8-bit RGB cannot hold of a frame's colours."""
     notes = []
     bits = max(component.bits for component in frame.format.components)
     if colours_of(frame).hdr:
@@ -62,7 +62,7 @@ def colour_notes(frame: 'VideoFrame') -> list[str]:
     elif bits > 8:
         notes.append(f'its {bits} bits become 8')
     if _has_alpha(frame):
-        notes.append('transparency is laid upon black: the encoders here have none')
+        notes.append('transparency is laid on black, because the encoders have none')
     if frame.colorspace not in (*_SWSCALE, _RGB, 2) and not frame.format.is_rgb:
         notes.append(f'its colour matrix (number {frame.colorspace} of H.273) is not known here: colours may be off')
     return notes

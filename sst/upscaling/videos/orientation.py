@@ -1,4 +1,4 @@
-"""The right way up: phones write frames as their sensor lies, and a matrix beside them."""
+"""Turning frames upright: phones write them as the sensor was held, and a matrix beside them."""
 
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Turn(NamedTuple):
-    """Rows and columns exchanged first, then rows, then columns reversed."""
+    """Rows and columns are exchanged first, then rows are reversed, then columns."""
 
     transposed: bool = False
     upside_down: bool = False
@@ -27,7 +27,7 @@ class Turn(NamedTuple):
 
 
 def turn_of(frame: 'VideoFrame') -> Turn:
-    """The turn that a frame's display matrix asks for; the nearest one where it is no multiple of 90 degrees."""
+    """The turn that a frame's display matrix asks for, rounded to a multiple of 90 degrees."""
     side_data: Any = frame.side_data  # a mapping from names, which PyAV's types do not say
     matrix = side_data.get('DISPLAYMATRIX')
     if matrix is None:

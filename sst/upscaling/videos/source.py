@@ -31,7 +31,7 @@ KEEP_BYTES = 'surrogateescape'  # metadata that is no UTF-8 comes out as it went
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a video holds, as it is to be seen."""
+    """What a video holds, as a player shows it."""
 
     width: int  # pixels, the right way up
     height: int
@@ -46,7 +46,7 @@ def is_video(path: str | os.PathLike) -> bool:
 
 
 def probe(path: str | os.PathLike) -> VideoInfo:
-    """Look into a video without decoding more than its first frame.
+    """Examine a video, and decode no more than its first frame.
 
     Raises:
         UserError: one line that names the file and what is wrong: PyAV is missing; no file, no video, cut off, damaged.
@@ -71,7 +71,7 @@ def no_frames(path: Path) -> UserError:
 
 @contextmanager
 def opened(path: Path) -> Iterator['InputContainer']:
-    """A video file, looked at from outside first. Raises `UserError`."""
+    """Open a video file after its name and first bytes have been checked. Raises `UserError`."""
     require('av', 'open', 'video', f'{path}: a video')
     import av
 
@@ -122,19 +122,19 @@ def main_stream(container: 'InputContainer', path: Path) -> 'VideoStream':
 
 
 def context_of(stream: 'Stream') -> 'CodecContext | None':
-    """A stream's codec; None where FFmpeg has none for it, which PyAV's types do not say."""
+    """A stream's codec. It is None if FFmpeg has no codec for it, which PyAV's types do not say."""
     return stream.codec_context
 
 
 def is_cover(stream: 'Stream') -> bool:
-    """Whether a stream is one picture that stands for the whole, as on a record's sleeve."""
+    """Whether a stream is a cover picture."""
     from av.stream import Disposition
 
     return stream.type == 'video' and bool(stream.disposition & Disposition.attached_pic)
 
 
 def packets(container: 'InputContainer', path: Path, streams: list['Stream']) -> Iterator['Packet']:
-    """All packets as they lie in the file, then an empty one of each stream. Raises `UserError` at damage."""
+    """All packets in the order of the file, then an empty one for each stream. Raises `UserError` if one is damaged."""
     import av
 
     demuxer = container.demux(*streams)
@@ -154,7 +154,7 @@ def packets(container: 'InputContainer', path: Path, streams: list['Stream']) ->
 
 
 def decoded(packet: 'Packet', path: Path) -> list['VideoFrame']:
-    """The frames that a packet completes. Raises `UserError` at damage, though a decoder might paint it over."""
+    """The frames that a packet completes. Raises `UserError` if one is damaged, even if a decoder could conceal it."""
     import av
 
     at = float((packet.pts or 0) * packet.time_base)
@@ -176,7 +176,7 @@ def _damaged(path: Path, seconds: float, what: str) -> UserError:
 
 
 def frame_count(container: 'InputContainer', video: 'VideoStream') -> int | None:
-    """How many frames there are: what the file says, else an estimate, else None."""
+    """The number of frames: as the file states it, or an estimate, or None."""
     for key, text in video.metadata.items():
         if key.startswith('NUMBER_OF_FRAMES') and text.isdecimal():
             return int(text)
@@ -191,7 +191,7 @@ def _duration(container: 'InputContainer', video: 'VideoStream') -> float | None
 
 
 def end_of(container: 'InputContainer') -> Fraction:
-    """When the longest of a file's streams ends, in seconds on its own clock; 0 where it does not tell."""
+    """When the longest of a file's streams ends, in seconds on its own clock; 0 if the file does not say."""
     if not container.duration:
         return Fraction(0)
     from_zero = any(name in container.format.name for name in ('mov', 'matroska'))  # others tell the time in between

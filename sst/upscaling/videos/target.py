@@ -1,4 +1,4 @@
-"""Writing video files: the frames encoded, everything else copied packet by packet."""
+"""Writing video files. Frames are encoded; everything else is copied packet by packet."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -30,7 +30,7 @@ _LARGEST_TIMESCALE = 2**31 - 1
 
 
 def codec_of(path: Path) -> str:
-    """The encoder by a name's ending. Raises `UserError` where such files are not written."""
+    """The encoder for a file name's ending. Raises `UserError` if such files cannot be written."""
     if path.suffix.lower() not in FORMATS:
         raise UserError(
             f'cannot write {path}: {path.suffix or "no ending"} cannot be written, use one of these endings: '
@@ -44,7 +44,7 @@ def unwritable(path: Path, fault: Exception) -> UserError:
 
 
 class Target:
-    """A video that is being written. Every method raises `UserError` where the file cannot be written.
+    """A video that is being written. Every method raises `UserError` if the file cannot be written.
 
     Args:
         path: as the user calls it; its ending says the format.
@@ -101,7 +101,7 @@ class Target:
             raise unwritable(self.path, fault) from fault
 
     def _options(self) -> dict[str, str]:
-        """What keeps MP4's times exact: its clocks tick at least as finely as those of the source."""
+        """Options that keep MP4's times exact: its clocks tick at least as finely as those of the source."""
         if self.format not in ('mp4', 'mov'):
             return {'avoid_negative_ts': 'disabled'}
         rates = [stream.codec_context.sample_rate for stream in self.source.streams.audio if context_of(stream)]
@@ -125,7 +125,7 @@ class Target:
         return encoder
 
     def _add(self, stream: 'Stream') -> None:
-        """Take a stream over as it is, or note that it is not."""
+        """Copy a stream, or note that it cannot be copied."""
         matroska = self.format in ('matroska', 'webm')
         if stream.type == 'data':
             chapters = self.source.chapters() and stream.name == 'bin_data'  # MP4's chapters, which are copied as such
@@ -171,7 +171,7 @@ class Target:
         self.notes[text] = None
 
     def start(self, width: int, height: int, colours: Colours, pixel_aspect: Fraction | None) -> None:
-        """Say what the frames are like; before the first of them.
+        """Set the format of the frames. Call it before the first frame.
 
         Args:
             width, height: of the enlarged frames, in pixels.
@@ -228,7 +228,7 @@ class Target:
             self.container.mux(packet)
 
     def copy(self, packet: 'Packet') -> None:
-        """Take over a packet of another stream."""
+        """Copy a packet of another stream."""
         if packet.size == 0 and packet.pts is None:  # PyAV's sign of the end
             return
         stream = packet.stream
@@ -243,7 +243,7 @@ class Target:
                 self.container.mux(packet)
 
     def finish(self) -> None:
-        """Write what the encoder still holds, and the end of the file."""
+        """Write the frames that the encoder still holds, and the end of the file."""
         if self.held is not None:
             self._encode(self.held, self.held_duration)
         with self._writing():
@@ -251,7 +251,7 @@ class Target:
             self.container.close()
 
     def give_up(self) -> None:
-        """Let go of the unfinished file."""
+        """Close and delete the unfinished file."""
         import av
 
         with suppress(av.error.FFmpegError):  # what went wrong before is what matters
@@ -259,7 +259,7 @@ class Target:
 
 
 def lost(source: 'InputContainer', temporary: Path, ending: str) -> list[str]:
-    """What a finished video's container did not take of what it was given, found by reading it. A note each."""
+    """One note for each thing that a finished video's container did not keep. The file is read again to find them."""
     import av
 
     with av.open(f'file:{temporary}', metadata_errors=KEEP_BYTES) as result:

@@ -33,7 +33,7 @@ def upscale_video(
     crf: int = 17,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Enlarge each frame of a video; sound, subtitles, chapters and times stay what they are.
+    """Enlarge each frame of a video. Sound, subtitles, chapters and times stay unchanged.
 
     H.264 in MP4, MOV and Matroska, VP9 in WebM, by the target's ending; 8 bits, 4:2:0. The result is upright. Frames go
     through one at a time, so memory does not grow with the video's length.
@@ -72,7 +72,7 @@ def upscale_video(
 
 
 class _Run:
-    """One video on its way."""
+    """The work on one video."""
 
     def __init__(
         self,
@@ -142,19 +142,19 @@ class _Run:
             self.progress(self.done, self.total)
 
     def _time(self, frame: 'VideoFrame') -> int:
-        """When a frame is shown, in ticks. AVI tells when frames are decoded: once in order, that is when they come."""
+        """When a frame is shown, in ticks. AVI states when frames are decoded, the same once in order."""
         times = (frame.dts,) if self.container.format.name == 'avi' else (frame.pts, frame.dts)
         return next((time for time in times if time is not None), self.next_pts)
 
     def _duration(self, frame: 'VideoFrame', pts: int) -> int:
-        """Ticks for which a frame is shown where it is the last: as its packet says, but not beyond the file's end."""
+        """For how many ticks the last frame is shown: as its packet says, but not beyond the file's end."""
         rate, tick = self.video.average_rate or self.video.guessed_rate, self.video.time_base or Fraction(1, 1000)
         usual = frame.duration or (round(1 / (rate * tick)) if rate else 1)
         end = int(end_of(self.container) / tick)
         return min(usual, end - pts) if end > pts else usual
 
     def _look(self, frame: 'VideoFrame') -> None:
-        """Note what the first frame tells about what is lost."""
+        """Note what will be lost, as far as the first frame shows it."""
         notes = colour_notes(frame)
         if self.video.metadata.get('alpha_mode') == '1':
             notes.append('transparency is left out: the encoders here have none')

@@ -1,4 +1,4 @@
-"""Whether a video file is as long as it says: a download that broke off is noticed before hours of work."""
+"""Whether a video file is as long as it says, so that a broken download is noticed before hours of work."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ _FIRST_BOXES = (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip', b'pnot')
 
 
 def missing_bytes(path: Path) -> int:
-    """How many bytes an MP4, MOV, Matroska, WebM or AVI lacks at its end; 0 for whole files and all others.
+    """How many bytes are missing at the end of an MP4, MOV, Matroska, WebM or AVI; 0 for other files.
 
     Raises:
         OSError: the file cannot be read.
@@ -29,7 +29,7 @@ def missing_bytes(path: Path) -> int:
 
 
 def _end_of_boxes(file: IO[bytes], size: int) -> int:
-    """Where the last of an MP4's boxes ends. What follows it and is no box counts for nothing."""
+    """Where the last box of an MP4 ends. Bytes after it that form no box are ignored."""
     position = 0
     while position + 8 <= size:
         file.seek(position)
@@ -44,7 +44,7 @@ def _end_of_boxes(file: IO[bytes], size: int) -> int:
 
 
 def _end_of_segment(file: IO[bytes]) -> int:
-    """Where a Matroska file's segment ends, 0 where it does not say, as live recordings do not."""
+    """Where a Matroska file's segment ends; 0 if the file does not say, as in live recordings."""
     file.seek(len(_EBML))
     header = _vint(file)
     if header is None:

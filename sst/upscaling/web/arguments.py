@@ -11,7 +11,7 @@ MEGAPIXELS = 4.0  # of a dropped picture
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """What the command line says, by the names of its options and `models`; ends the program where it is wrong."""
+    """The arguments by name. If the command line is wrong, the program ends."""
     parser = CommandLine(
         prog='sst-demo',
         description='Shows a page that enlarges pictures on this computer; nothing goes to the internet.',

@@ -1,4 +1,4 @@
-"""From an uploaded file to everything the page shows: the one place where the page meets pictures and networks."""
+"""From an uploaded file to what the page shows. Only this module connects the page with pictures and networks."""
 
 import time
 from collections.abc import Iterator
@@ -87,7 +87,7 @@ def preview_upload(path: Path, folder: Path, max_pixels: float) -> tuple[Path, t
 
 @contextmanager
 def _told_to_visitors(*folders: Path) -> Iterator[None]:
-    """Errors name files without their folders; a lack of memory is an error that says what to do."""
+    """Errors name files without their folders. If memory is short, the error says what to do."""
     try:
         yield
     except UserError as error:
@@ -102,7 +102,7 @@ def _told_to_visitors(*folders: Path) -> Iterator[None]:
 def _checked_scale(scale: float) -> Fraction:
     least, greatest = SCALES
     if not least <= scale <= greatest:
-        raise UserError(f'a scale of {scale:g} is not possible; allowed are {least} to {greatest}')
+        raise UserError(f'the scale must be from {least} to {greatest}, not {scale:g}')
     return Fraction(scale).limit_denominator(1000)
 
 
@@ -142,14 +142,14 @@ def _size(picture: ImageFile) -> tuple[int, int]:
 
 
 def _computed(picture: ImageFile, upscaler: Upscaler, scale: Fraction) -> ImageFile:
-    """The enlarged picture, its pixels all there: they are written, and shown."""
+    """The enlarged picture with all its pixels in memory, because they are both written and shown."""
     height, width, _ = picture.shape
     large = upscaler.enlarge(picture.samples, (max(1, round(height * scale)), max(1, round(width * scale))))
     return replace(picture, samples=whole(large))
 
 
 def _ending(path: Path, picture: ImageFile) -> str:
-    """That of the uploaded file where it says its format; PNG for what cannot be written."""
+    """The format of the uploaded file if it states one that can be written, else PNG."""
     ending = _ENDINGS.get(picture.format, '.png')
     if picture.format == 'WEBP' and max(_size(picture)) > _WEBP_SIDE:
         return '.png'
@@ -164,7 +164,7 @@ def _note_of_scale(scale: Fraction, network: int) -> tuple[str, ...]:
 
 
 def _shown(picture: ImageFile, side: int | None = None) -> Image.Image:
-    """A picture of 8 bits upon white, no larger than `side`."""
+    """A picture with 8 bits on white, no larger than `side`."""
     values = picture.whole()
     alpha = values[..., -1:]
     values = values[..., :1] if picture.grey else values[..., :3]

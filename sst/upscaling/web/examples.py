@@ -15,7 +15,7 @@ _SIDE = 160  # pixels: shrunk, as small pictures are, and enlarged in a moment
 
 
 def write_examples(folder: Path) -> list[Path]:
-    """Write the example pictures into a folder that is there; without those that scikit-image lacks."""
+    """Write the example pictures into an existing folder, except for those that scikit-image lacks."""
     photographs = Path(skimage.data.__file__).parent
     written = []
     for name, box in _CUTS.items():

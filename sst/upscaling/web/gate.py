@@ -1,4 +1,4 @@
-"""What reaches the page: requests that a browser makes for the page itself, under a name of this computer."""
+"""Which requests reach the page: those that a browser makes for the page itself, under a name of this computer."""
 
 import ipaddress
 import re
@@ -74,7 +74,7 @@ class Gate:
         return name in self.names or name.endswith('.localhost') or _is_address(name)
 
     def _length(self, path: str, headers: Headers) -> int:
-        """Bytes that a request brings."""
+        """The length of a request's body in bytes."""
         length = headers.get('content-length', '')
         if not length.isdecimal():
             raise _RefusedError(411, 'a request must say how long it is')
@@ -85,7 +85,7 @@ class Gate:
 
 
 def _name_in(place: str) -> str:
-    """The host in `host:port`, '' where it is none."""
+    """The host in `host:port`; '' if there is no valid host."""
     match = _PLACE.fullmatch(place.casefold())
     return match[1] or match[2] if match else ''
 

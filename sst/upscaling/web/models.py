@@ -12,7 +12,7 @@ from sst.utils.errors import UserError
 
 
 def load_models(sources: Sequence[str], device: str | None, dtype: str | None) -> dict[str, Upscaler]:
-    """Networks by the name that the page shows: those of `sources`, then those that ship.
+    """The networks of `sources`, then those that ship, by the names that the page shows.
 
     Raises:
         UserError: no weights at all, weights that cannot be loaded, or a device that is not there; in one line.

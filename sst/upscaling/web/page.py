@@ -1,4 +1,4 @@
-"""The page itself: what is on it, and what its parts do. Imported only where gradio is installed."""
+"""The page: its parts and what they do. It is imported only if gradio is installed."""
 
 import html
 import tempfile
@@ -128,7 +128,7 @@ class Page:
         return blocks
 
     def _upload(self) -> gr.File:
-        """Where a picture is dropped, what was dropped, and the examples."""
+        """The place to drop a picture, its preview, and the examples."""
         with gr.Column(elem_id='picture'):
             upload = gr.File(label='Picture', file_types=['image'], height=150, elem_id='upload')
             preview = gr.Image(
@@ -222,7 +222,7 @@ async def _fetch_nothing(url: str, cache_dir: str) -> str:
 
 
 def _theme() -> gr.themes.Base:
-    """Calm colours, fonts of the system alone, text that is read easily in light and dark."""
+    """The theme: calm colours, the system's fonts, and text that is easy to read in light and dark mode."""
     theme = gr.themes.Default(primary_hue='teal', neutral_hue='stone', font=_FONTS, font_mono=('monospace',))
     return theme.set(
         body_text_color_subdued='*neutral_500',

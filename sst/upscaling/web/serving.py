@@ -1,4 +1,4 @@
-"""Serving the page: nothing of the internet, and nothing that stays on the disk."""
+"""Serving the page. Nothing is fetched from the internet, and nothing stays on the disk."""
 
 import contextlib
 import logging
@@ -25,7 +25,7 @@ _GRADIO = ('gradio', 'Blocks', 'demo', 'the web demo')
 
 
 def require_gradio() -> None:
-    """Raises `UserError` where gradio is missing. Importing it must wait for `_set_environment`."""
+    """Import gradio, after `_set_environment`. Raises `UserError` if it is missing."""
     if find_spec('gradio') is None:
         require(*_GRADIO)
 
@@ -38,7 +38,7 @@ def serve(
     max_disk: float | None = None,
     names: Sequence[str] = (),
 ) -> None:
-    """Show the page until the program is told to end; then everything that was uploaded or made is deleted.
+    """Show the page until the program is told to end. Then delete all uploads and results.
 
     Args:
         models (Mapping[str, Upscaler]): what the page offers, by name.
@@ -70,7 +70,7 @@ def serve(
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that takes connections, so that the page can be opened as soon as its address is printed."""
+    """A socket that accepts connections, so that the page can be opened as soon as its address is printed."""
     family = socket.AF_INET6 if ':' in host else socket.AF_INET
     listening = _socket(family)
     try:
@@ -86,7 +86,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _socket(family: socket.AddressFamily) -> socket.socket:
-    """One that may take a port that a program has just left: always on Windows, where the option would steal ports."""
+    """A socket that may use a port that another program has just left. Windows allows it without the option."""
     new = socket.socket(family)
     if os.name == 'posix':
         new.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -103,7 +103,7 @@ def _is_free(family: socket.AddressFamily, host: str, port: int) -> bool:
 
 
 def _set_environment(folder: Path) -> None:
-    """What gradio reads when it is imported."""
+    """Set the variables that gradio reads when it is imported."""
     os.environ |= {
         'GRADIO_ANALYTICS_ENABLED': 'False',
         'GRADIO_RUN_HISTORY': 'False',  # the browser would keep the pictures

@@ -1,4 +1,4 @@
-"""The folder of what is uploaded and made: it stays below a limit and goes with its program, however that ends."""
+"""The folder of uploads and results. It stays below a limit and is deleted with its program, however that ends."""
 
 import contextlib
 import os
@@ -33,7 +33,7 @@ def own_folder() -> Iterator[Path]:
 
 
 def remove_left() -> None:
-    """Remove the folders of this user's programs that run no longer; their locks tell."""
+    """Remove the folders of this user's programs that have ended, which their locks show."""
     if not HAS_LOCKS:
         return
     for folder in Path(tempfile.gettempdir()).glob(f'{_PREFIX}*'):
@@ -50,7 +50,7 @@ def _no_link(path: str, flags: int) -> int:
 
 
 class Storage:
-    """Keeps a folder below a number of bytes: the oldest entries go.
+    """Keeps a folder below a number of bytes by deleting its oldest entries.
 
     Args:
         folder (Path): whose entries these are; those that are there already stay.
@@ -65,7 +65,7 @@ class Storage:
 
     @contextlib.contextmanager
     def room_for(self, length: int) -> Iterator[None]:
-        """Remove what is oldest until there is room for `length` more bytes, which come in the block.
+        """Remove the oldest entries until there is room for the `length` bytes that the block writes.
 
         Raises:
             UserError: too many bytes at once, or no room on the disk.
@@ -94,7 +94,7 @@ class Storage:
             raise UserError('the disk of the computer that runs this page is full; try a smaller picture')
 
     def _entries(self) -> Iterator[tuple[float, int, Path]]:
-        """When an entry was changed, its bytes, and where it is."""
+        """When an entry was changed, its bytes, and its path."""
         for name in set(os.listdir(self.folder)) - self._kept:
             path = self.folder / name
             with contextlib.suppress(OSError):  # gone meanwhile

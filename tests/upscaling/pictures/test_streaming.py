@@ -1,4 +1,4 @@
-"""Large pictures go through in bands: what is written is what the whole would be, and memory holds a part of it."""
+"""Large images are processed in bands: the file is that of the whole image, and memory holds a part of it."""
 
 import tracemalloc
 
@@ -36,7 +36,7 @@ def test_a_network_that_changes_nothing_changes_no_file(tmp_path, mode, name):
 
 @pytest.mark.parametrize('name', ['a.png', 'a.tif', 'a.jpg', 'a.webp'])
 @pytest.mark.parametrize('channels', [1, 2, 3, 4])
-def test_the_file_is_that_of_the_whole_picture(tmp_path, name, channels):
+def test_the_file_is_that_of_the_whole_image(tmp_path, name, channels):
     image = ImageFile(noise(70, 50, channels))
     for size in (None, (111, 64)):
         streamed = enlarged(image, Tiler(nearest, 2, tile=16, overlap=4), size)
@@ -55,7 +55,7 @@ def test_no_fringe_in_the_file(tmp_path, name):
     write_image(enlarged(read_image(tmp_path / f'small_{name}'), bicubic), tmp_path / name, quality=100)
     on_white = Image.new('RGBA', (160, 160), 'white')
     on_white.alpha_composite(Image.open(tmp_path / name).convert('RGBA'))
-    # Red upon white is full of red everywhere; a dark fringe would take it away.
+    # Red on white is full of red everywhere; a dark fringe would take it away.
     assert np.asarray(on_white)[..., 0].min() >= 254
 
 
@@ -66,33 +66,27 @@ def test_memory_does_not_grow_with_the_height(tmp_path, name, ratio):
     for height in (400, 800):
         image = ImageFile(np.zeros((height, 500, 3), np.uint8))
         large = enlarged(image, Tiler(nearest, 2, tile=32, overlap=8), (int(ratio * height), int(ratio * 500)))
-        tracemalloc.start()  # of NumPy's arrays, not PyTorch's
+        tracemalloc.start()  # sees NumPy's arrays, not PyTorch's
         write_image(large, tmp_path / name)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]
 
 
-def test_a_network_that_fails_in_the_middle_leaves_the_old_file(tmp_path):
+@pytest.mark.parametrize('fault', [UserError, RuntimeError])
+def test_a_network_that_fails_in_the_middle_leaves_the_old_file(tmp_path, fault):
     (tmp_path / 'a.png').write_bytes(b'old')
     calls = []
 
     def failing(lr):
         calls.append(1)
+        if len(calls) > 5 and fault is RuntimeError:
+            raise RuntimeError('mat1 and mat2 shapes cannot be multiplied')
         return nearest(lr) * (float('nan') if len(calls) > 5 else 1)
 
     large = enlarged(ImageFile(noise(100, 40, 3)), Tiler(failing, 2, tile=16, overlap=4))
-    with pytest.raises(UserError, match='^the network gives'):
+    with pytest.raises(fault):
         write_image(large, tmp_path / 'a.png')
     assert len(calls) > 5
     assert (tmp_path / 'a.png').read_bytes() == b'old'
     assert [path.name for path in tmp_path.iterdir()] == ['a.png']
-
-
-def test_an_error_of_the_network_is_not_told_as_one_of_the_file(tmp_path):
-    def broken(lr):
-        raise RuntimeError('mat1 and mat2 shapes cannot be multiplied')
-
-    with pytest.raises(RuntimeError, match='cannot be multiplied'):
-        write_image(enlarged(ImageFile(noise(9, 9, 3)), Tiler(broken, 2)), tmp_path / 'a.png')
-    assert list(tmp_path.iterdir()) == []

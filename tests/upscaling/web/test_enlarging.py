@@ -137,19 +137,19 @@ def test_results_that_are_too_large(tmp_path, folder, upscaler):
 @pytest.mark.parametrize('scale', [0.5, 9, float('nan'), float('inf')])
 def test_scales_that_are_not_possible(tmp_path, folder, upscaler, scale):
     picture = saved(tmp_path / 'a.png', Image.new('RGB', (8, 8)))
-    with pytest.raises(UserError, match=r'a scale of \S+ is not possible; allowed are 1 to 8'):
+    with pytest.raises(UserError, match=r'from 1 to 8, not'):
         enlarge_upload(picture, upscaler, scale, folder, LIMIT)
 
 
 @pytest.mark.parametrize(
-    ('content', 'said'),
-    [(b'hello', 'it is a text file'), (b'', 'it is empty'), (bytes(range(256)), 'it is damaged or of another kind')],
+    ('content', 'why'),
+    [(b'hello', 'text'), (b'', 'empty'), (bytes(range(256)), 'damaged')],
     ids=['text', 'empty', 'bytes'],
 )
-def test_files_that_are_no_pictures(tmp_path, folder, upscaler, content, said):
+def test_files_that_are_no_pictures(tmp_path, folder, upscaler, content, why):
     path = tmp_path / 'fake.png'
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f'^fake.png: cannot be read as a picture; {said}'):
+    with pytest.raises(UserError, match=f'^fake.png: .*{why}'):
         enlarge_upload(path, upscaler, 2, folder, LIMIT)
     assert list(folder.iterdir()) == []
 

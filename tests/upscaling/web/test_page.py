@@ -153,10 +153,7 @@ def test_an_example_another_network_and_a_free_scale(page):
 def test_files_that_cannot_be_enlarged(page, tmp_path):
     (tmp_path / 'text.png').write_text('hello <b>you</b>')
     Image.new('RGB', (300, 200)).save(tmp_path / 'large.png')
-    for name, said in (
-        ('text.png', 'text.png: cannot be read as a picture; it is a text file'),
-        ('large.png', 'large.png: 300 x 200 pixels are 0.06 million, and 0.05 million are the limit here'),
-    ):
+    for name, said in (('text.png', 'it is a text file'), ('large.png', '300 x 200 pixels')):
         drop(page, tmp_path / name)
         page.wait_for_selector(f'#size:has-text("{said}")')
         page.click('#enlarge')
