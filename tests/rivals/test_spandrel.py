@@ -19,7 +19,8 @@ FOLDER = Path(__file__).parents[2] / 'options' / 'rivals'
 EXTRA = pytest.mark.skipif(not find_spec('spandrel_extra_arches'), reason='spandrel_extra_arches is not installed')
 
 # Published, at x2, x3, x4; None where no figure is known. RCAN: with its mean shifts, 24. OmniSR: with what its paper
-# leaves out, 12 880. Of HAT-S, HAT-L, DAT, RGT, RGT-S and DRCT the papers give x4; SRFormer: counted, not compared.
+# leaves out, 12 880, without which it is 1.6 % off. HAT-S, HAT-L, DAT, RGT, RGT-S, DRCT and EDSR are as remembered, not
+# looked up. SRFormer has no figure but our own count.
 PUBLISHED = {
     'SwinIR': (11.8e6, 11.9e6, 11.9e6),
     'SwinIR-light': (910e3, 918e3, 930e3),
@@ -67,11 +68,6 @@ def built(network):
     return NETWORKS[arguments.pop('type')](**arguments)
 
 
-def test_every_file_has_its_count():
-    assert PUBLISHED.keys() == {path.stem for path in FOLDER.glob('*.yml') if (path.stem in PUBLISHED)}
-    assert SMALL.keys() == {name.partition('-')[0] for name in PUBLISHED}
-
-
 @pytest.mark.parametrize('model', marked(PUBLISHED))
 def test_published_parameters(model):
     for scale, published in zip((2, 3, 4), PUBLISHED[model], strict=True):
@@ -94,7 +90,7 @@ def test_small_network(name):
     assert found.shape == (2, 3, 72, 48)
     assert_close(found, apart, 1e-5, name)
     net.train()(images).mean().backward()
-    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in net.parameters())
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in net.parameters())
 
 
 @pytest.mark.parametrize(
