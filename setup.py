@@ -9,6 +9,7 @@ DEMO = ['gradio>=6']
 HUB = ['huggingface_hub>=0.24']
 ONNX = ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.5']
 SPANDREL = ['spandrel>=0.4']
+SPANDREL_EXTRA = ['spandrel_extra_arches>=0.2']  # MIT, but networks in it are for non-commercial use only
 TRITON = 'triton>=3.0; sys_platform == "linux"'
 VIDEO = ['av>=18']
 
@@ -48,6 +49,7 @@ setup(
         'perceptual': ['pyiqa>=0.1.13'],
         'plots': ['matplotlib>=3.8'],
         'spandrel': SPANDREL,
+        'spandrel-extra': [*SPANDREL, *SPANDREL_EXTRA],
         'video': VIDEO,
         'wandb': ['wandb>=0.17'],
         'dev': [

@@ -10,6 +10,7 @@ from sst.checkpoints.facts import Facts, facts, untold
 from sst.checkpoints.pretrained import MissingOptionsError, candidates, network_in
 from sst.checkpoints.published import published_names
 from sst.checkpoints.weights import Weights, read_weights
+from sst.options.registries import scale_in
 from sst.utils.safetensors_files import is_safetensors
 
 
@@ -50,7 +51,7 @@ def describe(
         'entries': list(weights.entries),
         'entry': weights.key,
         'model': _model(weights, found, network, options.get('type')),
-        'scale': options.get('scale', options.get('upscale')) or (found.scale if found else None),
+        'scale': scale_in(options)[1] or (found.scale if found else None),
         'windows': list(network['window_sizes']) if network and found else None,
         'network_g': options or None,
         'parameters': dtypes.total(),

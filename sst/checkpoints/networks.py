@@ -18,6 +18,7 @@ from sst.options.merging import read_chain
 from sst.options.references import resolve
 from sst.options.registries import NETWORKS, network_faults, network_scale
 from sst.utils.errors import UserError, reason_of
+from sst.utils.meta import on_meta
 from sst.utils.suggest import did_you_mean
 
 PATH = re.compile(r'"[^"]*[/\\.][^"]*"')  # a text of JSON that may name a file
@@ -48,7 +49,7 @@ def build(network: Mapping[str, Any], weights: Weights, where: str) -> nn.Module
     """
     try:
         net = built(network, 'meta', where)  # nothing large is built for weights that do not fit
-    except UserError:  # some networks compute numbers as they are built, as SwinIR its drop rates
+    except UserError:  # some networks compute numbers as they are built
         net = built(network, 'cpu', where)
     state, _ = fitting(net, weights, where)
     return with_state(network, state, where)
@@ -67,8 +68,9 @@ def built(network: Mapping[str, Any], device: str, where: str = 'network_g') -> 
     """The network of these options on a device; random numbers stay as they are. Raises UserError if it refuses."""
     arguments = dict(network)
     kind = arguments.pop('type')
+    place = on_meta() if device == 'meta' else torch.device(device)
     try:
-        with warnings.catch_warnings(action='ignore'), torch.random.fork_rng(devices=[]), torch.device(device):
+        with warnings.catch_warnings(action='ignore'), torch.random.fork_rng(devices=[]), place:
             return NETWORKS[kind](**arguments)
     except Exception as fault:  # constructors of other people raise anything
         raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault

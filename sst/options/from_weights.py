@@ -8,6 +8,7 @@ from typing import Any
 from sst.options.faults import OptionsError
 from sst.options.merging import Merged, take_out
 from sst.options.references import resolve
+from sst.options.registries import scale_in
 from sst.utils.errors import UserError
 
 TYPE = 'from_weights'
@@ -52,5 +53,5 @@ def complete(merged: Merged, root: str | os.PathLike) -> None:
     del section['type']
     if 'scale' in merged.data and network['type'] == 'SST':  # x2 weights may start x3 and x4
         network['scale'] = '${scale}'
-    scale = network.get('scale', network.get('upscale'))
+    _, scale = scale_in(network)
     merged.fill({'network_g': network} | ({'scale': scale} if scale else {}), str(path))

@@ -20,6 +20,7 @@ from pydantic_core import core_schema
 
 from sst.options.faults import fault, not_one_of, refuse, shown
 from sst.options.section import STRICT, OpenSection, Section
+from sst.utils.errors import UserError
 
 Part = TypeVar('Part', bound=Callable)
 NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -186,7 +187,11 @@ class part_of:  # noqa: N801 - stands among annotations, as pydantic's own
             refuse([(place, f'{shown(name)} {why}; use another one of {", ".join(names)}')])
         if not isinstance(name, str) or name not in self.registry:
             refuse([(place, not_one_of(name, names, self.registry.kind))])
-        return self.registry.section(name, *self.shared)
+        try:
+            return self.registry.section(name, *self.shared)
+        except UserError as error:  # it needs a package that is not there
+            refuse([(place, str(error))])
+            raise
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
         def dump(value: Any, info: Any) -> Any:

@@ -111,6 +111,8 @@ class Optimiser(FromSignature):
         return self
 
 
+# What networks call the enlargement. `upsampling` and others name methods elsewhere, so those must be numbers.
+SCALE_KEYS = ('scale', 'upscale', 'upscaling_factor', 'up_scale', 'upsampling')
 BIASES = Registry('a positional bias', given=('window', 'num_heads', 'dim'))
 GATES = Registry("a gate on the attention's output", given=('dim',))
 UPSAMPLERS = Registry('an upsampler', given=('dim', 'scale'))
@@ -156,11 +158,20 @@ def network_faults(network: Mapping[str, Any]) -> list[Fault]:
     return []
 
 
+def scale_in(network: Mapping[str, Any]) -> tuple[str, Any]:
+    """The key by which a network's options give the enlargement, and its value; '' and None without one."""
+    known = (key for key in SCALE_KEYS if key in network and (key in SCALE_KEYS[:2] or _is_number(network[key])))
+    return next(((key, network[key]) for key in known), ('', None))
+
+
 def network_scale(network: Mapping[str, Any]) -> Any:
     """A registered network's enlargement, its default included; None for one that has no such parameter."""
     fields = NETWORKS.section(network['type']).model_fields
-    known = (key for key in ('scale', 'upscale') if key in network or key in fields)
-    return next((network.get(key, fields[key].default if key in fields else None) for key in known), None)
+    return scale_in({key: field.get_default() for key, field in fields.items()} | dict(network))[1]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def drivable_model() -> AfterValidator:

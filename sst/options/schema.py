@@ -7,7 +7,7 @@ from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
 from sst.options.faults import Fault, fault, refuse, shown
 from sst.options.parts import part_of
-from sst.options.registries import METRICS, NETWORKS, drivable_model
+from sst.options.registries import METRICS, NETWORKS, drivable_model, scale_in
 from sst.options.section import OpenSection, Section
 from sst.options.training import Train
 from sst.utils.pixels import MEGAPIXELS, MOST_MEGAPIXELS
@@ -180,9 +180,8 @@ class Options(Section):
         ]
 
     def _scale_faults(self) -> list[Fault]:
-        key = next((key for key in ('scale', 'upscale') if hasattr(self.network_g, key)), '')
-        scale = getattr(self.network_g, key, self.scale)
-        if scale == self.scale:
+        key, scale = scale_in(dict(self.network_g))
+        if not key or scale == self.scale:
             return []
         return [(('network_g', key), f"must be the run's scale {self.scale}, not {shown(scale)}; write ${{scale}}")]
 

@@ -1,78 +1,88 @@
 """Rivals that spandrel has, registered under their published names: HAT, ATD, DAT, RGT, DRCT, OmniSR and SRFormer.
 
-spandrel is imported when one of them is built, because its import takes more than a second. It is an optional package:
-`pip install 'sst-sr[spandrel]'`; SRFormer stands in spandrel_extra_arches, whose licence (CC BY-NC-SA 4.0 for some of
-its networks) is not that of spandrel. SwinIR, EDSR and RCAN are BasicSR's.
+spandrel is an optional package, `pip install 'sst-sr[spandrel]'`, and its import takes more than a second. So it is
+imported when one of these networks is built or its options are checked. SRFormer stands in spandrel_extra_arches,
+`pip install 'sst-sr[spandrel-extra]'`. That package is MIT, but says that the networks in it have licences of their
+own, some for non-commercial use only: read SRFormer's before you use it for a product.
+
+SwinIR, EDSR and RCAN are BasicSR's. The published sizes of all are in options/_base_/models.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import nn
 
 from sst.utils.optional import require
 
-PLACES = {
-    'HAT': 'spandrel.architectures.HAT.__arch.HAT',
-    'ATD': 'spandrel.architectures.ATD.__arch.atd_arch',
-    'DAT': 'spandrel.architectures.DAT.__arch.DAT',
-    'RGT': 'spandrel.architectures.RGT.__arch.rgt',
-    'DRCT': 'spandrel.architectures.DRCT.__arch.drct_arch',
-    'OmniSR': 'spandrel.architectures.OmniSR.__arch.OmniSR',
-    'SRFormer': 'spandrel_extra_arches.architectures.SRFormer.__arch.SRFormer',
-}
-SIX = [6] * 6
-CLASSICAL = {'img_size': 64, 'depths': SIX, 'num_heads': SIX, 'mlp_ratio': 2, 'upsampler': 'pixelshuffle'}
-CLASSICAL |= {'img_range': 1.0, 'resi_connection': '1conv'}
-LIGHT = CLASSICAL | {'depths': [6] * 4, 'num_heads': [6] * 4, 'upsampler': 'pixelshuffledirect'}
-HAT = CLASSICAL | {'type': 'HAT', 'embed_dim': 180, 'window_size': 16, 'overlap_ratio': 0.5, 'conv_scale': 0.01}
-HAT |= {'compress_ratio': 3, 'squeeze_factor': 30}
-ATD = {'type': 'ATD', 'window_size': 16, 'convffn_kernel_size': 5}
-DAT = {'type': 'DAT', 'embed_dim': 180, 'split_size': [8, 32], 'expansion_factor': 4, 'img_size': 64}
-DAT |= {'depth': SIX, 'num_heads': SIX, 'img_range': 1.0, 'resi_connection': '1conv', 'upsampler': 'pixelshuffle'}
-RGT = {'type': 'RGT', 'embed_dim': 180, 'depth': [6] * 8, 'num_heads': [6] * 8, 'mlp_ratio': 2, 'c_ratio': 0.5}
-RGT |= {'split_size': [8, 32], 'img_size': 64, 'img_range': 1.0, 'resi_connection': '1conv'}
-SWINIR = {'type': 'SwinIR', 'window_size': 8}
-
-# `network_g` of each size, without the scale.
-SIZES: dict[str, dict[str, Any]] = {
-    'SwinIR': CLASSICAL | SWINIR | {'embed_dim': 180},
-    'SwinIR-light': LIGHT | SWINIR | {'embed_dim': 60},
-    'HAT': HAT,
-    'HAT-S': HAT | {'embed_dim': 144, 'compress_ratio': 24, 'squeeze_factor': 24},
-    'HAT-L': HAT | {'depths': [6] * 12, 'num_heads': [6] * 12},
-    'ATD': CLASSICAL | ATD | {'embed_dim': 210, 'category_size': 256, 'num_tokens': 128, 'reducted_dim': 20},
-    'ATD-light': LIGHT
-    | ATD
-    | {'embed_dim': 48, 'category_size': 128, 'num_tokens': 64, 'reducted_dim': 8, 'convffn_kernel_size': 7}
-    | {'mlp_ratio': 1, 'num_heads': [4] * 4},
-    'DAT': DAT,
-    'RGT': RGT,
-    'RGT-S': RGT | {'depth': SIX, 'num_heads': SIX},
-    'DRCT': CLASSICAL
-    | {'type': 'DRCT', 'embed_dim': 180, 'window_size': 16, 'overlap_ratio': 0.5, 'conv_scale': 0.01}
-    | {'compress_ratio': 3, 'squeeze_factor': 30, 'gc': 32},
-    'OmniSR': {'type': 'OmniSR', 'num_feat': 64, 'block_num': 1, 'res_num': 5, 'window_size': 8, 'pe': True}
-    | {'bias': True},
-    'SRFormer': CLASSICAL | {'type': 'SRFormer', 'img_size': 48, 'window_size': 24, 'embed_dim': 180},
-    'SRFormer-light': LIGHT | {'type': 'SRFormer', 'window_size': 16, 'embed_dim': 60},
-    'RCAN': {'type': 'RCAN', 'num_in_ch': 3, 'num_out_ch': 3, 'num_feat': 64, 'num_group': 10, 'num_block': 20}
-    | {'squeeze_factor': 16, 'res_scale': 1, 'img_range': 255.0},
-}
+EXTRAS = {'spandrel': 'spandrel', 'spandrel_extra_arches': 'spandrel-extra'}
+ONE_OR_THREE = Literal['1conv', '3conv']
+ONE_OR_NONE = Literal['1conv', 'identity']
+ANY_UPSAMPLER = Literal['pixelshuffle', 'pixelshuffledirect', 'nearest+conv', '']
 
 
-def _factory(name: str, place: str) -> Callable[..., nn.Module]:
-    def build(**arguments: Any) -> nn.Module:
-        package = place.partition('.')[0]
-        require(package, '__version__', 'spandrel', f'network_g.type: {name}')
-        return getattr(import_module(place), name)(**arguments)
+class SpandrelNetwork:
+    """A network of spandrel: called with the published options, it builds the network.
 
-    build.__name__ = build.__qualname__ = name
-    build.__doc__ = f"""{name} by spandrel; its arguments are the published ones."""
-    return build
+    Its signature is that of spandrel's class, without arguments that are classes (`norm_layer`, `act_layer`).
+
+    Args:
+        place (str): module and name of the class.
+        choices (Any): the values that arguments take where spandrel does not tell, as `Literal`.
+    """
+
+    def __init__(self, place: str, **choices: Any) -> None:
+        self.place, _, self.__name__ = place.rpartition('.')
+        self.choices: Mapping[str, Any] = choices
+        self.__doc__ = f'{self.__name__}, built by {self.place.partition(".")[0]}.'
+        self.__module__ = self.place  # it is not ours, so the schema of option files names it without its keys
+
+    def __call__(self, **options: Any) -> nn.Module:
+        return self._class()(**options)
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        found = inspect.signature(self._class(), eval_str=True).parameters.values()
+        return inspect.Signature(
+            [
+                item.replace(annotation=self.choices.get(item.name, item.annotation))
+                for item in found
+                if not inspect.isclass(item.default)  # nor `inspect.Parameter.empty`: each argument has a default
+            ]
+        )
+
+    def _class(self) -> type[nn.Module]:
+        """spandrel's class. Raises UserError where a package is missing."""
+        needed = dict.fromkeys(['spandrel', self.place.partition('.')[0]])
+        for package in needed:
+            require(package, '__version__', EXTRAS[self.place.partition('.')[0]], self.__name__)
+        return getattr(import_module(self.place), self.__name__)
 
 
-for _name, _place in PLACES.items():
-    ARCH_REGISTRY.register(_factory(_name, _place))
+for network in (
+    SpandrelNetwork('spandrel.architectures.HAT.__arch.HAT.HAT', resi_connection=ONE_OR_NONE),
+    SpandrelNetwork(
+        'spandrel.architectures.ATD.__arch.atd_arch.ATD', upsampler=ANY_UPSAMPLER, resi_connection=ONE_OR_THREE
+    ),
+    SpandrelNetwork(
+        'spandrel.architectures.DAT.__arch.DAT.DAT',
+        upsampler=Literal['pixelshuffle', 'pixelshuffledirect'],
+        resi_connection=ONE_OR_THREE,
+    ),
+    SpandrelNetwork('spandrel.architectures.RGT.__arch.rgt.RGT', resi_connection=ONE_OR_THREE),
+    SpandrelNetwork(
+        'spandrel.architectures.DRCT.__arch.drct_arch.DRCT',
+        upsampler=Literal['pixelshuffle'],
+        resi_connection=ONE_OR_NONE,
+    ),
+    SpandrelNetwork('spandrel.architectures.OmniSR.__arch.OmniSR.OmniSR'),
+    SpandrelNetwork(
+        'spandrel_extra_arches.architectures.SRFormer.__arch.SRFormer.SRFormer',
+        upsampler=ANY_UPSAMPLER,
+        resi_connection=ONE_OR_THREE,
+    ),
+):
+    ARCH_REGISTRY.register(network)

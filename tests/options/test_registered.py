@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from sst.models.optimiser import build_optimisers
 from sst.options import load_options
 from sst.options.parts import from_signature, parameters_of
-from sst.options.registries import OPTIMISERS
+from sst.options.registries import OPTIMISERS, scale_in
 
 PERCEPTUAL = 'train: {{perceptual_opt: {{type: PerceptualLoss, {}}}}}'
 REFUSED = [
@@ -115,3 +115,19 @@ def test_nothing_is_known_of_bare_kwargs():
     assert from_signature('Anything', Anything).model_validate({'type': 'Anything', 'x': 1}).model_dump()['x'] == 1
     with pytest.raises(ValidationError):
         from_signature('Closed', Closed).model_validate({'type': 'Closed', 'x': 1})
+
+
+@pytest.mark.parametrize(
+    ('network', 'found'),
+    [
+        ({'scale': 2, 'upscale': 3}, ('scale', 2)),
+        ({'dim': 4, 'upscale': '3'}, ('upscale', '3')),
+        ({'upscaling_factor': 4}, ('upscaling_factor', 4)),
+        ({'up_scale': 3}, ('up_scale', 3)),
+        ({'upsampling': 2}, ('upsampling', 2)),
+        ({'upsampling': 'nearest', 'up_scale': True}, ('', None)),
+        ({}, ('', None)),
+    ],
+)
+def test_the_scale_under_any_name(network, found):
+    assert scale_in(network) == found
