@@ -118,6 +118,10 @@ class ChannelAttention(nn.Module):
 class DynamicPositionBias(nn.Module):
     """A small network from offsets (dy, dx) to a bias per head: Linear, then three times LayerNorm, ReLU, Linear."""
 
+    pos1: nn.Module
+    pos2: nn.Module
+    pos3: nn.Module
+
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
         hidden = dim // 4

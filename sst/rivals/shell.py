@@ -61,6 +61,7 @@ class Shell(nn.Module):
     """
 
     multiple: int
+    mean: Tensor
 
     def __init__(
         self, dim: int, groups: Iterable[nn.Module], scale: int, tail: Tail, in_chans: int = 3, multiple: int = 1
