@@ -48,13 +48,15 @@ def check_training_step(net: nn.Module, scale: int, height: int, width: int, rat
 
 
 def check_gradients(net: nn.Module, height: int, width: int) -> None:
-    """The gradients of an image and of every weight are those of differences, in float64."""
+    """The gradients of an image and of all weights, as one vector, are those of differences, in float64."""
     net = net.double()
-    weights = dict(net.named_parameters())
+    weights = {name: p for name, p in net.named_parameters() if p.requires_grad}
+    sizes = [p.numel() for p in weights.values()]
 
-    def run(image: Tensor, *values: Tensor) -> Tensor:
-        return torch.func.functional_call(net, dict(zip(weights, values, strict=True)), image)
+    def run(image: Tensor, vector: Tensor) -> Tensor:
+        parts = zip(weights.items(), vector.split(sizes), strict=True)
+        return torch.func.functional_call(net, {name: part.view_as(p) for (name, p), part in parts}, image)
 
-    assert torch.autograd.gradcheck(
-        run, (picture(height, width).double().requires_grad_(), *weights.values()), fast_mode=True
-    )
+    vector = torch.cat([p.detach().flatten() for p in weights.values()]).requires_grad_()
+    image = picture(height, width).double().requires_grad_()
+    assert torch.autograd.gradcheck(run, (image, vector), fast_mode=True)
