@@ -146,3 +146,19 @@ class DynamicPositionBias(nn.Module):
         y, x = y.flatten(), x.flatten()
         index = (y[:, None] - y[None, :] + height - 1) * (2 * width - 1) + x[:, None] - x[None, :] + width - 1
         return self.table(height, width)[:, index.to(self.pos_proj.weight.device)]
+
+
+def strided(x: Tensor, height: int, width: int) -> Tensor:
+    """Cut a map (B, H, W, C) into groups of height x width pixels that lie H / height rows and W / width columns apart.
+
+    Returns (B * groups, height * width, C), row by row; there is a group for each offset of its first pixel.
+    """
+    b, h, w, c = x.shape
+    x = x.reshape(b, height, h // height, width, w // width, c)
+    return x.permute(0, 2, 4, 1, 3, 5).reshape(-1, height * width, c)
+
+
+def unstrided(groups: Tensor, height: int, width: int, rows: int, columns: int) -> Tensor:
+    """The inverse of `strided`: groups of height x width pixels back to a map (B, rows, columns, C)."""
+    x = groups.reshape(-1, rows // height, columns // width, height, width, groups.shape[-1])
+    return x.permute(0, 3, 1, 4, 2, 5).reshape(-1, rows, columns, groups.shape[-1])
