@@ -169,10 +169,10 @@ class part_of:  # noqa: N801 - stands among annotations, as pydantic's own
         return self._section(value).model_validate(dict(value))
 
     def _names(self) -> list[str]:
-        """The types that may stand in the file, ours first."""
+        """The types that may stand in the file: special ones, ours, then others."""
         ours = [name for name in self.registry if self.registry.is_ours(name)]
         others = sorted(set(self.registry) - {*ours, *self.registry.unfit})
-        return [*ours, *self.special, *others]
+        return [*self.special, *ours, *others]
 
     def _section(self, value: Mapping[str, Any]) -> type[Section]:
         place = () if self.plain else ('type',)

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 
 from sst.archs.layers import Conv2d
 
+MOST_BIASES = 2**26  # that stand in memory at once
+
 
 def init_weights(module: nn.Module) -> None:
     """Truncated normal of deviation 0.02 for linear weights, 0 for their biases; for `module.apply`."""
@@ -142,10 +144,36 @@ class DynamicPositionBias(nn.Module):
 
     def bias(self, height: int, width: int) -> Tensor:
         """(heads, N, N) for windows of height x width: the table at query minus key."""
-        y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing='ij')
-        y, x = y.flatten(), x.flatten()
-        index = (y[:, None] - y[None, :] + height - 1) * (2 * width - 1) + x[:, None] - x[None, :] + width - 1
-        return self.table(height, width)[:, index.to(self.pos_proj.weight.device)]
+        queries = torch.arange(height * width, device=self.pos_proj.weight.device)
+        return self.table(height, width)[:, offsets(queries, height, width)]
+
+
+def offsets(queries: Tensor, height: int, width: int) -> Tensor:
+    """(queries, height * width): where the offsets of some pixels of a window to all stand in `table`."""
+    keys = torch.arange(height * width, device=queries.device)
+    rows = queries[:, None] // width - keys // width + height - 1
+    return rows * (2 * width - 1) + queries[:, None] % width - keys % width + width - 1
+
+
+def offset_attention(
+    q: Tensor, k: Tensor, v: Tensor, pos: DynamicPositionBias, sides: tuple[int, int], mask: Tensor | None = None
+) -> Tensor:
+    """softmax(q k^T / sqrt(d) + bias of the offset + mask) v in windows of sides[0] x sides[1] = N pixels.
+
+    q, k and v are (windows, heads, N, d), `mask` broadcasts to (windows, heads, N, N). Bias and mask are built for some
+    queries at a time, so that large windows need little memory.
+    """
+    _, heads, pixels, _ = q.shape
+    table = pos.table(*sides)
+    rows = max(1, MOST_BIASES // (pixels * heads * (1 if mask is None else len(mask))))
+    results = []
+    for queries in torch.arange(pixels, device=q.device).split(rows):
+        bias = table[:, offsets(queries, *sides)][None]
+        if mask is not None:
+            bias = bias + (mask if mask.shape[2] == 1 else mask[:, :, queries])
+        part = q if len(queries) == pixels else q[:, :, queries]
+        results.append(F.scaled_dot_product_attention(part, k, v, bias.to(q.dtype)))
+    return torch.cat(results, dim=2)
 
 
 def strided(x: Tensor, height: int, width: int) -> Tensor:
@@ -162,3 +190,16 @@ def unstrided(groups: Tensor, height: int, width: int, rows: int, columns: int) 
     """The inverse of `strided`: groups of height x width pixels back to a map (B, rows, columns, C)."""
     x = groups.reshape(-1, rows // height, columns // width, height, width, groups.shape[-1])
     return x.permute(0, 3, 1, 4, 2, 5).reshape(-1, rows, columns, groups.shape[-1])
+
+
+def cut_rectangles(x: Tensor, height: int, width: int) -> Tensor:
+    """Cut a map (B, H, W, C) into windows of height x width pixels: (B * windows, height * width, C), row by row."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // height, height, w // width, width, c)
+    return x.transpose(2, 3).reshape(-1, height * width, c)
+
+
+def join_rectangles(windows: Tensor, height: int, width: int, rows: int, columns: int) -> Tensor:
+    """The inverse of `cut_rectangles`: windows of height x width pixels back to a map (B, rows, columns, C)."""
+    x = windows.reshape(-1, rows // height, columns // width, height, width, windows.shape[-1])
+    return x.transpose(2, 3).reshape(-1, rows, columns, windows.shape[-1])

@@ -86,12 +86,20 @@ class Shell(nn.Module):
         """What every group gets beside the map of height x width; a subclass computes it once per pass."""
         return ()
 
+    def first_norm(self, t: Tensor) -> Tensor:
+        """The norm of the first map (B, H, W, C)."""
+        return self.patch_embed.norm(t)
+
+    def padded(self, image: Tensor) -> Tensor:
+        """The image (B, C, H, W) extended to multiples of `multiple`."""
+        return flip_padded(image, self.multiple)
+
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] to (B, 3, scale * H, scale * W)."""
         height, width = image.shape[-2:]
-        image = flip_padded(image, self.multiple) - self.mean
+        image = self.padded(image) - self.mean
         first = self.conv_first(image)
-        t = self.patch_embed.norm(first.permute(0, 2, 3, 1))
+        t = self.first_norm(first.permute(0, 2, 3, 1))
         shared = self.shared(*image.shape[-2:])
         for group in self.layers:
             t = group(t, *shared)

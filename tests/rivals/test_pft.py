@@ -126,7 +126,7 @@ def test_gradients_reach_earlier_layers(monkeypatch, few):
         return [layer.attend(*tensors[3 * i : 3 * i + 3], focus) for i, layer in enumerate(layers)][-1]
 
     tensors = [torch.randn(1, 2, 4, 3).double().requires_grad_() for _ in range(9)]
-    assert torch.autograd.gradcheck(run, tensors[:2] + [tensors[2].detach()] + tensors[3:5] + tensors[5:])
+    assert torch.autograd.gradcheck(run, [*tensors[:2], tensors[2].detach(), *tensors[3:5], *tensors[5:]])
     run(*tensors).sum().backward()
     assert tensors[0].grad.norm() > 0  # the first layer's queries act through its map
 
