@@ -71,9 +71,25 @@ def built(network: Mapping[str, Any], device: str, where: str = 'network_g') -> 
     place = on_meta() if device == 'meta' else torch.device(device)
     try:
         with warnings.catch_warnings(action='ignore'), torch.random.fork_rng(devices=[]), place:
-            return NETWORKS[kind](**arguments)
+            return in_unit_range(NETWORKS[kind](**arguments))
     except Exception as fault:  # constructors of other people raise anything
         raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault
+
+
+def in_unit_range(net: nn.Module) -> nn.Module:
+    """The network, so that it takes and gives images in [0, 1] if its own range is [0, `rgb_range`]."""
+    if getattr(net, 'rgb_range', 1) != 1:
+        net.register_forward_pre_hook(_to_its_range)
+        net.register_forward_hook(_from_its_range)
+    return net
+
+
+def _to_its_range(net: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (inputs[0] * net.rgb_range, *inputs[1:])  # type: ignore[operator]  # a number
+
+
+def _from_its_range(net: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    return output / net.rgb_range  # type: ignore[operator]  # a number
 
 
 def require_known(network: Mapping[str, Any], where: str) -> None:

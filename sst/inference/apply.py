@@ -8,17 +8,20 @@ import torch
 from torch import Tensor, nn
 
 from sst.inference.ensemble import self_ensemble
+from sst.inference.grid import grid_tiled
 from sst.inference.padding import padded, required_multiple
 from sst.inference.tiles import tiled, window_multiple
 
 
 def build_predictor(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
-    """Apply a network as `val.tile` and `val.self_ensemble` say, to images of the sizes that it accepts."""
+    """Apply a network as `val` says (tiles, self-ensemble), to images of the sizes that it accepts."""
     predict: Callable[[Tensor], Tensor] = net
     options, scale = opt['val'], opt['scale']
     if (multiple := required_multiple(opt['network_g'])) > 1:
         predict = partial(padded, predict, scale=scale, multiple=multiple)
-    if tile := options.get('tile'):
+    if grid := options.get('tile_grid'):
+        predict = partial(grid_tiled, predict, scale=scale, size=grid)
+    elif tile := options.get('tile'):
         overlap, multiple = options['tile_overlap'], window_multiple(net)
         predict = partial(tiled, predict, scale=scale, tile=tile, overlap=overlap, multiple=multiple)
     return partial(self_ensemble, predict) if options.get('self_ensemble') else predict

@@ -6,6 +6,8 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor
 
+from sst.options.registries import NETWORKS
+
 
 def padded(predict: Callable[[Tensor], Tensor], lr: Tensor, *, scale: int, multiple: int) -> Tensor:
     """Enlarge an image by a network that needs sides that are multiples of `multiple`, as BasicSR's SwinIRModel does.
@@ -29,6 +31,11 @@ def padded(predict: Callable[[Tensor], Tensor], lr: Tensor, *, scale: int, multi
 
 
 def required_multiple(network_g: Mapping[str, Any]) -> int:
-    """The number that the sides of a network's images must be multiples of: `window_size` of SwinIR and similar."""
+    """The number that the sides of a network's images must be multiples of: `window_size` of SwinIR and similar.
+
+    1 for networks that pad their images themselves.
+    """
+    if getattr(NETWORKS.get(network_g.get('type', '')), 'pads_itself', False):
+        return 1
     window = network_g.get('window_size', 1)
     return window if isinstance(window, int) and window > 1 else 1

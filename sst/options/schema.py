@@ -93,10 +93,21 @@ class Val(Section):
     tile_overlap: int = Field(
         default=32, ge=0, description='LR pixels that a tile reads beyond each side, rounded up to the windows'
     )
+    tile_grid: int | None = Field(
+        default=None,
+        ge=16,
+        description='tiles as MambaIR, MambaIRv2 and ART are tested with (200), in place of `tile`; null for none',
+    )
     num_workers: int = Field(default=1, ge=0, le=MOST_WORKERS, description='loading processes')
     metrics: dict[str, Annotated[Any, part_of(METRICS)]] | None = Field(
         default=None, description='metrics under the names of their columns'
     )
+
+    @model_validator(mode='after')
+    def _one_kind_of_tiles(self) -> Self:
+        if self.tile and self.tile_grid:
+            refuse([(('tile_grid',), 'must be null where `tile` is given')])
+        return self
 
     @model_validator(mode='after')
     def _columns(self) -> Self:

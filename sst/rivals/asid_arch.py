@@ -35,6 +35,8 @@ class ASIDd8(nn.Module):
         ValueError: arguments that are not served or do not fit together.
     """
 
+    pads_itself = True  # images of any size
+
     def __init__(
         self,
         num_feat: int = 48,

@@ -60,6 +60,7 @@ class Shell(nn.Module):
         multiple (int): the image is padded by its flip until its sides are multiples of this.
     """
 
+    pads_itself = True  # images of any size
     multiple: int
     mean: Tensor
 
