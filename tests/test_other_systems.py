@@ -65,8 +65,8 @@ def test_upscale_writes_the_same_pictures(start):
     assert main(['--device', 'cpu', 'HR', '-o', 'here']) == 0
     assert files('there') == files('here')
     for name in files('here'):
-        there, here = (cv2.imread(f'{place}/{name}', cv2.IMREAD_UNCHANGED) for place in ('there', 'here'))
-        assert np.array_equal(there, here)
+        there, here = (cv2.imread(f'{place}/{name}', cv2.IMREAD_UNCHANGED).astype(int) for place in ('there', 'here'))
+        assert np.abs(there - here).max() <= 1  # processes may sum in another order, which rounds a rare value apart
 
 
 def test_training_reaches_its_end(start):
