@@ -1,5 +1,7 @@
 """Images in, images out, from Python: `load_model('SST-tiny-x2')(image)`."""
 
+import math
+import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,7 +35,8 @@ class Upscaler:
             for inference.
         device (str | torch.device | None): None: CUDA, else Apple's MPS, else the CPU.
         dtype (str | torch.dtype | None): of maps and weights; other networks than SST keep their weights and compute
-            under autocast. None: float16 for an SST on CUDA, else float32.
+            under autocast, and turn to float32 for good where a result is not finite. None: float16 on CUDA, else
+            float32.
         tile (int | Literal['auto'] | None): LR pixels a side of the tiles that images are cut into. 'auto': as free
             memory allows, so that most are computed whole. None: every image is computed whole.
         overlap (int): LR pixels that a tile reads beyond its border.
@@ -70,11 +73,13 @@ class Upscaler:
             self.scale, self.dtype = net.scale, net.stem.weight.dtype
             multiple = window_multiple(net)
         else:
-            self.dtype = chosen or torch.float32
+            half = self.device.type == 'cuda' and getattr(net, 'supports_half', True)
+            self.dtype = chosen or (torch.float16 if half else torch.float32)
             net.float().eval().requires_grad_(False)
             properties = probe_network(net, self.device, required_multiple(options_of(net) or {}))
-            self.scale, multiple = properties.scale, properties.multiple
-            predict = partial(padded, predict, scale=self.scale, multiple=multiple)
+            self.scale = properties.scale
+            predict = partial(padded, predict, scale=self.scale, multiple=properties.multiple)
+            multiple = math.lcm(properties.multiple, window_multiple(net))
         if ensemble:
             predict = partial(self_ensemble, predict)
         self._tile_size = TileSize(self.net, overlap, multiple, properties)
@@ -131,8 +136,17 @@ class Upscaler:
         lr = lr.to(self.device, torch.float32)
         if isinstance(self.net, SST):  # which is in its dtype
             return self.net(lr)
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not torch.float32):
-            return self.net(lr)
+        if self.dtype is not torch.float32:
+            with torch.autocast(self.device.type, self.dtype):
+                sr = self.net(lr)
+            if sr.isfinite().all():
+                return sr
+            name = str(self.dtype).removeprefix('torch.')
+            warnings.warn(
+                f'{type(self.net).__name__}: {name} gives values that are not finite, so float32 is used', stacklevel=2
+            )
+            self.dtype = torch.float32
+        return self.net(lr)
 
     def _tensor(self, image: Tensor) -> Tensor:
         if not image.is_floating_point():

@@ -54,7 +54,7 @@ def text(about: dict) -> str:
     names = {'ours': 'of this codebase', 'released': 'of the released files', 'other': 'of another network'}
     rows = {
         'file': f'{about["file"]}, {about["bytes"]:,} bytes, {about["format"]}',
-        'model': about['model'] or 'unknown, not an SST',
+        'model': about['model'] or 'unknown',
         'scale': f'x{about["scale"]}' if about['scale'] else 'unknown',
         'windows': windows if about['names'] != 'other' else '-',
         'parameters': f'{about["parameters"]:,} of {", ".join(about["dtype"])}{entry}',

@@ -11,6 +11,7 @@ from sst.checkpoints.pretrained import MissingOptionsError, candidates, network_
 from sst.checkpoints.published import published_names
 from sst.checkpoints.weights import Weights, read_weights
 from sst.options.registries import scale_in
+from sst.rivals.recognition import recognised
 from sst.utils.safetensors_files import is_safetensors
 
 
@@ -36,7 +37,7 @@ def describe(
     weights = read_weights(str(path), param_key)
     found = facts(weights.state)
     network = None
-    if found or network_g:
+    if found or network_g or not weights.network_g:
         with suppress(MissingOptionsError):
             network = network_in(weights, str(path), network_g or {})
     options = network or weights.network_g or {}
@@ -50,7 +51,7 @@ def describe(
         'names': weights.origin or ('ours' if found else 'other'),
         'entries': list(weights.entries),
         'entry': weights.key,
-        'model': _model(weights, found, network, options.get('type')),
+        'model': _model(weights, found, network, options),
         'scale': scale_in(options)[1] or (found.scale if found else None),
         'windows': list(network['window_sizes']) if network and found else None,
         'network_g': options or None,
@@ -60,11 +61,13 @@ def describe(
     }
 
 
-def _model(weights: Weights, found: Facts | None, network: dict[str, Any] | None, kind: object) -> str | None:
+def _model(weights: Weights, found: Facts | None, network: dict[str, Any] | None, options: Mapping) -> str | None:
     """The model in words: by its own name, the paper's, or what the shapes say."""
     own_name = weights.metadata.get('name')
     if found is None:
-        names = [str(name) for name in (own_name, kind) if name]
+        kind = options.get('network') if options.get('type') == 'SpandrelModel' else options.get('type')
+        sizes = [known.name for known in recognised(weights.state) if known.network['type'] == kind]
+        names = [str(name) for name in (own_name, ' or '.join(sizes) or kind) if name]
         return f'{names[0]} ({names[1]})' if len(names) == 2 else ''.join(names) or None
     names = published_names(network) if network else candidates(found)
     if isinstance(own_name, str):

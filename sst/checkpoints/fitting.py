@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from sst.checkpoints.facts import Facts, facts, plain
 from sst.checkpoints.weights import Weights, read_weights
+from sst.rivals.recognition import COMPUTED, differences
 from sst.utils.errors import UserError
 
 
@@ -54,7 +55,8 @@ def fitting(
         MisfitError: they are those of another SST; the error says which facts differ.
         UserError: they do not fit, or are not finite numbers.
     """
-    state, own = weights.state, net.state_dict()
+    own = net.state_dict()
+    state = _for_this_network(net, weights.state)
     report = f'Loaded {path} ({weights.key})'
     trained = weights.windows
     used = getattr(net, 'options', {}).get('window_sizes')
@@ -70,19 +72,37 @@ def fitting(
         text = f'{path}: does not fit network_g: {differences} (the file holds an SST of {theirs})'
         raise MisfitError(text, theirs, ours, trained)
     misfits = [name for name in own if name not in state or own[name].shape != state[name].shape]
-    extra = [name for name in state if name not in own]
+    misfits = [name for name in misfits if not COMPUTED.search(name)]
+    extra = [name for name in state if name not in own and not COMPUTED.search(name)]
     if strict and (misfits or extra):
-        examples = ', '.join(misfits[:3] or extra[:3])
-        raise UserError(
-            f'{path}: does not fit network {type(net).__name__}: {len(misfits)} weights are missing or of another '
-            f'shape and {len(extra)} unknown, such as {examples}; in training, path.strict_load_g: false takes what '
-            'fits'
-        )
-    taken = {name: value for name, value in state.items() if name in own and name not in misfits}
+        raise UserError(f'{path}: does not fit network {type(net).__name__}: {_misfit(net, state, misfits, extra)}')
+    taken = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     _require_numbers(path, taken, net)
     if misfits or extra:
         report += f', without {len(misfits)} weights that do not fit and {len(extra)} unknown ones'
     return taken, report
+
+
+def _for_this_network(net: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights under the network's names, where it knows other names of its own."""
+    translate = getattr(net, 'translated', None)
+    return translate(dict(state)) if callable(translate) else state
+
+
+def _misfit(net: nn.Module, state: Mapping[str, Tensor], misfits: list[str], extra: list[str]) -> str:
+    """What is wrong with weights of another network: the arguments where they tell them, else some of the weights."""
+    network = getattr(net, 'network_g', None)
+    told = differences(state, network) if isinstance(network, Mapping) else ''
+    if told:
+        return told
+    own = net.state_dict()
+    shapes = [name for name in misfits if name in state]
+    first = [f'{name} is {tuple(state[name].shape)} in the file, {tuple(own[name].shape)} here' for name in shapes[:1]]
+    examples = ', '.join(first or misfits[:3] or extra[:3])
+    return (
+        f'{len(misfits)} weights are missing or of another shape and {len(extra)} unknown, such as {examples}; in '
+        'training, path.strict_load_g: false takes what fits'
+    )
 
 
 def _require_numbers(path: str, state: Mapping[str, Tensor], net: nn.Module) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +21,14 @@ from sst.utils.errors import UserError, reason_of
 from sst.utils.meta import on_meta
 from sst.utils.suggest import did_you_mean
 
-PATH = re.compile(r'"[^"]*[/\\.][^"]*"')  # a text of JSON that may name a file
+PATH = re.compile(r'[/\\.]')  # in a text that may name a file
 OF_THE_MACHINE = ('backend', 'attention_dtype')  # options that belong to no file
 
 
 def options_of(net: nn.Module) -> dict[str, Any] | None:
     """`network_g` without what belongs to a machine: who computes the attention, and in which format.
 
-    None for a network other than SST that `sst.from_pretrained` did not build: its options are unknown.
+    None for a network other than SST that was not built from options here: its options are unknown.
     """
     if isinstance(net, SST):
         return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
@@ -58,9 +58,7 @@ def build(network: Mapping[str, Any], weights: Weights, where: str) -> nn.Module
 def with_state(network: Mapping[str, Any], state: Mapping[str, Tensor], where: str = 'network_g') -> nn.Module:
     """As `build`, for a state dict that fits."""
     net = built(network, 'cpu', where)
-    net.load_state_dict(state)
-    if not isinstance(net, SST):
-        net.network_g = dict(network)  # type: ignore[assignment]  # for `options_of`; modules take any attribute
+    net.load_state_dict(state, strict=False)  # without buffers that it computes itself
     return net.eval()
 
 
@@ -71,9 +69,12 @@ def built(network: Mapping[str, Any], device: str, where: str = 'network_g') -> 
     place = on_meta() if device == 'meta' else torch.device(device)
     try:
         with warnings.catch_warnings(action='ignore'), torch.random.fork_rng(devices=[]), place:
-            return in_unit_range(NETWORKS[kind](**arguments))
+            net = in_unit_range(NETWORKS[kind](**arguments))
     except Exception as fault:  # constructors of other people raise anything
         raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault
+    if not isinstance(net, SST):
+        net.network_g = dict(network)  # type: ignore[assignment]  # for `options_of`; modules take any attribute
+    return net
 
 
 def in_unit_range(net: nn.Module) -> nn.Module:
@@ -112,11 +113,22 @@ def require_harmless(from_file: Mapping[str, Any], network: Mapping[str, Any], w
     do. None of these enlarges images, so none has a scale.
     """
     chosen = 'type' in from_file and network_scale(network) is None
-    if chosen or PATH.search(json.dumps(from_file, default=str)):
+    if chosen or any(PATH.search(text) for text in _texts(from_file)):
         raise UserError(
             f'{where}: names a network {network["type"]} that may read other files; if you trust it, name it yourself: '
             '--network FILE.yml, in Python network_g={...}'
         )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in an option and in those below it."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _texts(item)
+    elif not isinstance(value, (bool, int, float, type(None))):
+        yield str(value)
 
 
 def network_in_options(path: str | Path | None) -> dict[str, Any] | None:

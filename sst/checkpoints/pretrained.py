@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sst.archs import SST
 from sst.archs.sst_options import SSTOptions
@@ -16,6 +16,8 @@ from sst.checkpoints.sources import CONFIG, IN_A_FOLDER, find_weights
 from sst.checkpoints.weights import STATED, Weights, read_weights
 from sst.options.from_weights import reads_networks
 from sst.options.imports import load_parts
+from sst.rivals.any_spandrel_arch import described
+from sst.rivals.recognition import kinds_of, recognised
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
@@ -124,11 +126,10 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
     found, in_file = facts(weights.state), weights.network_g
     kind = (in_file or {}).get('type') or given.get('type') or ('SST' if found or in_file else None)
     if kind is None:
-        first = next(iter(weights.state))
-        raise MissingOptionsError(
-            f'{where}: does not name its network, and the weights (first: {first}) are not those of an SST; pass '
-            "network_g={'type': 'EDSR', ...}, in programs --network FILE.yml with such a section"
-        )
+        network = _recognised(weights.state, where)
+        require_known({**given, **network}, where)
+        _require_agreement(network, as_written(given), where)
+        return network
     if kind != 'SST':
         network = as_written({**given, **(in_file or {})})
         require_known(network, where)
@@ -148,10 +149,35 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
 
 
+def _recognised(state: Mapping[str, Tensor], where: str) -> dict[str, Any]:
+    """`network_g` of weights of a published network, or of one that spandrel knows.
+
+    Raises:
+        MissingOptionsError: they are of no known network, or of several.
+    """
+    known, how = recognised(state), "pass network_g={'type': 'EDSR', ...}, in programs --network FILE.yml"
+    if len(known) > 1:
+        raise MissingOptionsError(f'{where}: may hold {" or ".join(map(str, known))}; {how} with one of them')
+    if known:
+        return as_written(known[0].network)
+    kinds = ' or '.join(kinds_of(state))
+    unknown = (
+        f'{where}: does not name its network, and the weights (first: {next(iter(state))}) are not those of an SST, '
+        f'nor of {f"a published size of {kinds}" if kinds else "another network that is known here"}'
+    )
+    try:
+        network = described(state)
+    except UserError as fault:
+        raise MissingOptionsError(f'{unknown}. {fault}; or {how}') from None
+    if network is None:
+        raise MissingOptionsError(f'{unknown} or to spandrel; {how} with its network_g')
+    return as_written(network)
+
+
 def _require_agreement(network: Mapping, wanted: Mapping, where: str, advice: str = 'leave the argument out') -> None:
     for key, value in wanted.items():
-        if network[key] != value and key not in OF_THE_MACHINE:
-            raise UserError(f'{where}: its network_g has {key} {network[key]}, not {value}; {advice}')
+        if network.get(key) != value and key not in OF_THE_MACHINE:
+            raise UserError(f'{where}: its network_g has {key} {network.get(key)}, not {value}; {advice}')
 
 
 @reads_networks

@@ -1,5 +1,6 @@
 """Networks as the options ask to apply them."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -17,12 +18,12 @@ def build_predictor(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
     """Apply a network as `val` says (tiles, self-ensemble), to images of the sizes that it accepts."""
     predict: Callable[[Tensor], Tensor] = net
     options, scale = opt['val'], opt['scale']
-    if (multiple := required_multiple(opt['network_g'])) > 1:
-        predict = partial(padded, predict, scale=scale, multiple=multiple)
+    if (required := required_multiple(opt['network_g'])) > 1:
+        predict = partial(padded, predict, scale=scale, multiple=required)
     if grid := options.get('tile_grid'):
         predict = partial(grid_tiled, predict, scale=scale, size=grid)
     elif tile := options.get('tile'):
-        overlap, multiple = options['tile_overlap'], window_multiple(net)
+        overlap, multiple = options['tile_overlap'], math.lcm(required, window_multiple(net))
         predict = partial(tiled, predict, scale=scale, tile=tile, overlap=overlap, multiple=multiple)
     return partial(self_ensemble, predict) if options.get('self_ensemble') else predict
 

@@ -193,5 +193,9 @@ def tiled(predict: Predict, lr: Tensor, *, scale: int, tile: int, overlap: int, 
 
 
 def window_multiple(net: nn.Module) -> int:
-    """The least common multiple of a network's windows (`net.options['window_sizes']`); 1 if it has none."""
-    return math.lcm(*getattr(net, 'options', {}).get('window_sizes', [1]))
+    """What tiles should begin at multiples of: the least common multiple of an SST's windows, the `multiple` of others.
+
+    1 for a network that has none.
+    """
+    windows = getattr(net, 'options', {}).get('window_sizes')
+    return math.lcm(*windows) if windows else getattr(net, 'multiple', 1)

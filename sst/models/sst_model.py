@@ -358,7 +358,7 @@ class SSTModel(BaseModel):
         for net, key in ((self.get_bare_model(self.net_g), 'params'), (self.net_g_ema, 'params_ema')):
             if net is not None:
                 file = resume_state['weights_path']
-                net.load_state_dict(fitting(net, weights_in(resume_state['weights'], file, key), file)[0])
+                net.load_state_dict(fitting(net, weights_in(resume_state['weights'], file, key), file)[0], strict=False)
         own = [type(optimizer).__name__ for optimizer in self.optimizers]
         saved = resume_state.get('optimizer_types', own)
         try:

@@ -134,8 +134,6 @@ class CAT(Shell):
         img_size (int): without effect.
     """
 
-    ignored: tuple[str, ...] = ('attn_mask',)
-
     def __init__(
         self,
         upscale: int = 2,

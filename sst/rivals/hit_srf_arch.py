@@ -137,8 +137,6 @@ class HiT_SRF(Shell):  # noqa: N801 - the published name
         expansion_factor (float): without effect, as in the published code; published options have it.
     """
 
-    ignored: tuple[str, ...] = ('relative_position_index', 'relative_coords', 'attn_mask')
-
     def __init__(
         self,
         upscale: int = 2,

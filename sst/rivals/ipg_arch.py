@@ -265,8 +265,6 @@ class IPG(Shell):
         img_size (int): without effect.
     """
 
-    ignored: tuple[str, ...] = ('relative_position_index', 'relative_coords_table')
-
     def __init__(
         self,
         upscale: int = 2,

@@ -132,8 +132,6 @@ class MambaIR(Shell):
         img_size (int): without effect.
     """
 
-    ignored: tuple[str, ...] = ()
-
     def __init__(
         self,
         upscale: int = 2,

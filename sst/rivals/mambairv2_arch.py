@@ -209,7 +209,6 @@ class MambaIRv2(Shell):
         img_size (int): without effect.
     """
 
-    ignored: tuple[str, ...] = ('relative_position_index_SA', 'attn_mask')
     gated = False  # linear layers have a spatial gate
 
     def __init__(

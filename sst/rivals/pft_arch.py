@@ -237,8 +237,6 @@ class PFT(Shell):
         img_size (int): without effect.
     """
 
-    ignored: tuple[str, ...] = ('relative_position_index_SA', 'attn_mask')
-
     def __init__(
         self,
         upscale: int = 2,

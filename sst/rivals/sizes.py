@@ -35,6 +35,21 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     for kind, module in _TYPES.items()
     for name, size in module.SIZES.items()
 }
+# A weight that networks of a type have, whatever their size. Others may have it too.
+MARKS = {
+    'PFT': 'layers.0.residual_group.layers.0.attn_win.proj.weight',
+    'MambaIR': 'layers.0.residual_group.blocks.0.conv_blk.cab.0.weight',
+    'MambaIRv2': 'layers.0.residual_group.layers.0.assm.CPE.0.weight',
+    'MambaIRv2Light': 'layers.0.residual_group.layers.0.assm.CPE.0.weight',
+    'IPG': 'layers.0.residual_group.blocks.0.grapher.logit_scale',
+    'CAT': 'before_RG.1.weight',
+    'ART': 'layers.0.residual_group.blocks.0.attn.pos.pos1.0.weight',
+    'ESC': 'blocks.0.attn.relative_position_bias',
+    'ELAN': 'body.0.modules_gmsa.gmsa_0.project_inp.0.weight',
+    'HiT_SRF': 'layers.0.residual_group.blocks.0.correlation.pos.pos1.0.weight',
+    'ASIDd8': 'block0.esa.conv1.weight',
+    'RDN': 'gff.0.weight',
+}
 SCALE_KEYS = {'ESC': 'upscaling_factor', 'ELAN': 'scale', 'RDN': 'scale', 'ASIDd8': 'upsampling'}  # others: upscale
 
 
