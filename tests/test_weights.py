@@ -13,7 +13,7 @@ from sst.checkpoints.sources import shipped
 from sst.ops.imresize import crop_to_multiple, imresize
 from sst.options import load_options
 
-GAIN = {'SST-tiny-x2': 1.5, 'SST-tiny-x4': 1.0}  # dB on the photograph below
+GAIN = {'SST-tiny-x2': 1.5, 'SST-tiny-x3': 1.2, 'SST-tiny-x4': 1.0}  # dB on the photograph below
 MOST = 4_000_000  # bytes
 
 
@@ -56,7 +56,7 @@ def test_robust_weights_are_for_jpeg(scale):
 
 def test_test_yml_takes_them():
     root = shipped()['SST-tiny-x2'].parents[2] / 'options'
-    for scale in (2, 4):
+    for scale in (2, 3, 4):
         options = load_options(root / 'test.yml', [f'scale={scale}'])
         assert options['path']['pretrain_network_g'] == f'SST-tiny-x{scale}'
 
