@@ -51,7 +51,7 @@ def psnr(model, photograph):
 
 
 def test_fine_tuning(fresh):
-    done = paste(fresh, 'options/finetune.yml', 'train:total_iter=50')
+    done = paste(fresh, 'options/finetune.yml', 'train:total_iter=10')
     assert 'prepare_data.py demo' in done.stderr  # what would make it validate
     tuned = fresh / 'experiments' / 'finetune' / 'models' / 'net_g_latest.pth'
     content = torch.load(tuned, weights_only=True)
