@@ -68,14 +68,17 @@ def fitting(
         theirs = replace(theirs, scale=ours.scale)
         report += f', its upsampling convolution resized from x2 to x{ours.scale}'
     if strict and theirs and ours and theirs != ours:
-        differences = '; '.join(_differences(theirs, ours))
-        text = f'{path}: does not fit network_g: {differences} (the file holds an SST of {theirs})'
+        what = '; '.join(_differences(theirs, ours))
+        text = f'{path}: does not fit network_g: {what} (the file holds an SST of {theirs})'
         raise MisfitError(text, theirs, ours, trained)
     misfits = [name for name in own if name not in state or own[name].shape != state[name].shape]
-    misfits = [name for name in misfits if not COMPUTED.search(name)]
-    extra = [name for name in state if name not in own and not COMPUTED.search(name)]
+    extra = [name for name in state if name not in own]
+    misfits, extra = ([name for name in names if not COMPUTED.search(name)] for names in (misfits, extra))
     if strict and (misfits or extra):
-        raise UserError(f'{path}: does not fit network {type(net).__name__}: {_misfit(net, state, misfits, extra)}')
+        options = getattr(net, 'network_g', None)
+        told = differences(weights.state, options) if isinstance(options, Mapping) else ''
+        told = told or _misfit(own, state, misfits, extra)
+        raise UserError(f'{path}: does not fit network {type(net).__name__}: {told}')
     taken = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     _require_numbers(path, taken, net)
     if misfits or extra:
@@ -89,16 +92,14 @@ def _for_this_network(net: nn.Module, state: Mapping[str, Tensor]) -> Mapping[st
     return translate(dict(state)) if callable(translate) else state
 
 
-def _misfit(net: nn.Module, state: Mapping[str, Tensor], misfits: list[str], extra: list[str]) -> str:
-    """What is wrong with weights of another network: the arguments where they tell them, else some of the weights."""
-    network = getattr(net, 'network_g', None)
-    told = differences(state, network) if isinstance(network, Mapping) else ''
-    if told:
-        return told
-    own = net.state_dict()
-    shapes = [name for name in misfits if name in state]
-    first = [f'{name} is {tuple(state[name].shape)} in the file, {tuple(own[name].shape)} here' for name in shapes[:1]]
-    examples = ', '.join(first or misfits[:3] or extra[:3])
+def _misfit(own: Mapping[str, Tensor], state: Mapping[str, Tensor], misfits: list[str], extra: list[str]) -> str:
+    """How many weights do not fit, and some of them."""
+    shapes = [
+        f'{name} ({tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the network)'
+        for name in misfits
+        if name in state
+    ]
+    examples = ', '.join(shapes[:1] or misfits[:3] or extra[:3])
     return (
         f'{len(misfits)} weights are missing or of another shape and {len(extra)} unknown, such as {examples}; in '
         'training, path.strict_load_g: false takes what fits'

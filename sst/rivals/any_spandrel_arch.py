@@ -19,15 +19,15 @@ from sst.rivals.spandrel_arch import EXTRAS, SpandrelNetwork
 from sst.utils.errors import UserError, reason_of
 from sst.utils.optional import require
 
-SST_THERE = 'SST'  # what `sst.interop.spandrel` adds
+OURS = 'SST'  # the architecture that `sst.interop.spandrel` adds to spandrel
 
 
 @ARCH_REGISTRY.register()
 class SpandrelModel(nn.Module):
     """A network of spandrel.
 
-    Its input and output are RGB in [0, 1], (B, 3, H, W) and (B, 3, scale * H, scale * W). `multiple` is what its tiles
-    should begin at multiples of, and `supports_half` whether spandrel knows that it works in float16.
+    It maps RGB in [0, 1], (B, 3, H, W), to (B, 3, scale * H, scale * W). Tiles should begin at multiples of `multiple`.
+    `supports_half` says whether spandrel allows float16.
 
     Args:
         architecture (str): spandrel's name of the architecture, such as `ESRGAN`, `Compact` or `SPAN`.
@@ -36,7 +36,7 @@ class SpandrelModel(nn.Module):
         hyperparameters (dict): the arguments of the class.
 
     Raises:
-        UserError: spandrel is missing, does not know the architecture, or has it for other images than RGB.
+        UserError: spandrel is missing or lacks the network, or the network does not enlarge by `scale`.
     """
 
     pads_itself = True  # images of any size
@@ -135,7 +135,7 @@ def _architectures() -> dict[str, Any]:
         require('spandrel_extra_arches', 'install', EXTRAS['spandrel_extra_arches'], 'This network')
         import_module('spandrel_extra_arches').install(ignore_duplicates=True)
     supports = spandrel.MAIN_REGISTRY.architectures('detection')
-    return {item.architecture.id: item.architecture for item in supports if item.architecture.id != SST_THERE}
+    return {item.architecture.id: item.architecture for item in supports if item.architecture.id != OURS}
 
 
 def _as_known(architecture: Any, state: Mapping[str, Tensor]) -> dict[str, Tensor] | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,7 +11,9 @@ import torch
 from torch import Tensor
 
 from sst.options.registries import NETWORKS, scale_in
+from sst.rivals.any_spandrel_arch import described
 from sst.rivals.sizes import MARKS, PUBLISHED, published
+from sst.utils.errors import UserError
 from sst.utils.meta import on_meta
 
 SCALES = (2, 3, 4)
@@ -49,14 +52,14 @@ def kinds_of(state: Mapping[str, Tensor]) -> list[str]:
 
 
 def differences(state: Mapping[str, Tensor], network: Mapping[str, Any]) -> str:
-    """What tells weights of a published size, or of the same size at another scale, from those of `network_g`.
+    """Which options the weights would need in place of those of `network_g`.
 
-    '' where the weights are of neither kind.
+    '' unless the weights are of a published size, of this size at another scale, or of a network that spandrel knows.
     """
     known = recognised(state)
     if known and all(item.network['type'] != network['type'] for item in known):
         return f'the file holds {" or ".join(map(str, known))}'
-    theirs = [item.network for item in known] or _at_other_scales(state, network)
+    theirs = [item.network for item in known] or _at_other_scales(state, network) or _by_spandrel(state, network)
     if not theirs:
         return ''
     in_file, given = _complete(theirs[0]), _complete(network)
@@ -71,10 +74,20 @@ def _at_other_scales(state: Mapping[str, Tensor], network: Mapping[str, Any]) ->
     return [other for other in others if _built_shapes(other) == found]
 
 
+def _by_spandrel(state: Mapping[str, Tensor], network: Mapping[str, Any]) -> list[dict[str, Any]]:
+    if network['type'] != 'SpandrelModel':
+        return []
+    with suppress(UserError):
+        found = described(state)
+        return [found] if found else []
+    return []
+
+
 def _complete(network: Mapping[str, Any]) -> dict[str, Any]:
-    """`network_g` with the defaults of what it leaves out."""
+    """`network_g` with the defaults of what it leaves out, and spandrel's hyperparameters beside the other keys."""
     fields = NETWORKS.section(network['type']).model_fields
-    return {key: field.get_default() for key, field in fields.items()} | dict(network)
+    options = {key: field.get_default() for key, field in fields.items()} | dict(network)
+    return options | (options.pop('hyperparameters', None) or {})
 
 
 @cache
@@ -83,9 +96,13 @@ def _published_shapes(name: str, scale: int) -> Shapes:
 
 
 def _built_shapes(network: Mapping[str, Any]) -> Shapes:
+    """Names and shapes of a network's weights; none where it refuses its options or cannot be built on `meta`."""
     arguments = dict(network)
-    with on_meta():
-        return _shapes_of(NETWORKS[arguments.pop('type')](**arguments).state_dict())
+    try:
+        with on_meta():
+            return _shapes_of(NETWORKS[arguments.pop('type')](**arguments).state_dict())
+    except Exception:  # constructors of other people raise anything
+        return {}
 
 
 def _shapes_of(state: Mapping[str, Tensor]) -> Shapes:

@@ -116,6 +116,13 @@ def test_gradients_reach_all_weights(written):
     assert all(weight.grad is not None for weight in net.parameters())
 
 
+def test_another_size_says_what_differs(written, tmp_path):
+    options = sst.from_pretrained(written('Compact')).network_g
+    torch.save(network('Compact', num_conv=3).state_dict(), tmp_path / 'other.pth')
+    with pytest.raises(UserError, match='num_conv is 3 in the file, 2 in network_g$'):
+        sst.from_pretrained(tmp_path / 'other.pth', network_g=options)
+
+
 def test_other_images_than_rgb_are_refused(written):
     with pytest.raises(UserError, match='RGB'):
         sst.load_model(written('Compact', num_in_ch=1, num_out_ch=1), 'cpu')
