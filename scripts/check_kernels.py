@@ -1,7 +1,8 @@
 """Compiles the Triton kernels for GPUs that need not be there: `python scripts/check_kernels.py`.
 
-For every layer of the published models it prints registers per thread, bytes per thread that did not fit into registers
-and shared memory, and fails where a kernel of the forward pass does not fit.
+For every layer of the published models it prints registers per thread, bytes per thread that did not fit into them,
+shared memory and, of attention, issue slots: the time to issue the instructions of the inner loop, in times of its
+exponentials. It fails where a kernel of the forward pass does not fit.
 """
 
 import argparse
@@ -64,12 +65,21 @@ def compile_present(map_dtype: str | None, build: Build) -> Usage:
 def table(results: dict[Build, Usage], capabilities: Sequence[int]) -> Table:
     """One line for a kernel of a layer, a column for each compute capability."""
     columns = ('kernel', 'dtype', 'head/widths', 'rank', 'window', 'heads', *(f'sm_{c}' for c in capabilities))
-    shown = Table(*columns, title='registers / spilled bytes / KiB shared')
+    shown = Table(*columns, title='registers / spilled bytes / KiB shared / issue slots')
     for build in results:
         if build.capability == capabilities[0]:
-            usages = (results[replace(build, capability=c)] for c in capabilities)
-            shown.add_row(build.kernel, build.dtype, *build.part.cells(), *map(str, usages))
+            cells = (cell(target, results[target]) for target in (replace(build, capability=c) for c in capabilities))
+            shown.add_row(build.kernel, build.dtype, *build.part.cells(), *cells)
     return shown
+
+
+def cell(build: Build, usage: Usage) -> str:
+    """What a kernel takes, and its issue slots where it has a loop."""
+    if usage.loop is None:
+        return str(usage)
+    configuration = build.present()
+    logits = configuration.block_m * configuration.block_n
+    return f'{usage} / {usage.loop.slots(logits, configuration.num_warps):.2f}'
 
 
 if __name__ == '__main__':

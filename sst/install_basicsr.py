@@ -1,5 +1,7 @@
 """Installs BasicSR 1.4.2 from a source that is corrected for today's Python: `python -m sst.install_basicsr`.
 
+With `--wheel FOLDER` it makes a wheel of it instead, for a machine without network.
+
 Needs only the standard library and pip. This is the only place that changes BasicSR's source.
 """
 
@@ -26,11 +28,15 @@ def main() -> int:
     pip runs a source's setup.py for its metadata before anybody else can change it. But each Python that pip starts in
     the unpacked source imports `sitecustomize` first, and that is a copy of this file.
     """
+    arguments = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(__file__, Path(folder, 'sitecustomize.py'))
         # A wheel in pip's cache may have been built from the source as it is.
         options = ('--no-deps', '--no-build-isolation', '--no-cache-dir', '--no-binary', 'basicsr')
-        command = [sys.executable, '-m', 'pip', 'install', *options, *sys.argv[1:], WANTED]
+        action, *rest = (
+            ['wheel', '--wheel-dir', *arguments[1:]] if arguments[:1] == ['--wheel'] else ['install', *arguments]
+        )
+        command = [sys.executable, '-m', 'pip', action, *options, *rest, WANTED]
         return subprocess.run(command, env=os.environ | {'PYTHONPATH': folder}, check=False).returncode
 
 

@@ -47,7 +47,7 @@ def candidates(build: Build, choices: Choices) -> list[Configuration]:
     found = dict.fromkeys([present])
     for block_m, block_n, warps, stages in product(choices.blocks, choices.blocks, choices.warps, choices.stages):
         chosen = replace(present, block_m=block_m, block_n=block_n, num_warps=warps, num_stages=stages)
-        chosen = chosen.within(build.layer.window)
+        chosen = chosen.within(build.kernel, build.torch_dtype, build.layer.window)
         if worthwhile(build, chosen):
             found[chosen] = None
     return list(found)

@@ -1,8 +1,5 @@
 """Compiles the kernels of attention and of ConvFFN for GPUs that need not be there."""
 
-import re
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from sst.ops.kernels.layout import Layout
 from sst.ops.kernels.pointwise_op import DepthwiseBlocks, LinearBlocks, channel_tiles
 from sst.options import load_options
 from sst.utils.optional import require
+from tuning.machine_code import Loop, inner_loop, registers_and_stack
 
 DTYPES = {'float16': 'fp16', 'bfloat16': 'bf16', 'float32': 'fp32'}  # torch's and Triton's names
 INTEGERS = ('height', 'width', 'rows', 'columns', 'windows', 'share')
@@ -83,6 +81,7 @@ class Usage:
     registers: int
     spilled: int  # bytes per thread
     shared: int  # bytes per program
+    loop: Loop | None = None  # of a kernel of attention
 
     def __str__(self) -> str:
         return f'{self.registers} / {self.spilled} / {self.shared / 1024:.0f}'
@@ -140,7 +139,9 @@ def compile_kernel(build: Build, configuration: Configuration | None = None, map
             attributes[(index,)] = [['tt.divisibility', 16]]
     source = ASTSource(function, signature, constants, attributes)
     compiled = triton.compile(source, target=GPUTarget('cuda', build.capability, 32), options=keywords)
-    return Usage(*registers_and_stack(compiled.asm['cubin']), compiled.metadata.shared)
+    cubin = compiled.asm['cubin']
+    loop = None if build.kernel in POINTWISE else inner_loop(cubin)
+    return Usage(*registers_and_stack(cubin), compiled.metadata.shared, loop)
 
 
 def _attention(build: Build, configuration: Configuration) -> tuple[Any, dict[str, Any]]:
@@ -152,7 +153,8 @@ def _attention(build: Build, configuration: Configuration) -> tuple[Any, dict[st
     geometry = Geometry(1, 320, 180, layer.layout, layer.window, layer.num_heads, 0, build.torch_dtype)
     without = {} if layer.rank else dict.fromkeys(FACTORS)
     function = dict(zip(KERNELS, (forward_kernel, query_kernel, key_kernel), strict=True))[build.kernel]
-    return function, {**geometry.constants(), **configuration.keywords(), **without}
+    constants = {**geometry.constants(), **configuration.keywords(), **without}
+    return function, {name: constants[name] for name in constants if name in (*function.arg_names, *LAUNCH)}
 
 
 def _pointwise(build: Build) -> tuple[Any, dict[str, Any]]:
@@ -168,18 +170,3 @@ def _pointwise(build: Build) -> tuple[Any, dict[str, Any]]:
     sizes = {'C': widths.dim, 'K': widths.hidden, 'FIRST': first, 'SECOND': second}
     blocks = LinearBlocks.of(build.capability, build.torch_dtype, widths.hidden).keywords()
     return linear_kernel, {'EPS': 1e-6, 'ACTIVATION': 'gelu', **sizes, **blocks}
-
-
-def registers_and_stack(cubin: bytes) -> tuple[int, int]:
-    """Registers and bytes of stack per thread, the latter being registers spilled: the kernels have no arrays."""
-    import triton
-
-    program = Path(triton.__file__).parent / 'backends' / 'nvidia' / 'bin' / 'cuobjdump'
-    with tempfile.NamedTemporaryFile(suffix='.cubin') as file:
-        file.write(cubin)
-        file.flush()
-        command = [str(program), '--dump-resource-usage', file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = re.search(r'REG:(\d+) STACK:(\d+)', text)
-    assert found, text
-    return int(found[1]), int(found[2])

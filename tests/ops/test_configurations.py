@@ -63,7 +63,7 @@ def test_every_call_has_a_configuration_with_blocks_that_fit_the_window(kernel, 
 
 
 def test_a_row_on_top_is_for_its_calls_alone(monkeypatch):
-    measured = Configuration(32, 128, num_stages=4)
+    measured = Configuration(64, 128, num_stages=4)
     row = Row(('query',), (torch.bfloat16,), (90, 90), (64, 64), (96, 96), measured)
     layout = Layout(32, 32)
     calls = [

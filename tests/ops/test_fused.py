@@ -70,6 +70,18 @@ def test_half_precision(map_dtype, dtype):
     assert_agrees(make_inputs(13, 17, head_dim=30, rank=34, dtype=map_dtype), dtype=dtype)
 
 
+@pytest.mark.parametrize('size', [3e-4, 1e3])
+def test_gradients_of_any_size_fit_into_float16(size):
+    leaves = make_inputs(32, 32, 32)
+    grad = size * torch.randn_like(leaves['gate'])
+    gradients = []
+    for options in ({'backend': 'fused', 'dtype': torch.float16}, {'backend': 'reference'}):
+        out = attend(leaves, 32, **options)
+        gradients.append(torch.autograd.grad(out, list(leaves.values()), grad))
+    for name, gradient, expected in zip(leaves, *gradients, strict=True):
+        assert_close(gradient, expected, TOLERANCE[torch.float16], f'gradient of {name}')
+
+
 def test_maps_that_are_not_contiguous():
     leaves = make_inputs(9, 14)
     strided = {name: leaves[name].detach().transpose(1, 2).requires_grad_() for name in ('qkv', 'gate')}

@@ -1,13 +1,21 @@
+import multiprocessing
 import os
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from sst.ops.backends import fused
+from sst.ops.kernels.configurations import KERNELS
+from tuning.compiling import Build, Layer
+from tuning.sweep import usage_of
 
 ROOT = Path(__file__).parents[2]
+
+SST_L_PLUS = Layer(head_dim=32, rank=32, window=96, num_heads=6)
+MOST_SLOTS = {'forward': 1.2, 'query': 1.25, 'key': 1.5}  # on sm_90, in times of the exponentials
 
 
 @pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
@@ -18,3 +26,38 @@ def test_kernels_of_the_forward_pass_fit_into_the_registers_of_a_gpu_that_is_not
     done = subprocess.run([*command, '--capabilities', '80'], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count('/ 0 /') == 6 + 2  # of its layers, and one each of its ConvFFN
+
+
+@pytest.fixture
+def compiled(tmp_path, monkeypatch):
+    """Compiles the large window of SST-L+ as the table says; gives what it takes, and the table's configuration."""
+    pytest.importorskip('triton')
+    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
+    monkeypatch.setenv('TRITON_INTERPRET', '0')  # of the process that compiles
+
+    def compile_in_process(kernel, dtype, capability):
+        build = Build(kernel, dtype, SST_L_PLUS, capability)
+        with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+            return pool.submit(usage_of, build, build.present()).result(), build.present()
+
+    return compile_in_process
+
+
+@pytest.mark.parametrize('dtype', ['bfloat16', 'float32'])
+@pytest.mark.parametrize('kernel', KERNELS)
+def test_no_warp_repeats_the_work_of_another(compiled, kernel, dtype):
+    usage, configuration = compiled(kernel, dtype, 90)
+    threads = 32 * configuration.num_warps
+    logits = configuration.block_m * configuration.block_n
+    rescaled = 4 if kernel == 'forward' else 0  # at most: an exponential for each row that a thread has a part of
+    assert usage.loop.exponentials <= logits // threads + rescaled
+    if dtype != 'float32':
+        assert usage.loop.slots(logits, configuration.num_warps) <= MOST_SLOTS[kernel]
+    assert usage.spilled == 0
+
+
+@pytest.mark.parametrize('capability', [80, 89])
+@pytest.mark.parametrize('kernel', ['query', 'key'])
+def test_gradient_kernels_spill_little_on_smaller_gpus(compiled, kernel, capability):
+    usage, _ = compiled(kernel, 'bfloat16', capability)
+    assert usage.spilled <= 64

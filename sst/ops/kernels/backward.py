@@ -3,10 +3,12 @@
 For logits S = q k^T / sqrt(d) + t_q t_k^T, weights P = softmax(S), O = P v, dO the gradient of the result times gate:
     dS = P * (dO v^T - rowsum(dO * O)),  dv = P^T dO,  dq = dS k / sqrt(d),  dk = dS^T q / sqrt(d),
     dt_q = dS t_k and dt_k = dS^T t_q, summed over all windows.
-A program keeps its rows of dt_q or dt_k while it goes through its share of the windows; the shares are added
+dS is about 1 / N, too little for float16, so it is computed RANGE times as large, a power of two that is taken out of
+the sums. A program keeps its rows of dt_q or dt_k while it goes through its share of the windows; the shares are added
 afterwards. Gradients of q, k and v are written to the padded map, each place by one program; those of reflected copies
-of a pixel are added afterwards. There are no atomic additions, so every run gives the same bits, except on maps smaller
-than a window.
+of a pixel are added afterwards. The log-sum-exp is infinite for queries that are padding, so their weights are 0. Like
+delta, it lies in the order of windows, because the key kernel reads it for many queries at a time. There are no atomic
+additions, so every run gives the same bits, except on maps smaller than a window.
 """
 
 import triton
@@ -32,13 +34,13 @@ def query_kernel(
     height, width, rows, columns, windows, share,
     SCALE: tl.constexpr, DTYPE: tl.constexpr, WINDOW: tl.constexpr, HEADS: tl.constexpr, SHIFT: tl.constexpr,
     PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
-    COLUMNS: tl.constexpr, SPARE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    COLUMNS: tl.constexpr, SPARE: tl.constexpr, RANGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """One program: BLOCK_M queries of one head, in `share` of all windows one after the other.
 
     Reads grad (B, H, W, C), what the forward kernel read and its `attended` and `lse`. Writes d_qkv (B, padded H,
-    padded W, 3C), its q part, d_factor (shares, heads, N, COLUMNS), delta = rowsum(dO * O) (B, H, W, heads), and with a
-    gate d_gate and d_result, dO (B, H, W, C).
+    padded W, 3C), its q part, d_factor (shares, heads, N, COLUMNS), delta = RANGE * rowsum(dO * O) (windows, heads, N),
+    and with a gate d_gate and d_result, dO (B, H, W, C).
     """
     N: tl.constexpr = WINDOW * WINDOW
     C: tl.constexpr = HEADS * D
@@ -79,10 +81,10 @@ def query_kernel(
             tl.store(d_gate + place, d_out * before_gate, mask=stored)
             d_out *= tl.load(gate + place, mask=stored, other=0.0)
             tl.store(d_result + place, d_out, mask=stored)
-        row_sum = tl.sum(d_out * before_gate, 1)
-        row = (image_start + query) * HEADS + head
-        tl.store(delta + row, row_sum, mask=exists)
-        row_lse = tl.load(lse + row, mask=exists, other=float('inf'))  # for padding all weights become 0
+        row_sum = tl.sum(d_out * before_gate, 1) * RANGE
+        row = (tl.cast(window, tl.int64) * HEADS + head) * N + token
+        tl.store(delta + row, row_sum, mask=inside)
+        row_lse = tl.load(lse + row)
         d_out_tile = d_out.to(DTYPE)
 
         for start in range(0, N, BLOCK_N):
@@ -102,22 +104,21 @@ def query_kernel(
             if N % BLOCK_N != 0:
                 weights = tl.where((key_number < N)[None, :], weights, 0.0)
             d_weights = tl.dot(d_out_tile, tl.trans(v), input_precision='ieee')
-            d_logits = (weights * (d_weights - row_sum[:, None])).to(DTYPE)
+            d_logits = (weights * (d_weights * RANGE - row_sum[:, None])).to(DTYPE)
             dq = tl.dot(d_logits, k, dq, input_precision='ieee')
             if RANK_LANES > 0:
                 dq_rank = tl.dot(d_logits, k_rank, dq_rank, input_precision='ieee')
 
         padded = ((image * (rows * WINDOW) + y).to(tl.int64) * (columns * WINDOW) + x) * (3 * C)
-        tl.store(
-            d_qkv + head * D + padded[:, None] + lane, dq * (SCALE * LN2), mask=inside[:, None] & (lane < D)
-        )  # SCALE * LN2 is 1 / sqrt(d)
+        stored = inside[:, None] & (lane < D)
+        tl.store(d_qkv + head * D + padded[:, None] + lane, dq * (SCALE * LN2 / RANGE), mask=stored)  # 1 / sqrt(d)
         dq = tl.where(lane < D, 0.0, dq)
 
     d_factor += (program // BLOCKS) * (N * COLUMNS) + token[:, None] * COLUMNS
     if SPARE:
-        tl.store(d_factor + (RANK_LANES - D) + lane, dq, mask=inside[:, None] & (lane >= D))
+        tl.store(d_factor + (RANK_LANES - D) + lane, dq / RANGE, mask=inside[:, None] & (lane >= D))
     if RANK_LANES > 0:
-        tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dq_rank, mask=inside[:, None])
+        tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dq_rank / RANGE, mask=inside[:, None])
 
 
 @triton.jit(do_not_specialize=SIZES)
@@ -127,7 +128,7 @@ def key_kernel(
     height, width, rows, columns, windows, share,
     SCALE: tl.constexpr, DTYPE: tl.constexpr, WINDOW: tl.constexpr, HEADS: tl.constexpr, SHIFT: tl.constexpr,
     PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
-    COLUMNS: tl.constexpr, SPARE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    COLUMNS: tl.constexpr, SPARE: tl.constexpr, RANGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """One program: BLOCK_N keys of one head, in `share` of all windows one after the other.
 
@@ -165,20 +166,22 @@ def key_kernel(
         if SPARE:
             k = with_factor(k, factor_k, token, D, LANES, RANK_LANES, COLUMNS)
         dv = tl.zeros([BLOCK_N, LANES], tl.float32)
+        row_start = (tl.cast(window, tl.int64) * HEADS + head) * N
 
         for start in range(0, N, BLOCK_M):
             query_number = start + tl.arange(0, BLOCK_M)
             query_token = tl.minimum(query_number, N - 1)
-            query_y, query_x = token_places(query_token, top, left, rows, columns, WINDOW, SHIFT)
-            exists = (query_number < N) & (query_y < height) & (query_x < width)
             query = source_pixels(query_token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
             q = load_channels(qkv + image_start * (3 * C), query, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_M, LANES)
             if SPARE:
                 q = with_factor(q, factor_q, query_token, D, LANES, RANK_LANES, COLUMNS)
             d_out = load_channels(d_result + image_start * C + head * D, query, C, D, LANES).to(DTYPE)
-            row = (image_start + query) * HEADS + head
-            row_lse = tl.load(lse + row, mask=exists, other=float('inf'))  # for padding all weights become 0
-            row_sum = tl.load(delta + row, mask=exists, other=0.0)
+            if N % BLOCK_M == 0:
+                row_lse = tl.load(lse + row_start + query_number)
+                row_sum = tl.load(delta + row_start + query_number)
+            else:
+                row_lse = tl.load(lse + row_start + query_number, mask=query_number < N, other=float('inf'))
+                row_sum = tl.load(delta + row_start + query_number, mask=query_number < N, other=0.0)
             logits = tl.dot(k, tl.trans(q), input_precision='ieee')  # (BLOCK_N, BLOCK_M), as all below
             if RANK_LANES > 0:
                 q_rank = load_factor(factor_q, query_token, RANK_LANES, COLUMNS)
@@ -186,7 +189,7 @@ def key_kernel(
             weights = tl.math.exp2(logits * SCALE - row_lse[None, :])
             dv = tl.dot(weights.to(DTYPE), d_out, dv, input_precision='ieee')
             d_weights = tl.dot(v, tl.trans(d_out), input_precision='ieee')
-            d_logits = (weights * (d_weights - row_sum[None, :])).to(DTYPE)
+            d_logits = (weights * (d_weights * RANGE - row_sum[None, :])).to(DTYPE)
             dk = tl.dot(d_logits, q, dk, input_precision='ieee')
             if RANK_LANES > 0:
                 dk_rank = tl.dot(d_logits, q_rank, dk_rank, input_precision='ieee')
@@ -195,13 +198,13 @@ def key_kernel(
         padded = ((image * (rows * WINDOW) + y).to(tl.int64) * (columns * WINDOW) + x) * (3 * C)
         d_keys = d_qkv + C + head * D + padded[:, None] + lane
         stored = inside[:, None] & (lane < D)
-        tl.store(d_keys, dk * (SCALE * LN2), mask=stored)  # SCALE * LN2 is 1 / sqrt(d)
+        tl.store(d_keys, dk * (SCALE * LN2 / RANGE), mask=stored)  # SCALE * LN2 is 1 / sqrt(d)
         tl.store(d_keys + C, dv, mask=stored)
         dk = tl.where(lane < D, 0.0, dk)
 
     d_factor += (program // BLOCKS) * (N * COLUMNS) + token[:, None] * COLUMNS
     if SPARE:
-        dk *= SCALE * LN2  # because t_q is sqrt(d) times the term's q
+        dk *= SCALE * LN2 / RANGE  # because t_q is sqrt(d) times the term's q
         tl.store(d_factor + (RANK_LANES - D) + lane, dk, mask=inside[:, None] & (lane >= D))
     if RANK_LANES > 0:
-        tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dk_rank * (SCALE * LN2), mask=inside[:, None])
+        tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dk_rank * (SCALE * LN2 / RANGE), mask=inside[:, None])

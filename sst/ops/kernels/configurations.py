@@ -12,6 +12,7 @@ from sst.ops.kernels.layout import SMALLEST, Layout, power_of_two
 KERNELS = ('forward', 'query', 'key')  # the last two compute the gradients
 Capability = int | None  # of a GPU: 89 is 8.9; None means the interpreter
 Span = tuple[int, int]  # first and last value
+ROWS_OF_A_WARP = 16  # of a product on tensor cores; a warp without rows of its own repeats those of another
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,17 @@ class Configuration:
     num_stages: int = 2
     programs: int = 1024  # of a gradient kernel, about: enough for a large GPU
 
-    def within(self, window: int) -> 'Configuration':
-        """The same, with blocks no larger than a window."""
+    def within(self, kernel: str, dtype: torch.dtype, window: int) -> 'Configuration':
+        """The same, with blocks no larger than a window and no more warps than have rows of their own."""
         largest = max(power_of_two(window * window), SMALLEST)
-        return replace(self, block_m=min(self.block_m, largest), block_n=min(self.block_n, largest))
+        fitting = replace(self, block_m=min(self.block_m, largest), block_n=min(self.block_n, largest))
+        if dtype == torch.float32:  # its products are not on tensor cores, so warps share the columns, too
+            return fitting
+        return replace(fitting, num_warps=min(self.num_warps, max(fitting.rows(kernel) // ROWS_OF_A_WARP, 1)))
+
+    def rows(self, kernel: str) -> int:
+        """Tokens that a program of a kernel owns: they are the rows of its products."""
+        return self.block_n if kernel == 'key' else self.block_m
 
     def keywords(self) -> dict[str, int]:
         """The keywords to launch a kernel with."""
@@ -71,7 +79,7 @@ TABLE = (
     # without tensor cores all values are in registers
     Row(FORWARD, FLOAT32, ANY, PUBLISHED, ANY, Configuration(32, 64)),
     Row(FORWARD, FLOAT32, ANY, ANY, ANY, Configuration(32, 32)),
-    Row(GRADIENTS, HALF, ANY, ANY, ANY, Configuration(64, 64, num_warps=8)),
+    Row(GRADIENTS, HALF, ANY, ANY, ANY, Configuration(64, 64)),
     Row(GRADIENTS, FLOAT32, ANY, ANY, ANY, Configuration(32, 32, num_warps=8)),
 )
 
@@ -81,6 +89,6 @@ def find_configuration(
 ) -> Configuration:
     """The configuration of one of `KERNELS` for a layer, with blocks no larger than a window."""
     if capability is None:
-        return INTERPRETED.within(window)
+        return INTERPRETED.within(kernel, dtype, window)
     fitting = (row for row in TABLE if row.fits(kernel, dtype, capability, layout.width, window))
-    return next(fitting).configuration.within(window)
+    return next(fitting).configuration.within(kernel, dtype, window)

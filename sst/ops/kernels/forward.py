@@ -47,7 +47,7 @@ def forward_kernel(
 
     qkv is (B, H, W, 3C), factor_q and factor_k are (heads, N, COLUMNS) or None, gate (B, H, W, C) or None. Writes out
     (B, H, W, C) and, unless None, the result before the gate, attended (B, H, W, C), and the log-sum-exp of the
-    logits to base 2, lse (B, H, W, heads).
+    logits to base 2, lse (windows, heads, N), where the query is no padding.
     """
     N: tl.constexpr = WINDOW * WINDOW
     C: tl.constexpr = HEADS * D
@@ -56,7 +56,8 @@ def forward_kernel(
     program = tl.program_id(0)  # neighbouring programs share keys
     first = program % BLOCKS * BLOCK_M
     head = program // BLOCKS % HEADS
-    image, top, left = window_corner(program // (BLOCKS * HEADS), rows, columns, WINDOW)
+    window = program // (BLOCKS * HEADS)
+    image, top, left = window_corner(window, rows, columns, WINDOW)
 
     token, exists, count = query_tokens(first, top, left, height, width, rows, columns, WINDOW, SHIFT, BLOCK_M)
     if first >= count:
@@ -103,7 +104,8 @@ def forward_kernel(
     if attended is not None:
         tl.store(attended + place, result, mask=stored)
     if lse is not None:
-        tl.store(lse + (image_start + query) * HEADS + head, maximum + tl.math.log2(total), mask=exists)
+        lse += (tl.cast(window, tl.int64) * HEADS + head) * N
+        tl.store(lse + token, maximum + tl.math.log2(total), mask=exists)
     if gate is not None:
         result *= tl.load(gate + place, mask=stored, other=0.0)
     tl.store(out + place, result, mask=stored)

@@ -76,6 +76,7 @@ class Geometry:
             'HEADS': self.num_heads,
             'SHIFT': self.shift,
             'PERIODIC': periodic,
+            'RANGE': 2.0 ** (self.window.bit_length() - 1),  # about the root of N: P is from 1 / N to 1
             'INDEX': tl.int32 if padded < 2**31 else tl.int64,
             **self.layout.constants(),
         }

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sst.ops.kernels.configurations import Capability, Configuration, find_configuration
 from sst.ops.kernels.geometry import Geometry
-from sst.ops.windows import fold_padding
+from sst.ops.windows import fold_padding, windows_along
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,9 @@ class Gradients:
 
     grad: Tensor  # (B, H, W, C), of the result
     attended: Tensor  # (B, H, W, C), the result before the gate
-    lse: Tensor  # (B, H, W, heads)
+    lse: Tensor  # (windows, heads, N)
     d_result: Tensor  # (B, H, W, C), of the result before the gate
-    delta: Tensor  # (B, H, W, heads)
+    delta: Tensor  # (windows, heads, N)
     d_qkv: Tensor  # (B, padded H, padded W, 3C)
     d_gate: Tensor | None  # (B, H, W, C)
 
@@ -93,7 +93,7 @@ def forward(call: Call, configuration: Configuration, differentiable: bool) -> t
     from sst.ops.kernels.forward import forward_kernel
 
     geometry = call.geometry
-    out, attended, lse = empty_results(call.qkv, call.gate, geometry.num_heads, differentiable)
+    out, attended, lse = empty_results(call.qkv, call.gate, geometry.window, geometry.num_heads, differentiable)
     programs = geometry.blocks(configuration.block_m) * geometry.num_heads * geometry.windows
     written = {'attended': attended if attended.numel() else None, 'lse': lse if lse.numel() else None}
     call.launch(forward_kernel, programs, configuration, out=out, **written)
@@ -101,13 +101,16 @@ def forward(call: Call, configuration: Configuration, differentiable: bool) -> t
 
 
 def empty_results(
-    qkv: Tensor, gate: Tensor | None, num_heads: int, differentiable: bool
+    qkv: Tensor, gate: Tensor | None, window: int, num_heads: int, differentiable: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Allocate what `forward` returns."""
+    """Allocate what `forward` returns. The log-sum-exp is infinite, which it stays where a query is padding."""
     *sizes, channels = qkv.shape
+    batch, height, width = sizes
+    windows = batch * windows_along(height, window) * windows_along(width, window)
     out = qkv.new_empty(*sizes, channels // 3)
     attended = torch.empty_like(out) if differentiable and gate is not None else qkv.new_empty(0)
-    lse = qkv.new_empty(*sizes, num_heads, dtype=torch.float32) if differentiable else qkv.new_empty(0)
+    shape = (windows, num_heads, window**2) if differentiable else (0,)
+    lse = qkv.new_full(shape, float('inf'), dtype=torch.float32)
     return out, attended, lse
 
 

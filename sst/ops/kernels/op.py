@@ -29,7 +29,7 @@ def fused_attention(
     Returns:
         tuple: the result (B, H, W, C), then what the gradients need, each empty unless `differentiable`: the result
         before the gate (B, H, W, C), empty without a gate, and the log-sum-exp of the logits to base 2,
-        (B, H, W, heads) in float32.
+        (windows, heads, N) in float32, infinite where a query is padding.
     """
     call = Call.of(qkv, factor_q, factor_k, gate, window, num_heads, shift, dtype)
     return launch.forward(call, call.configuration('forward'), differentiable)
@@ -39,8 +39,8 @@ def fused_attention(
 def _fake_attention(
     qkv: Tensor, factor_q: Tensor | None, factor_k: Tensor | None, gate: Tensor | None, *options: Any
 ) -> Results:
-    _, num_heads, _, _, differentiable = options
-    return launch.empty_results(qkv, gate, num_heads, differentiable)
+    window, num_heads, _, _, differentiable = options
+    return launch.empty_results(qkv, gate, window, num_heads, differentiable)
 
 
 @torch.library.custom_op('sst::window_attention_backward', mutates_args=())
