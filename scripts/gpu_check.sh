@@ -83,8 +83,8 @@ sweep=(--seconds "$((seconds - SECONDS + begin - 15))")
 if [ -n "$rehearse" ]; then
     tests=(-q -p no:cacheprovider tests/ops/test_whole_size.py)
     benchmark=(--models options/test_demo.yml --scales 2 --seconds 0 --repeats 2 --size 16x16 --batch 1 --patch 8)
-    training=(--modes fast,published --backends sdpa)
-    inference=(--modes fast,published --backends sdpa)
+    training=(--modes fast --backends sdpa)
+    inference=(--modes fast --backends sdpa)
     kernels=(options/test_demo.yml --kernels forward --capabilities 90)
     sweep=(options/test_demo.yml --offline --kernels forward --dtypes float16 --windows 8 --blocks 64 --warps 4 --stages 2)
 fi

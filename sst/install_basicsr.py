@@ -33,10 +33,8 @@ def main() -> int:
         shutil.copy(__file__, Path(folder, 'sitecustomize.py'))
         # A wheel in pip's cache may have been built from the source as it is.
         options = ('--no-deps', '--no-build-isolation', '--no-cache-dir', '--no-binary', 'basicsr')
-        action, *rest = (
-            ['wheel', '--wheel-dir', *arguments[1:]] if arguments[:1] == ['--wheel'] else ['install', *arguments]
-        )
-        command = [sys.executable, '-m', 'pip', action, *options, *rest, WANTED]
+        action = ['wheel', '--wheel-dir', *arguments[1:]] if arguments[:1] == ['--wheel'] else ['install', *arguments]
+        command = [sys.executable, '-m', 'pip', *action, *options, WANTED]
         return subprocess.run(command, env=os.environ | {'PYTHONPATH': folder}, check=False).returncode
 
 

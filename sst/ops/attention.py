@@ -107,7 +107,7 @@ class UnsupportedBackendError(UserError, ValueError):
 def select_backend(name: str, inputs: Inputs) -> Backend:
     """The backend called `name`, or for 'auto' the fastest that can compute. Raises UnsupportedBackendError."""
     if name == 'auto':
-        return next(b for b in BACKENDS.values() if b.automatic() and not b.unsupported(inputs))
+        return next(b for b in BACKENDS.values() if b.automatic(inputs) and not b.unsupported(inputs))
     if name not in BACKENDS:
         raise UnsupportedBackendError(f'unknown attention backend {name!r}; use one of auto, {", ".join(BACKENDS)}')
     if reasons := BACKENDS[name].unsupported(inputs):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from sst.ops.attention import UnsupportedBackendError
 from sst.ops.backends import fused as triton_here
 from sst.ops.kernels.pointwise_op import fused_depthwise_gelu_add, fused_norm_linear
+from sst.utils.autocast import has_autocast
 
 logger = logging.getLogger('basicsr')
 
@@ -75,7 +76,7 @@ def _kernel_computes(x: Tensor, weight: Tensor) -> bool:
     reasons = _reasons(x.device, x.dtype, channels)
     if x.dtype != weight.dtype or x.device != weight.device:
         reasons.append(f'the map is {x.dtype} on {x.device}, the weights are {weight.dtype} on {weight.device}')
-    if torch.amp.is_autocast_available(x.device.type) and torch.is_autocast_enabled(x.device.type):
+    if has_autocast(x.device.type) and torch.is_autocast_enabled(x.device.type):
         reasons.append('autocast chooses the dtypes')
     if reasons and not torch.compiler.is_compiling():
         _log_once('; '.join(reasons))

@@ -19,13 +19,9 @@ TOLERANCE = {torch.float16: 2e-3, torch.bfloat16: 2e-2}  # relative L2 error
 def reference_by_parts(leaves, window, heads, grad):
     """Result and gradients in float32, window by window and head by head: all logits at once take too much memory.
 
-    A window at the border is filled by reflection of its own pixels, so the windows of an unshifted map are independent.
+    A window at the border is filled by reflection of its own pixels, so windows of an unshifted map are independent.
     """
-    qkv, factors, gate = (
-        leaves['qkv'].float(),
-        [leaves[f'factor_{name}'].float() for name in 'qk'],
-        leaves['gate'].float(),
-    )
+    qkv, gate, *factors = (leaves[name].float() for name in ('qkv', 'gate', 'factor_q', 'factor_k'))
     _, height, width, channels = gate.shape
     size = channels // heads
     out, d_qkv, d_gate = torch.empty_like(gate), torch.empty_like(qkv), torch.empty_like(gate)

@@ -53,8 +53,8 @@ class Backend(ABC):
     def unsupported(self, inputs: Inputs) -> list[str]:
         """The reasons why this backend cannot compute these inputs; empty if it can."""
 
-    def automatic(self) -> bool:
-        """Whether `auto` may choose this backend."""
+    def automatic(self, inputs: Inputs) -> bool:
+        """Whether `auto` may choose this backend, if it can compute the inputs."""
         return True
 
     @abstractmethod
@@ -63,9 +63,14 @@ class Backend(ABC):
 
 
 @torch.compiler.assume_constant_result  # torch.compile cannot trace this call
+def compute_capability(device: torch.device) -> tuple[int, int]:
+    """The compute capability of a CUDA device, as (9, 0)."""
+    return torch.cuda.get_device_capability(device)
+
+
 def older_than_ampere(device: torch.device) -> bool:
     """Whether a CUDA device's compute capability is below 8.0."""
-    return torch.cuda.get_device_capability(device) < (8, 0)
+    return compute_capability(device) < (8, 0)
 
 
 class WindowedBackend(Backend):

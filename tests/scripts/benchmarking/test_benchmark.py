@@ -15,6 +15,7 @@ from benchmarking import report
 from benchmarking import run as run_module
 from benchmarking.costs import Ceilings
 from measuring.results import write_chart
+from sst.ops.backends import fused
 from sst.utils.errors import UserError
 
 ROOT = Path(__file__).parents[3]
@@ -101,4 +102,23 @@ def test_gpu_check_without_gpu_is_one_line():
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert answer.returncode == 2
     assert 'finds no usable GPU; on the CPU:' in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
+def test_gpu_check_rehearses_every_step(tmp_path):
+    command = ['bash', str(ROOT / 'scripts' / 'gpu_check.sh'), '--rehearse', '--out', str(tmp_path)]
+    answer = subprocess.run(command, env=os.environ | {'PYTHON': sys.executable}, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+    steps = ('tests', 'training', 'inference', 'kernels', 'sweep')
+    assert {file.stem for file in tmp_path.glob('*.txt')} == set(steps)
+    assert {file.stem for file in tmp_path.glob('*.json')} == {'training', 'inference', 'sweep'}
+
+
+@pytest.mark.parametrize('arguments', [['--only', 'swep'], ['--seconds', 'many'], ['--out'], ['--fast']])
+def test_gpu_check_refuses_what_it_does_not_know(arguments):
+    answer = subprocess.run(
+        ['bash', str(ROOT / 'scripts' / 'gpu_check.sh'), *arguments], capture_output=True, text=True
+    )
+    assert answer.returncode == 2
     assert len(answer.stderr.splitlines()) == 1
