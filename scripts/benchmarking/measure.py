@@ -40,18 +40,24 @@ def measure(row: Row) -> dict[str, Any]:
     messages = _Messages()
     base = sharpened(SST(**row.network() | {'backend': 'reference'}))
     net = build(row, base)
+    times, peak = timed(row, net)
+    attention = ', '.join(messages.found) or row.backend  # nothing is logged from compiled code
+    error = relative_error(row, net, base.to(device))
+    wrong = not error <= tolerance(row)
+    return {'times': times, 'memory': peak, 'error': error, 'wrong': wrong, 'attention': attention}
+
+
+def timed(row: Row, net: nn.Module) -> tuple[list[float], int]:
+    """Seconds of each repetition, and the memory that they needed; see `measure`."""
+    device = torch.device(row.device)
     if device.type == 'cuda':
         torch.cuda.reset_peak_memory_stats(device)
     before = _resident('VmRSS')
     with suppress(OSError):
         Path('/proc/self/clear_refs').write_text('5', encoding='utf-8')  # the peak counts from here
-    call = training_step(row, net) if row.training else inference(row, net)
-    times = repeat(call, row, device)
+    times = repeat(training_step(row, net) if row.training else inference(row, net), row, device)
     peak = torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else _resident('VmHWM') - before
-    attention = ', '.join(messages.found) or row.backend  # nothing is logged from compiled code
-    error = relative_error(row, net, base.to(device))
-    wrong = not error <= tolerance(row)
-    return {'times': times, 'memory': peak, 'error': error, 'wrong': wrong, 'attention': attention}
+    return times, peak
 
 
 @torch.no_grad()

@@ -10,10 +10,12 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarking.paper import OUTPUT_WIDTH, PUBLISHED
+from sst.rivals.figures import published_figures
 from sst.utils.errors import UserError
 from sst.utils.files import atomic_write_text
 
+OUTPUT_WIDTH = 1280  # of the pictures that the paper measures on, in pixels; they are 720 high
+SET = 'Urban100'
 LISTS = ('times', 'floor_parts', 'network')  # what a line of CSV does not hold
 LEGEND = (
     'spread: half the distance of the quartiles; speed: against the published style in this run; '
@@ -55,9 +57,9 @@ def describe_costs(row: dict[str, Any]) -> list[str]:
         f'{row["parameters"]:,} parameters, {row["multiply_adds"] / 1e9:,.1f} G multiply-adds '
         f'({row["multiply_adds_as_published"] / 1e9:,.1f} as the paper counts), floor {_ms(row["floor"])} ms',
     ]
-    paper, width = PUBLISHED.get((row['model'], row['scale'])), -(-OUTPUT_WIDTH // row['scale'])
-    if paper and paper.latency and row['task'] == 'inference' and row['width'] == width:
-        lines.append(f'in the paper {paper.latency} ms and {paper.memory} MB on an H200')
+    paper, width = published_figures(row['model'], row['scale']), -(-OUTPUT_WIDTH // row['scale'])
+    if 'latency' in paper and row['task'] == 'inference' and row['width'] == width:
+        lines.append(f'in the paper {_ms(paper["latency"])} ms and {paper["memory"] / 1e6:.0f} MB on an H200')
     return lines
 
 
@@ -108,7 +110,7 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
         UserError: there is no row to draw.
     """
     rows = [row for row in outcome['rows'] if row['task'] == 'inference' and 'latency' in row]
-    rows = [row for row in rows if (row['model'], row['scale']) in PUBLISHED]
+    rows = [row for row in rows if SET in published_figures(row['model'], row['scale'])['sets']]
     if not rows:
         raise UserError('no model of the paper was measured in inference')
     scales = sorted({row['scale'] for row in rows})
@@ -121,7 +123,7 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
 
 def _draw(axes: Any, rows: Sequence[dict[str, Any]], largest: float) -> None:
     for row in rows:
-        latency, psnr = 1000 * row['latency'], PUBLISHED[row['model'], row['scale']].psnr
+        latency, psnr = 1000 * row['latency'], published_figures(row['model'], row['scale'])['sets'][SET][0]
         axes.scatter(latency, psnr, 600 * row['memory'] / largest, COLORS[row['mode']], alpha=0.6)
         label = f'{row["model"]}\n{row["mode"]}, {row["memory"] / 1e6:,.0f} MB'
         axes.annotate(label, (latency, psnr), xytext=(0, 14), textcoords='offset points', ha='center', fontsize=8)

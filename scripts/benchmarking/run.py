@@ -1,9 +1,5 @@
 """Runs rows, each in a process of its own, in rounds: other work on the machine then meets all of them alike."""
 
-import json
-import signal
-import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +13,11 @@ from tqdm import tqdm
 from benchmarking.costs import Ceilings
 from benchmarking.measure import measure
 from benchmarking.rows import Row, known, obstacle
+from measuring import processes
 from measuring.machine import describe, measure_ceilings
 from sst.utils.errors import UserError
 
 COMMAND = Path(__file__).resolve().parents[1] / 'benchmark.py'
-LIMIT = 900  # seconds of one process: a kernel that hangs must not hang the whole run
 
 Result = dict[str, Any]
 
@@ -38,16 +34,8 @@ def work(task: dict[str, Any]) -> Result:
 
 
 def in_process(task: dict[str, Any]) -> Result:
-    """`work` in a fresh process; {'failed': reason} where that ends badly."""
-    command = [sys.executable, str(COMMAND), '--work', json.dumps(task)]
-    try:
-        answer = subprocess.run(command, capture_output=True, encoding='utf-8', check=False, timeout=LIMIT)
-    except subprocess.TimeoutExpired:
-        return {'failed': f'took longer than {LIMIT} s'}
-    if answer.returncode == -getattr(signal, 'SIGKILL', 9):
-        return {'refused': 'killed by the system: out of memory, most likely'}
-    lines = answer.stderr.strip().splitlines() or [f'exit code {answer.returncode}']
-    return {'failed': lines[-1]} if answer.returncode else json.loads(answer.stdout.splitlines()[-1])
+    """`work` in a fresh process."""
+    return processes.in_process(COMMAND, task)
 
 
 def run(rows: Sequence[Row], device: str, rounds: int) -> dict[str, Any]:
@@ -93,6 +81,16 @@ def combined(answers: Sequence[Result]) -> Result:
         return bad[0]
     if not answers:
         return {'refused': 'interrupted before its turn'}
+    return {
+        **timed(answers),
+        'error': max(answer['error'] for answer in answers),
+        'wrong': any(answer['wrong'] for answer in answers),
+        'attention': answers[0]['attention'],
+    }
+
+
+def timed(answers: Sequence[Result]) -> Result:
+    """Latency, spread and memory out of those of several processes."""
     times = [answer['times'] for answer in answers]
     latency = median(median(part) for part in times)
     low, high = np.percentile([time for part in times for time in part], (25, 75)).tolist()
@@ -100,9 +98,6 @@ def combined(answers: Sequence[Result]) -> Result:
         'latency': latency,
         'spread': (high - low) / 2 / latency,
         'memory': median(answer['memory'] for answer in answers),
-        'error': max(answer['error'] for answer in answers),
-        'wrong': any(answer['wrong'] for answer in answers),
-        'attention': answers[0]['attention'],
         'times': times,
     }
 

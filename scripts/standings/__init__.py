@@ -1,0 +1,1 @@
+"""What `scripts/league.py` is made of."""
