@@ -38,7 +38,12 @@ setup(
     license_files=['LICENSE'],
     python_requires='>=3.11,<3.15',
     packages=find_packages(include=['sst', 'sst.*']),
-    package_data={'sst': ['weights/*'], 'sst.rivals': ['*.yml'], 'sst.ops.native': ['*.cpp'], 'sst.upscaling.web': ['*.css']},
+    package_data={
+        'sst': ['weights/*'],
+        'sst.ops.native': ['*.cpp'],
+        'sst.rivals': ['*.yml'],
+        'sst.upscaling.web': ['*.css'],
+    },
     install_requires=read_requirements(),
     extras_require={
         'demo': DEMO,

@@ -31,13 +31,15 @@ from sst.utils.files import atomic_write_text
 from standings import chart, tables
 from standings.entries import GROUPS, NAMES, Entry, chosen
 from standings.measure import COUNTED, work
-from standings.quality import NTIRE, scores
+from standings.quality import IN_RGB, METRICS, WITHOUT_HR, changes_for, scores
 
 WIDTH = 160  # letters of a line that no terminal limits
 TASKS = ('costs', 'training', 'latency', 'quality')
+NO_TRAINING = tuple(task for task in TASKS if task != 'training')
 PRESETS: dict[str, dict[str, Any]] = {
     'paper': {'size': COUNTED, 'batch': 8, 'patch': 64},
-    'ntire-esr': {'scales': ['4'], 'size': (1024, 1024), 'tasks': ['costs', 'latency', 'quality']},
+    'ntire-esr': {'scales': ['4'], 'size': (1024, 1024), 'tasks': list(NO_TRAINING), 'metrics': ['psnr']},
+    'real': {'scales': ['4'], 'tasks': ['quality'], 'metrics': ['niqe']},
 }
 DEFAULTS: dict[str, dict[str, Any]] = {
     'cpu': {'models': ['light'], 'scales': ['2'], 'size': (128, 128), 'batch': 1, 'patch': 32, 'repeats': 2},
@@ -51,7 +53,11 @@ WEIGHTS = {'latency': 0.7, 'multiply_adds': 0.15, 'parameters': 0.15}
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('--preset', choices=list(PRESETS), help='paper: its sizes; ntire-esr: x4, LR of 256 x 256, RGB, a score')
+    add(
+        '--preset',
+        choices=list(PRESETS),
+        help='paper: its sizes; ntire-esr: x4, LR of 256 x 256, RGB, a score; real: --images, NIQE',
+    )
     add('--models', type=words, help=f'any of {",".join(GROUPS)} (groups), {",".join(NAMES)}, or option files')
     add('--scales', type=words, help='any of 2,3,4')
     add('--tasks', type=words, help=f'any of {",".join(TASKS)} (all)')
@@ -62,11 +68,18 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--seconds', type=float, default=10.0, help='stop repeating after this time (%(default)s)')
     add('--rounds', type=_positive, default=1, help='processes for each figure, in turn (%(default)s)')
     add('--device', choices=list(DEFAULTS), default='cuda' if torch.cuda.is_available() else 'cpu')
+    add('--metrics', type=words, help=f'any of {",".join(METRICS)} (psnr,ssim)')
+    add('--images', type=Path, metavar='FOLDER', help=f'images without HR to test on, by {",".join(WITHOUT_HR)}')
     add('--root', type=Path, default=Path.cwd(), help='where weights and data sets lie (the current folder)')
     add('--out', type=Path, default=Path('results/league'), help='folder for the files (%(default)s)')
     add('--work', help=argparse.SUPPRESS)  # how this program calls itself
     args = parser.parse_args(arguments)
-    for name, value in {'tasks': list(TASKS), **DEFAULTS[args.device], **PRESETS.get(args.preset, {})}.items():
+    for name, value in {
+        'tasks': list(TASKS),
+        'metrics': ['psnr', 'ssim'],
+        **DEFAULTS[args.device],
+        **PRESETS.get(args.preset, {}),
+    }.items():
         if getattr(args, name) is None:
             setattr(args, name, value)
     return args
@@ -96,6 +109,8 @@ def league(args: argparse.Namespace) -> dict[str, Any]:
         raise UserError('--device cuda: there is no usable GPU; use --device cpu')
     check_words('scales', args.scales, ('2', '3', '4'))
     check_words('tasks', args.tasks, TASKS)
+    check_words('metrics', args.metrics, tuple(METRICS))
+    check_images(args)
     entries = [Entry(model, int(scale)) for scale in args.scales for model in chosen(args.models)]
     make_folders(args.out / 'league.json')
     answers: dict[tuple[Entry, str], list[dict[str, Any]]] = {}
@@ -119,11 +134,24 @@ def league(args: argparse.Namespace) -> dict[str, Any]:
     return {**origin(device), **setting, 'interrupted': interrupted, 'rows': rows}
 
 
+def check_images(args: argparse.Namespace) -> None:
+    """Raise UserError if `--images` names no folder, or metrics need HR that it lacks."""
+    if args.images is None:
+        if args.preset == 'real':
+            raise UserError('--preset real: needs a folder of images; add --images FOLDER')
+        return
+    if not args.images.is_dir():
+        raise UserError(f'--images {args.images}: no such folder')
+    if needing := [name for name in args.metrics if name not in WITHOUT_HR]:
+        raise UserError(f'--metrics {",".join(needing)}: need HR; with --images use {", ".join(WITHOUT_HR)}')
+
+
 def answer_to(entry: Entry, task: str, args: argparse.Namespace) -> dict[str, Any]:
     """What a task finds of a model: figures, or 'refused' or 'failed' with the reason."""
     try:
         if task == 'quality':
-            return scores(entry, args.root, NTIRE if args.preset == 'ntire-esr' else ())
+            changes = changes_for(entry, args.metrics, args.images)
+            return scores(entry, args.root, [*changes, *(IN_RGB if args.preset == 'ntire-esr' else ())])
         return in_process(Path(__file__).resolve(), {'what': task, 'row': asdict(row_to_measure(entry, task, args))})
     except UserError as reason:
         return {'failed': ' '.join(str(reason).split())}
@@ -157,8 +185,7 @@ def row_of(entry: Entry, answers: dict[str, list[dict[str, Any]]]) -> dict[str, 
         elif task == 'costs':
             row |= found[0]
         elif task == 'quality':
-            sets = found[0]['sets']
-            row |= {'sets': {name: (s['psnr'], s['ssim']) for name, s in sets.items()}, 'evaluation': found[0]}
+            row |= {'sets': found[0].pop('sets'), 'evaluation': found[0]}
         else:
             times = timed(found)
             kind = ('training', 'training_memory') if task == 'training' else ('latency', 'memory')

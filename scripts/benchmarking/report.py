@@ -123,7 +123,7 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
 
 def _draw(axes: Any, rows: Sequence[dict[str, Any]], largest: float) -> None:
     for row in rows:
-        latency, psnr = 1000 * row['latency'], published_figures(row['model'], row['scale'])['sets'][SET][0]
+        latency, psnr = 1000 * row['latency'], published_figures(row['model'], row['scale'])['sets'][SET]['psnr']
         axes.scatter(latency, psnr, 600 * row['memory'] / largest, COLORS[row['mode']], alpha=0.6)
         label = f'{row["model"]}\n{row["mode"]}, {row["memory"] / 1e6:,.0f} MB'
         axes.annotate(label, (latency, psnr), xytext=(0, 14), textcoords='offset points', ha='center', fontsize=8)

@@ -37,6 +37,6 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
 def psnr_of(row: dict[str, Any]) -> list[tuple[float, bool]]:
     """PSNR on the set, and whether it is ours; empty where there is none."""
     for figures, filled in ((row, True), (row['published'], False)):
-        if SET in figures.get('sets', {}):
-            return [(figures['sets'][SET][0], filled)]
+        if 'psnr' in figures.get('sets', {}).get(SET, {}):
+            return [(figures['sets'][SET]['psnr'], filled)]
     return []

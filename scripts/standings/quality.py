@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,35 @@ from standings.entries import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
 SST_TEST = 'import sys; from sst.test import main; sys.exit(main())'  # sst-test, with data and results where it runs
-NTIRE = ('val:metrics:psnr:test_y_channel=false', 'val:metrics:psnr:crop_border=4')
+# Type and whether higher is better. The first two have published figures, the others from NIQE on need no HR.
+METRICS = {
+    'psnr': ('calculate_psnr', True),
+    'ssim': ('calculate_ssim', True),
+    'lpips': ('calculate_lpips', False),
+    'dists': ('calculate_dists', False),
+    'niqe': ('calculate_niqe', False),
+    'musiq': ('calculate_musiq', True),
+    'maniqa': ('calculate_maniqa', True),
+    'clipiqa': ('calculate_clipiqa', True),
+    'topiq': ('calculate_topiq', True),
+}
+WITHOUT_HR = tuple(METRICS)[4:]
+IN_RGB = ('val:metrics:psnr:test_y_channel=false', 'val:metrics:psnr:crop_border=4')  # of NTIRE
+
+
+def changes_for(entry: Entry, metrics: Sequence[str], folder: Path | None) -> list[str]:
+    """What `--force_yml` takes to compute these metrics, on a folder of images without HR if one is named."""
+    changes = [f'val:metrics:{name}=null' for name in ('psnr', 'ssim') if name not in metrics]
+    for name in metrics:
+        if name not in ('psnr', 'ssim'):
+            kind, higher = METRICS[name]
+            better = 'higher' if higher else 'lower'
+            changes.append(f'val:metrics:{name}={{type: {kind}, crop_border: {entry.scale}, better: {better}}}')
+    if folder:
+        images = f'{{name: {folder.name}, type: SingleImageDataset, dataroot_lq: {json.dumps(str(folder.resolve()))}, '
+        changes += [f'datasets:{key}=null' for key in entry.options()['datasets']]
+        changes.append(f'datasets:test_0={images}io_backend: {{type: disk}}}}')
+    return changes
 
 
 def weights_of(options: Mapping[str, Any], root: Path) -> Path | None:
@@ -24,19 +52,19 @@ def weights_of(options: Mapping[str, Any], root: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def scores(entry: Entry, root: Path, changes: tuple[str, ...] = ()) -> dict[str, Any]:
+def scores(entry: Entry, root: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     """`sets`, metrics of each data set by name, with hashes of `weights` and `data`; {'refused': reason} without them.
 
     Args:
         entry (Entry): the model.
         root (Path): where weights and data sets lie, and the results of the test.
-        changes (tuple[str, ...]): to its options, as `--force_yml` takes them.
+        changes (Sequence[str]): to its options, as `--force_yml` takes them.
     """
     options = entry.options(*changes)
     weights = weights_of(options, root)
     if weights is None:
         return {'refused': f'no weights: {options["path"]["pretrain_network_g"]}'}
-    folders = {data['name']: data['dataroot_gt'] for data in options['datasets'].values()}
+    folders = {data['name']: data.get('dataroot_gt') or data['dataroot_lq'] for data in options['datasets'].values()}
     there = {name: root / folder for name, folder in folders.items() if (root / folder).is_dir()}
     if not there:
         return {'refused': 'no data sets: python scripts/prepare_data.py download benchmark'}
@@ -54,7 +82,7 @@ def scores(entry: Entry, root: Path, changes: tuple[str, ...] = ()) -> dict[str,
         return {'failed': lines[-1]}
     results = json.loads((root / 'results' / name / 'metrics.json').read_text(encoding='utf-8'))
     return {
-        'sets': {name: result for name, result in results.items() if 'psnr' in result},
+        'sets': {name: {m: result[m] for m in METRICS if m in result} for name, result in results.items()},
         'weights': {'file': str(weights), 'sha256': sha256(weights)},
         'data': {name: hash_of_images(folder) for name, folder in there.items()},
         'conventions': {key: options['val'].get(key) for key in ('metrics', 'tile', 'tile_grid', 'self_ensemble')},

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from standings.measure import COUNTED
+from standings.quality import METRICS
 
 Row = dict[str, Any]
 PUBLISHED_BATCH = 8  # images in a training step
@@ -49,8 +50,8 @@ def _of(key: str, factor: float = 1.0) -> Callable[[Row], float | None]:
     return lambda row: row[key] / factor if row.get(key) is not None else None
 
 
-def _metric(data: str, index: int) -> Callable[[Row], float | None]:
-    return lambda row: row['sets'][data][index] if data in row.get('sets', {}) else None
+def _metric(data: str, metric: str) -> Callable[[Row], float | None]:
+    return lambda row: row.get('sets', {}).get(data, {}).get(metric)
 
 
 def cost_columns(outcome: dict[str, Any]) -> list[Column]:
@@ -69,15 +70,16 @@ def cost_columns(outcome: dict[str, Any]) -> list[Column]:
 
 
 def quality_columns(sets: Iterable[str]) -> list[Column]:
-    """The layout of the paper's tables 2 and 3: PSNR and SSIM of each set."""
+    """The layout of the paper's tables 2 and 3: PSNR and SSIM, or other metrics, of each set."""
     return [
-        column
+        Column(f'{name} {metric.upper()}', 'quality', _metric(name, metric), _shown(metric), higher)
         for name in sets
-        for column in (
-            Column(f'{name} PSNR', 'quality', _metric(name, 0), '{:.2f}'.format, greatest=True),
-            Column(f'{name} SSIM', 'quality', _metric(name, 1), '{:.4f}'.format, greatest=True),
-        )
+        for metric, (_, higher) in METRICS.items()
     ]
+
+
+def _shown(metric: str) -> Callable[[float], str]:
+    return ('{:.2f}' if metric in ('psnr', 'musiq') else '{:.4f}').format
 
 
 def cells(rows: Sequence[Row], column: Column) -> list[Cell]:

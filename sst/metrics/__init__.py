@@ -1,5 +1,21 @@
 """Metrics beside BasicSR's PSNR and SSIM, registered in its METRIC_REGISTRY."""
 
-from sst.metrics.perceptual import calculate_dists, calculate_lpips, require_packages
+from sst.metrics.perceptual import (
+    calculate_clipiqa,
+    calculate_dists,
+    calculate_lpips,
+    calculate_maniqa,
+    calculate_musiq,
+    calculate_topiq,
+    require_packages,
+)
 
-__all__ = ['calculate_dists', 'calculate_lpips', 'require_packages']
+__all__ = [
+    'calculate_clipiqa',
+    'calculate_dists',
+    'calculate_lpips',
+    'calculate_maniqa',
+    'calculate_musiq',
+    'calculate_topiq',
+    'require_packages',
+]

@@ -26,7 +26,7 @@ def tables() -> dict[str, Any]:
 
 
 def published_figures(model: str, scale: int) -> dict[str, Any]:
-    """What was published of a model at a scale, as `COSTS` names it, `sets` (PSNR in dB, SSIM) and `sources`.
+    """What was published of a model at a scale, as `COSTS` names it, `sets` (`psnr` in dB, `ssim`) and `sources`.
 
     Costs are those of 1280 x 720 pixels and of the published training batch.
     """
@@ -43,7 +43,7 @@ def published_figures(model: str, scale: int) -> dict[str, Any]:
                 if name not in found and figures.get(key) is not None
             }
             if not found['sets'] and row.get('sets'):
-                new['sets'] = row['sets']
+                new['sets'] = {name: {'psnr': psnr, 'ssim': ssim} for name, (psnr, ssim) in row['sets'].items()}
             if new:
                 found |= new
                 found['sources'].append(table)

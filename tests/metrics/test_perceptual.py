@@ -1,25 +1,29 @@
-"""LPIPS and DISTS by a stand-in for pyiqa, whose weights a test cannot fetch."""
+"""The metrics of pyiqa by a stand-in for pyiqa, whose weights a test cannot fetch."""
 
 import sys
 import types
 
 import numpy as np
 import pytest
+import torch
 from basicsr.metrics import calculate_metric
 
 from sst.metrics import perceptual, require_packages
+from sst.models.evaluation import evaluate
 from sst.utils.errors import UserError
+
+PSNR = {'type': 'calculate_psnr', 'crop_border': 2, 'better': 'higher'}
 
 
 @pytest.fixture
 def pyiqa(monkeypatch):
-    """A pyiqa whose metrics are the mean of the red channel's difference; holds the names asked for."""
+    """A pyiqa whose metrics are the mean of the red channel, or of its difference; holds the names asked for."""
     module = types.ModuleType('pyiqa')
     module.asked = []
 
     def create_metric(name, device):
         module.asked.append(name)
-        return lambda sr, hr: (sr - hr)[:, 0].mean()
+        return lambda sr, hr=0: (sr - hr)[:, 0].mean()
 
     module.create_metric = create_metric
     monkeypatch.setitem(sys.modules, 'pyiqa', module)
@@ -37,6 +41,20 @@ def test_pictures_go_in_as_rgb_without_border(pyiqa, name):
     assert calculate_metric({'img': sr, 'img2': hr}, options) == pytest.approx(0.2)
     calculate_metric({'img': sr, 'img2': hr}, options)
     assert pyiqa.asked == [name]
+
+
+@pytest.mark.parametrize(
+    ('name', 'asked'), [('musiq', 'musiq'), ('maniqa', 'maniqa'), ('clipiqa', 'clipiqa'), ('topiq', 'topiq_nr')]
+)
+def test_sets_without_hr_have_metrics_that_need_none(pyiqa, name, asked):
+    sr = np.zeros((3, 12, 10, 3), np.uint8)
+    sr[:, 1:-1, 1:-1, 2] = 51  # red
+    options = {'type': f'calculate_{name}', 'crop_border': 1, 'better': 'higher'}
+    dataset = [{'lq': torch.zeros(3, 6, 5), 'lq_path': f'{index}.png'} for index in range(3)]
+    images = iter(torch.from_numpy(sr[..., ::-1].copy()).permute(0, 3, 1, 2)[:, None] / 255)
+    rows = evaluate(dataset, lambda batch: next(images), {name: options, 'psnr': PSNR}, num_workers=0)
+    assert [row.values for row in rows] == 3 * [{name: pytest.approx(0.2)}]
+    assert pyiqa.asked == [asked]
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_published_figures_have_one_unit():
     hat = published_figures('HAT', 2)
     assert (hat['latency'], hat['memory'], hat['training']) == pytest.approx((0.7099, 9.07e9, 0.432))
     assert (hat['parameters'], hat['multiply_adds']) == pytest.approx((20.6e6, 5.81e12))
-    assert hat['sets']['Urban100'] == [34.45, 0.9466]
+    assert hat['sets']['Urban100'] == {'psnr': 34.45, 'ssim': 0.9466}
     light = published_figures('SwinIR-light', 4)
     assert (light['parameters'], light['multiply_adds']) == pytest.approx((930e3, 63.6e9))
     assert published_figures('SST', 3)['latency'] == pytest.approx(0.1942)
