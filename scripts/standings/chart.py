@@ -21,14 +21,18 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
     largest = max(row['memory'] for row, _, _ in points)
     figure.set_size_inches(1.5 + 5.5 * len(scales), 5)
     for axes, scale in zip(figure.subplots(1, len(scales), squeeze=False)[0], scales, strict=True):
-        for row, psnr, filled in points:
-            if row['scale'] != scale:
-                continue
+        here = [point for point in points if point[0]['scale'] == scale]
+        here.sort(key=lambda point: point[0]['latency'])
+        for number, (row, psnr, filled) in enumerate(here):
             color = OURS if row['name'].startswith('SST') else OTHERS
             place, area = (1000 * row['latency'], psnr), 30 + 570 * row['memory'] / largest
             axes.scatter(*place, area, color if filled else 'none', edgecolors=color, alpha=0.7)
-            axes.annotate(row['name'], place, xytext=(6, 6), textcoords='offset points', fontsize=8)
+            axes.annotate(
+                row['name'], place, xytext=(8, -13 if number % 2 else 7), textcoords='offset points', fontsize=8
+            )
         axes.set(title=f'x{scale}', xscale='log', xlabel='latency (ms)', ylabel=f'PSNR on {SET} (dB)')
+        for set_format in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
+            set_format('{x:,.0f}')
         axes.margins(0.2)
         axes.grid(alpha=0.3)
     figure.suptitle(f'{outcome["machine"]["device"]}; area: memory; filled: measured PSNR, hollow: published')

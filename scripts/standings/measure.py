@@ -12,18 +12,21 @@ from benchmarking.rows import DTYPES, Row
 from sst.archs import SST
 from sst.checkpoints.networks import built
 from sst.inference.apply import build_predictor
+from sst.utils.errors import UserError
 from standings.entries import Entry
 
 COUNTED = (1280, 720)  # width and height of the SR image that multiply-adds are counted for, as in the paper
 
 
 def work(task: dict[str, Any]) -> dict[str, Any]:
-    """What a worker process does. {'refused': reason} where memory does not suffice."""
+    """What a worker process does. {'refused': reason} where memory does not suffice or the options are faulty."""
     row = Row(**task['row'])
     try:
         return costs(row) if task['what'] == 'costs' else measured(row)
     except torch.OutOfMemoryError:
         return {'refused': 'out of memory'}
+    except UserError as reason:
+        return {'refused': ' '.join(str(reason).split())}
 
 
 def costs(row: Row) -> dict[str, Any]:

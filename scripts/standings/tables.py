@@ -142,12 +142,13 @@ def print_tables(outcome: dict[str, Any], console: Console) -> None:
 
 
 def reasons(outcome: dict[str, Any]) -> list[str]:
-    """Why figures are missing: a line for each reason, with the rows that it holds for."""
-    found: dict[tuple[str, str], list[str]] = {}
+    """Why figures are missing: a line for each reason, with the rows and the kinds of figures that it holds for."""
+    found: dict[str, tuple[dict[str, None], dict[str, None]]] = {}
     for row in outcome['rows']:
         for kind, reason in row['reasons'].items():
-            found.setdefault((kind, reason), []).append(f'{row["name"]} x{row["scale"]}')
-    return [f'{kind}: {reason} ({", ".join(names)})' for (kind, reason), names in found.items()]
+            kinds, names = found.setdefault(reason, ({}, {}))
+            kinds[kind] = names[f'{row["name"]} x{row["scale"]}'] = None
+    return [f'{", ".join(names)}: {", ".join(kinds)}: {reason}' for reason, (kinds, names) in found.items()]
 
 
 def _styled(cell: Cell) -> Text:
@@ -159,7 +160,7 @@ def _styled(cell: Cell) -> Text:
 
 def short(reason: str) -> str:
     """A reason that fits into a cell; '-' stands for the one beside it, and nothing for none."""
-    known = ('no weights', 'no data sets', 'out of memory', 'took longer', 'interrupted')
+    known = ('no weights', 'no data sets', 'out of memory', 'took longer', 'interrupted', 'not installed')
     return reason if reason in ('', '-') else next((words for words in known if words in reason), 'failed')
 
 
