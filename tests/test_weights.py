@@ -1,6 +1,8 @@
 """The weights that ship: small, complete, and better than bicubic interpolation on photographs they have never seen."""
 
 import io
+import json
+import sys
 
 import numpy as np
 import pytest
@@ -10,10 +12,20 @@ from PIL import Image
 import sst
 from sst.checkpoints.description import describe
 from sst.checkpoints.sources import shipped
+from sst.driver.run import run_testing
+from sst.models.images import write_png
 from sst.ops.imresize import crop_to_multiple, imresize
 from sst.options import load_options
 
 GAIN = {'SST-tiny-x2': 1.5, 'SST-tiny-x3': 1.2, 'SST-tiny-x4': 1.0}  # dB on the photograph below
+# dB on the parts of photographs below
+FIGURES = {
+    'SST-tiny-x2': 35.117,
+    'SST-tiny-x3': 31.626,
+    'SST-tiny-x4': 30.178,
+    'SST-tiny-robust-x2': 33.100,
+    'SST-tiny-robust-x4': 29.234,
+}
 MOST = 4_000_000  # bytes
 
 
@@ -52,6 +64,31 @@ def test_robust_weights_are_for_jpeg(scale):
     lr = np.asarray(Image.open(file))
     others = max(psnr(imresize(lr, scale), hr, scale), psnr(plain(lr), hr, scale))
     assert psnr(robust(lr), hr, scale) > others + 0.3
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """Parts of photographs that ship with scikit-image, with LR of every scale, as `options/test.yml` reads a set."""
+    data = tmp_path / 'datasets' / 'benchmark' / 'Set5'
+    for name in ('coffee', 'astronaut', 'chelsea'):
+        hr = getattr(skimage.data, name)()[60:252, 60:252, :3]
+        write_png(hr[..., ::-1], str(data / 'HR' / f'{name}.png'))
+        for scale in (2, 3, 4):
+            lr = imresize(hr, 1 / scale)
+            write_png(lr[..., ::-1], str(data / 'LR_bicubic' / f'X{scale}' / f'{name}x{scale}.png'))
+    return tmp_path
+
+
+@pytest.mark.parametrize(('name', 'figure'), FIGURES.items())
+def test_figures_by_test_yml(name, figure, photographs, monkeypatch):
+    """`sst/test.py` finds the weights and gives their PSNR, whatever becomes of the code around them."""
+    monkeypatch.setattr(sys, 'argv', ['sst/test.py'])
+    monkeypatch.chdir(photographs)
+    file = shipped()[name].parents[2] / 'options' / 'test.yml'
+    changes = [f'scale={name[-1]}', f'path:pretrain_network_g={name}', 'num_gpu=0', 'val:num_workers=0']
+    assert run_testing(photographs, ['-opt', str(file), '--force_yml', *changes]) == 0
+    results = json.loads((photographs / 'results' / 'test' / 'metrics.json').read_text())
+    assert results['Set5']['psnr'] == pytest.approx(figure, abs=0.01)
 
 
 def test_test_yml_takes_them():
