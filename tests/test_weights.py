@@ -23,7 +23,7 @@ FIGURES = {
     'SST-tiny-x2': 35.117,
     'SST-tiny-x3': 31.626,
     'SST-tiny-x4': 30.178,
-    'SST-tiny-robust-x2': 33.100,
+    'SST-tiny-robust-x2': 34.517,
     'SST-tiny-robust-x4': 29.234,
 }
 MOST = 4_000_000  # bytes
