@@ -1,7 +1,7 @@
 """SST and its rivals in one table: costs measured here, quality where weights are there, published figures beside.
 
 Every figure is measured in a process of its own, in rounds. The defaults suit the machine: on CUDA an SR image of
-1280 x 720 and training batches of 8, on the CPU the light models at a small size, within ten minutes.
+1280 x 720 and training batches of 8, on the CPU the light models at a small size, in about ten minutes.
 """
 
 import argparse
