@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from sst.analysis import largest_error
+
 BACKGROUND = (255, 255, 255)
 INK = (24, 26, 32)
 FAINT_INK = (104, 110, 122)
@@ -37,7 +39,8 @@ def draw_comparison(name: str, panels: Sequence[Panel]) -> Image.Image:
     """
     original = panels[-1].picture
     side = min(CROP, *original.shape[:2])
-    top, left = find_largest_error(panels[1].picture, original, side)
+    region = largest_error(panels[1].picture, original, side)
+    top, left = region.top, region.left
 
     title_font, heading_font, text_font = (ImageFont.load_default(size) for size in (30, 23, 17))
     whole, factor = _fit(original)
@@ -66,15 +69,6 @@ def draw_comparison(name: str, panels: Sequence[Panel]) -> Image.Image:
         draw.text((x, crop_y + ENLARGED + 7), panel.title, INK, heading_font)
         draw.text((x, crop_y + ENLARGED + 35), panel.caption, FAINT_INK, text_font)
     return canvas
-
-
-def find_largest_error(picture: np.ndarray, original: np.ndarray, side: int) -> tuple[int, int]:
-    """(top, left) of the square of `side` pixels with the largest squared error between two (H, W, 3) pictures."""
-    error = ((picture.astype(np.float64) - original) ** 2).sum(axis=2)
-    sums = np.pad(error.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
-    squares = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
-    top, left = np.unravel_index(squares.argmax(), squares.shape)
-    return int(top), int(left)
 
 
 def _fit(picture: np.ndarray) -> tuple[Image.Image, float]:

@@ -13,7 +13,7 @@ ORDER = [
     {'archs'},
     {'rivals'},
     {'checkpoints'},
-    {'data', 'inference', 'metrics'},
+    {'analysis', 'data', 'inference', 'metrics'},
     {'api', 'interop', 'models'},
     {'driver', 'upscaling'},
     {'demo', 'info', 'test', 'train', 'upscale'},

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import demo_report
-from comparison import Panel, draw_comparison, find_largest_error
+from comparison import Panel, draw_comparison
 from prepare.images import write_image
 from sst.models.evaluation import Row, write_results
 
@@ -77,13 +77,6 @@ def test_different_pictures_are_refused(arguments, tmp_path, capsys):
     with pytest.raises(SystemExit):
         demo_report.main(arguments)
     assert 'different pictures' in capsys.readouterr().err
-
-
-def test_frame_lies_on_the_largest_error():
-    original = picture(50, 60)
-    worse = original.copy()
-    worse[20:30, 33:43] = 255 - worse[20:30, 33:43]
-    assert find_largest_error(worse, original, 10) == (20, 33)
 
 
 @pytest.mark.parametrize('shape', [(90, 120), (7, 300), (300, 7), (1, 1)])

@@ -1,0 +1,1 @@
+"""Parts of `scripts/analyze.py`: networks, images, and a module for each kind of analysis."""
