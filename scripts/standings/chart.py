@@ -14,6 +14,8 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
     Raises:
         UserError: no row has a latency and a PSNR.
     """
+    from matplotlib.ticker import LogLocator
+
     points = [(row, psnr, filled) for row in outcome['rows'] if row.get('latency') for psnr, filled in psnr_of(row)]
     if not points:
         raise UserError(f'no model has a latency and a PSNR on {SET}')
@@ -31,8 +33,9 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
                 row['name'], place, xytext=(8, -13 if number % 2 else 7), textcoords='offset points', fontsize=8
             )
         axes.set(title=f'x{scale}', xscale='log', xlabel='latency (ms)', ylabel=f'PSNR on {SET} (dB)')
-        for set_format in (axes.xaxis.set_major_formatter, axes.xaxis.set_minor_formatter):
-            set_format('{x:,.0f}')
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter('{x:,.0f}')
+        axes.xaxis.set_minor_formatter('')
         axes.margins(0.2)
         axes.grid(alpha=0.3)
     figure.suptitle(f'{outcome["machine"]["device"]}; area: memory; filled: measured PSNR, hollow: published')
