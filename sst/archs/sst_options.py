@@ -12,7 +12,7 @@ from sst.options.parts import PartOptions, part_of
 from sst.options.registries import BIASES, GATES, UPSAMPLERS
 from sst.options.section import Section, only
 
-Backend = Literal['auto', 'reference', 'sdpa', 'native', 'flash', 'fused']
+Backend = Literal['auto', 'reference', 'sdpa', 'native', 'flash', 'fused', 'flex']
 BACKENDS: tuple[str, ...] = get_args(Backend)
 
 WINDOWS = (8, 16, 32, 16, 32, 64)  # SST-light

@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 from basicsr.utils import init_wandb_logger
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -103,6 +104,10 @@ class Progress:
                 self.writer.add_scalar(f'losses/{name}' if name.startswith('l_') else name, value, iteration)
             self.writer.add_scalar('lr', rates[0], iteration)
             self.writer.add_scalar('time', seconds, iteration)
+            if torch.cuda.is_initialized():
+                self.writer.add_scalar(
+                    'memory', torch.cuda.max_memory_allocated() / 1e9, iteration
+                )  # GB, at most so far
             self.writer.flush()  # an interrupted run keeps what was logged
 
     def close(self) -> None:

@@ -28,10 +28,10 @@ from sst.driver.prepare import Run, prepare
 from sst.driver.progress import Progress, init_writers, quiet_writers
 from sst.driver.resume import AlreadyFinished, mark_finished, of_this_run, open_folders
 from sst.driver.stopping import Interrupted, Signals, Stopping
-from sst.utils.errors import SharedError, Stopped, UserError
+from sst.utils.errors import DivergedError, SharedError, Stopped, UserError
 from sst.utils.visible import tell
 
-GOOD, FAULTY, SIGNALLED = 0, 2, 128  # plus the signal's number
+GOOD, FAULTY, DIVERGED, SIGNALLED = 0, 2, 3, 128  # plus the signal's number
 DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 AGAIN = 'make room or correct the rights, then go on from the last saved state with --auto_resume'
 
@@ -99,7 +99,7 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
         alone = dist.is_initialized() and not isinstance(fault, SharedError)  # nobody else would tell
         for line in str(fault).split('\n'):
             _say(first or alone, f'error: {line}')
-        return FAULTY
+        return DIVERGED if isinstance(fault, DivergedError) else FAULTY
     elif isinstance(fault, OSError) and fault.errno in DISK_FAULTS:
         _say(True, f'error: cannot write {fault.filename or "the files of the run"}: {fault.strerror}; {AGAIN}')
         return FAULTY

@@ -25,7 +25,7 @@ from sst.models.evaluation import EvaluatedImage, Row, average, enlarged, evalua
 from sst.models.images import side_by_side, write_png
 from sst.models.optimiser import build_optimisers, restore
 from sst.models.schedule import learning_rate
-from sst.utils.errors import SharedError, UserError
+from sst.utils.errors import DivergedError, SharedError, UserError
 from sst.utils.files import atomic_save
 
 logger = logging.getLogger('basicsr')
@@ -197,7 +197,7 @@ class SSTModel(BaseModel):
         """The losses of the last step, averaged over all processes. Every process must call it.
 
         Raises:
-            UserError: where a loss is not finite, for from there training cannot recover.
+            DivergedError: a loss is not finite, and from there training cannot recover.
         """
         values = torch.stack([loss.float() for loss in self.log.values()])
         if self.opt['dist']:
@@ -205,7 +205,7 @@ class SSTModel(BaseModel):
             values /= self.opt['world_size']
         log = dict(zip(self.log, values.tolist(), strict=True))
         if not values.isfinite().all():
-            raise SharedError(f'the loss is not finite any more: {log}; {DIVERGED}')
+            raise DivergedError(f'the loss is not finite any more: {log}; {DIVERGED}')
         return log
 
     def evaluated_network(self) -> nn.Module:
@@ -301,11 +301,11 @@ class SSTModel(BaseModel):
             try:
                 self._write_checkpoint(due)
             except UserError as error:
-                failure = [str(error)]
+                failure = [error if isinstance(error, DivergedError) else SharedError(str(error))]
         if self.opt['dist'] and synchronise:
             dist.broadcast_object_list(failure)
         if failure[0]:
-            raise SharedError(failure[0])
+            raise failure[0]
 
     def _write_checkpoint(self, iteration: int) -> None:
         net = self.get_bare_model(self.net_g)
@@ -313,7 +313,7 @@ class SSTModel(BaseModel):
         if self.net_g_ema is not None:
             content['params_ema'] = _on_cpu(self.net_g_ema)
         if not all(value.isfinite().all() for value in content['params'].values()):
-            raise UserError(f'the weights are not finite any more, so they were not saved; {DIVERGED}')
+            raise DivergedError(f'the weights are not finite any more, so they were not saved; {DIVERGED}')
         if iteration == -1:
             atomic_save(content, osp.join(self.opt['path']['models'], 'net_g_latest.pth'))
             iteration = self.opt['train']['total_iter']  # the end has a state too, from which a run is made longer

@@ -23,6 +23,10 @@ class SharedError(UserError):
     """A `UserError` that all processes raise together, so that one of them prints it for all."""
 
 
+class DivergedError(SharedError):
+    """The loss or the weights of a training are not finite any more. The exit code is 3."""
+
+
 class Stopped(Exception):  # noqa: N818 - asked for, not an error
     """A run that a signal ended, with everything saved. `number` is the signal's."""
 

@@ -176,7 +176,7 @@ def test_windows_and_factors_that_do_not_fit_are_refused(window, shapes):
 
 
 def test_every_backend_is_listed():
-    assert available_backends() == ('fused', 'flash', 'native', 'sdpa', 'reference')
+    assert available_backends() == ('fused', 'flash', 'native', 'flex', 'sdpa', 'reference')
 
 
 # ---- FlashAttention, replaced by a function that enforces what the real kernels require
@@ -234,6 +234,41 @@ def test_cuda_backends_agree_with_reference(size, backend):
         out = attend(leaves, 8, backend=backend)
         expected = attend(leaves, 8, backend='reference')
     assert_close(out.cpu(), expected.cpu(), 2e-2)
+
+
+# ---- FlexAttention
+
+
+@pytest.mark.parametrize('window', [1, 4, 9])
+@pytest.mark.parametrize('size', SIZES, ids=str)
+def test_flex_without_gradients_agrees_with_reference(size, window):
+    leaves = small_inputs(*size, window, kind='table')
+    with torch.no_grad():
+        out, expected = (attend(leaves, window, backend=backend) for backend in ('flex', 'reference'))
+    assert_close(out, expected, 1e-6)
+
+
+def test_flex_shifts_its_windows():
+    leaves = small_inputs(7, 13, 4, kind='table')
+    with torch.no_grad():
+        out, expected = (attend(leaves, 4, backend=backend, shift=2) for backend in ('flex', 'reference'))
+    assert_close(out, expected, 1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize('size', [(16, 16), (17, 5)], ids=str)
+def test_flex_on_cuda_agrees_with_reference(size, dtype):
+    leaves = make_inputs(*size, 8, head_dim=30, kind='table', device='cuda')
+    compare('flex', leaves, 8, 5e-3 if dtype == torch.float32 else 2e-2, 2e-2, dtype=dtype)
+
+
+@pytest.mark.parametrize('kind', ['factored', 'nothing', 'table'])
+def test_flex_says_why_it_cannot(kind):
+    leaves = small_inputs(8, 8, 4, kind=kind)
+    reason = 'gradients' if kind == 'table' else 'RPB'
+    with pytest.raises(UnsupportedBackendError, match=reason):
+        attend(leaves, 4, backend='flex')
 
 
 class OfDistance(Term):
