@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import yaml
+
 from sst.checkpoints.published import published_names
 from sst.utils.errors import UserError
-from standings.entries import RIVALS, Entry
+from standings.entries import OPTIONS, RIVALS, Entry
 
 IGNORED = ('backend', 'attention_dtype')  # they change no result
 
@@ -18,21 +20,20 @@ def model_of(options: Mapping[str, Any]) -> str:
     try:
         if kind == 'SST':
             return next(iter(published_names(network)), 'SST (own size)')
-        same = (name for name, other in _rivals(scale).items() if other == _comparable(network))
+        same = (name for name, other in _rivals(kind, scale).items() if other == _comparable(network))
         return next(same, kind)
     except UserError:
         return kind
 
 
 @cache
-def _rivals(scale: int) -> dict[str, dict[str, Any]]:
-    """`network_g` of each rival that can be built here."""
+def _rivals(kind: str, scale: int) -> dict[str, dict[str, Any]]:
+    """`network_g` of each rival of a type that can be built here."""
     found = {}
     for name in RIVALS:
-        try:
+        model = yaml.safe_load((OPTIONS / '_base_' / 'models' / f'{name}.yml').read_text(encoding='utf-8'))
+        if model['network_g'].get('type', kind) == kind:  # those without build on another
             found[name] = _comparable(Entry(name, scale).options()['network_g'])
-        except UserError:
-            continue
     return found
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from sst.driver.resume import newest_state
 from sst.options import load_options
-from sst.utils.files import atomic_save
+from sst.utils.files import atomic_save, load_torch
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -110,6 +110,15 @@ def test_loading_changes_nothing(start, root, data):
     assert start(training()) == 0
     assert start(training('other', **data)) == 0
     assert torch.equal(latest(root, 'other'), latest(root))
+
+
+def test_a_run_that_diverges_ends_with_its_own_code_and_saves_nothing_broken(start, root, capsys):
+    options = training()
+    options['train']['optim_g']['lr'] = 3e37
+    assert start(options) == 3
+    assert 'not finite' in capsys.readouterr().err
+    for state in (root / 'experiments/run/models').glob('*.pth'):
+        assert all(value.isfinite().all() for value in load_torch(state)['params'].values())
 
 
 def test_debug(start, root):
