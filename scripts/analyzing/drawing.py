@@ -34,8 +34,10 @@ def draw_panels(rows: Sequence[Sequence[Panel]], caption: str) -> Callable[[Any]
 
     def draw(figure: Any) -> None:
         columns = max(map(len, rows))
-        figure.set_size_inches(PANEL * columns, PANEL * len(rows) * 1.08 + 0.5)
-        for axes_of_row, row in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+        heights = [max(panel.pixels.shape[0] / panel.pixels.shape[1] for panel in row) for row in rows]
+        figure.set_size_inches(PANEL * columns, PANEL * sum(heights) + 0.35 * len(rows) + 0.5)
+        grid = figure.subplots(len(rows), columns, squeeze=False, height_ratios=heights)
+        for axes_of_row, row in zip(grid, rows, strict=True):
             for axes, panel in zip(axes_of_row, [*row, *[None] * (columns - len(row))], strict=True):
                 axes.set_axis_off()
                 if panel is not None:
@@ -60,7 +62,7 @@ def _draw(figure: Any, axes: Any, panel: Panel) -> None:
             pixels, norm = np.maximum(pixels, top / DYNAMIC), LogNorm(top / DYNAMIC, top)
             low = high = None
         shown = axes.imshow(pixels, panel.colours, norm=norm, vmin=low, vmax=high, interpolation='nearest')
-        bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03)
+        bar = figure.colorbar(shown, ax=axes, fraction=0.046, pad=0.03, shrink=0.8)
         bar.ax.tick_params(labelsize=7)
         bar.set_label(panel.label, fontsize=8)
     if panel.frame:
