@@ -14,7 +14,8 @@ from sst.inference.probing import NetworkProperties
 
 # On a CPU larger tiles gain little: they only save computing the overlaps twice.
 MOST_ON_CPU = 1_200_000_000  # bytes, without the gaps between blocks that the allocator keeps
-MOST_PIXELS = 2048 * 2048  # of a tile, because kernels count the values of a map in 32 bits
+MOST_PIXELS = 2048 * 2048  # of a tile
+MOST_VALUES = 2**31 - 1  # of a map, because kernels count them in 32 bits
 SMALLEST = 64  # LR pixels a side
 _ASSUMED = 4_000_000_000  # bytes, if the system does not say
 
@@ -72,19 +73,20 @@ class TileSize:
     ) -> None:
         self.overlap, self.multiple = overlap, multiple
         self.properties = properties or NetworkProperties(net.scale, multiple, _values(net))  # type: ignore[arg-type]  # an SST
+        self.most_pixels = min(MOST_PIXELS, MOST_VALUES // _widest(net)) if isinstance(net, SST) else MOST_PIXELS
         weight = next(net.parameters(), torch.zeros(()))
         self.device, self.element_size = weight.device, weight.element_size()
 
     def __call__(self, height: int, width: int) -> int | None:
         """LR pixels a side of a tile, for an image of this size; None if the image fits as a whole."""
         budget = self._budget()
-        if height * width <= MOST_PIXELS and self.needed(height, width, width) <= budget:
+        if height * width <= self.most_pixels and self.needed(height, width, width) <= budget:
             return None
         smallest = math.ceil(SMALLEST / self.multiple) * self.multiple
-        tile = math.isqrt(MOST_PIXELS) // self.multiple * self.multiple
+        tile = math.isqrt(self.most_pixels) // self.multiple * self.multiple
         while tile > smallest:
             side = tile + 2 * self.overlap
-            if self.needed(side, side, width) <= budget:
+            if side**2 <= self.most_pixels and self.needed(side, side, width) <= budget:
                 break
             tile -= self.multiple
         return max(tile, smallest)
@@ -104,6 +106,13 @@ def _values(net: SST) -> int:
     """Values that an SST has in memory at once for each LR pixel."""
     channels = net.options['upsampler'].get('channels') or 3
     return 20 * net.options['dim'] + 3 * channels * net.scale**2
+
+
+def _widest(net: SST) -> int:
+    """Channels of the widest map of an SST, counted for each LR pixel."""
+    options = net.options
+    channels = options['upsampler'].get('channels') or 3
+    return max(3 * options['dim'], int(options['dim'] * options['ffn_expansion']), channels * net.scale**2)
 
 
 def is_out_of_memory(fault: BaseException) -> bool:

@@ -166,11 +166,22 @@ class SSTModel(BaseModel):
             for optimizer in self.optimizers:
                 self.scaler.unscale_(optimizer)
             nn.utils.clip_grad_norm_(self.net_g.parameters(), train['grad_clip'])
-        for optimizer in self.optimizers:
-            self.scaler.step(optimizer)
+        if self._gradients_are_usable():
+            for optimizer in self.optimizers:
+                self.scaler.step(optimizer)
         self.scaler.update()
         if self.net_g_ema is not None:
             self._update_ema(self.net_g_ema)
+
+    def _gradients_are_usable(self) -> bool:
+        """Whether the optimisers may take a step: if a gradient is not finite, none of several does."""
+        if not self.scaler.is_enabled() or len(self.optimizers) == 1:
+            return True  # the scaler itself decides
+        if not self.opt['train']['grad_clip']:  # or they are unscaled already
+            for optimizer in self.optimizers:
+                self.scaler.unscale_(optimizer)
+        gradients = [weight.grad for weight in self.net_g.parameters() if weight.grad is not None]
+        return all(bool(gradient.isfinite().all()) for gradient in gradients)
 
     def _autocast(self):
         return nullcontext() if self.amp_dtype is None else torch.autocast(self.device.type, self.amp_dtype)

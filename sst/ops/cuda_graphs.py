@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -31,6 +32,12 @@ def can_be_graphed(x: Tensor) -> bool:
     )
 
 
+@cache
+def recording_stream(device: int) -> torch.cuda.Stream:
+    """The stream on which all graphs of a device are recorded: libraries keep a workspace for each stream."""
+    return torch.cuda.Stream(device)
+
+
 def capture_graph(function: Pass, x: Tensor, pool: Any) -> Pass:
     """Record `function(x)`; the result replays it, for tensors like `x`, on the current stream.
 
@@ -44,7 +51,7 @@ def capture_graph(function: Pass, x: Tensor, pool: Any) -> Pass:
     """
     with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(x.device):
         static_in = torch.empty_like(x, memory_format=torch.contiguous_format).copy_(x)
-        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        current, side = torch.cuda.current_stream(), recording_stream(torch.cuda.current_device())
         side.wait_stream(current)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.stream(side):  # around the recording too, so that the current stream returns if it fails

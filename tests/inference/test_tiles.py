@@ -153,3 +153,16 @@ def test_tiles_fit_free_memory(monkeypatch, free):
     assert tile % 12 == 0
     assert 64 <= tile <= 2048
     assert tile == 72 or size.needed(tile + 64, tile + 64, 80_000) <= free / 2
+
+
+@pytest.mark.parametrize('scale', [2, 4])
+def test_maps_of_a_tile_are_counted_in_32_bits(monkeypatch, scale):
+    """The upsampler of SST-L has 96 s^2 channels at the size of LR."""
+    monkeypatch.setattr(memory, 'free_memory', lambda device: 1e14)
+    monkeypatch.setattr(memory, 'MOST_ON_CPU', 1e14)
+    upsampler = {'type': 'pixelshuffle', 'channels': 96}
+    net = SST(**tiny_options(num_blocks=1, dim=192, num_heads=6, scale=scale, upsampler=upsampler))
+    size = TileSize(net, overlap=32, multiple=12)
+    side = size(60_000, 80_000) + 64
+    assert 0.8 * 2**31 < side**2 * max(96 * scale**2, 3 * 192) < 2**31
+    assert (size(1500, 1500) is None) == (scale == 2)

@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 from helpers import assert_close
+from model_runs import batch, make_opt
 
+from sst.models import SSTModel
 from sst.models.optimiser import build_optimiser, build_optimisers, restore
 from sst.utils.errors import UserError
 
@@ -78,6 +80,25 @@ def test_a_step_with_infinite_gradients_is_left_out():
     scaler.update()
     assert torch.equal(flat(trained), before)
     assert scaler.get_scale() == 512
+
+
+@pytest.mark.parametrize('clip', [None, 0.5])
+@pytest.mark.parametrize('broken', ['matrix', 'vector', None])
+def test_of_several_optimisers_all_or_none_take_a_step(broken, clip, tmp_path):
+    model = SSTModel(make_opt(tmp_path, grad_clip=clip, optim_g={'type': 'Muon', 'lr': 1e-3}))
+    model.scaler = torch.amp.GradScaler('cpu', init_scale=1024.0)
+    net = model.net_g
+    before = flat(net.parameters())
+    if broken:
+        weight = net.blocks[0].layers[0].attn.qkv
+        victim = weight.weight if broken == 'matrix' else weight.bias
+        victim.register_hook(lambda gradient: gradient * float('inf'))
+    model.update_learning_rate(1)
+    model.feed_data(batch(0))
+    model.optimize_parameters(1)
+    assert len(model.optimizers) == 2
+    assert torch.equal(flat(net.parameters()), before) == (broken is not None)
+    assert model.scaler.get_scale() == (512 if broken else 1024)
 
 
 @pytest.mark.parametrize('choice', [{'fused': False}, {'foreach': True}, {'foreach': False}], ids=str)

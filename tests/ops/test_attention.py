@@ -17,7 +17,7 @@ from sst.ops import (
     available_backends,
     window_attention,
 )
-from sst.ops.backends import flash
+from sst.ops.backends import base, flash
 
 HEADS, DIM = 2, 10
 SMALL = {'head_dim': 5, 'rank': 3, 'batch': 2}
@@ -234,6 +234,12 @@ def test_cuda_backends_agree_with_reference(size, backend):
         out = attend(leaves, 8, backend=backend)
         expected = attend(leaves, 8, backend='reference')
     assert_close(out.cpu(), expected.cpu(), 2e-2)
+
+
+@pytest.mark.parametrize('kind', ['factored', 'table'])
+def test_many_windows_are_computed_in_parts(kind, monkeypatch):
+    monkeypatch.setattr(base, 'MOST_WINDOWS', 3)  # of 2 x 2 x 4 windows
+    assert_agrees('sdpa', small_inputs(7, 13, 4, kind=kind), 4, 3e-6)
 
 
 # ---- FlexAttention

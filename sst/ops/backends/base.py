@@ -9,6 +9,8 @@ from torch import Tensor
 from sst.ops.terms import Factored, Rotation, Term
 from sst.ops.windows import map_windows
 
+MOST_WINDOWS = 65_535  # of a call: kernels of others put the batch on an axis of the grid that ends there
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -88,7 +90,12 @@ class WindowedBackend(Backend):
                 q, k = inputs.rotation.apply(q), inputs.rotation.apply(k)
             return self.attend(q, k, v, inputs).flatten(-2).to(inputs.qkv.dtype)  # (M, N, C)
 
-        out = map_windows(attend, inputs.qkv, inputs.window, inputs.shift)
+        def attend_in_parts(tokens: Tensor) -> Tensor:
+            if len(tokens) <= MOST_WINDOWS:
+                return attend(tokens)
+            return torch.cat([attend(part) for part in tokens.split(MOST_WINDOWS)])
+
+        out = map_windows(attend_in_parts, inputs.qkv, inputs.window, inputs.shift)
         return out if inputs.gate is None else out * inputs.gate
 
 
