@@ -19,6 +19,7 @@ from measuring.machine import synchronize
 from sst.archs import SST
 from sst.archs.sst_arch import WindowAttention
 from sst.models.optimiser import build_optimiser
+from sst.utils.precision import full_float32, use_tf32
 
 INPUTS = 3  # pictures or batches in turn, so that no cache holds what comes next
 WARM_UP = {'cuda': 3, 'cpu': 1}
@@ -38,6 +39,8 @@ def measure(row: Row) -> dict[str, Any]:
     torch.manual_seed(0)
     device = torch.device(row.device)
     messages = _Messages()
+    if row.mode != 'published':  # whose products were in full float32, and its convolutions in TF32
+        use_tf32(True)
     base = sharpened(SST(**row.network() | {'backend': 'reference'}))
     net = build(row, base)
     times, peak = timed(row, net)
@@ -151,11 +154,14 @@ def relative_error(row: Row, net: nn.Module, base: SST) -> float:
         net.load_state_dict(state)
     lr = _pictures(row, *CHECK_SIZE)[0, :1]
     if row.training:
-        actual, expected = _gradients(row, net, lr), _gradients(None, base, lr)
+        actual = _gradients(row, net, lr)
+        with full_float32():
+            expected = _gradients(None, base, lr)
     else:
         with torch.no_grad():
             enlarged = F.interpolate(lr, scale_factor=row.scale)
-            expected = base(lr) - enlarged
+            with full_float32():
+                expected = base(lr) - enlarged
             for _ in range(3):  # as it is, recorded, replayed: what is held against the reference is the last
                 actual = net(lr) - enlarged
     return ((actual.double() - expected.double()).norm() / expected.double().norm()).item()

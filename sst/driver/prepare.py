@@ -20,6 +20,7 @@ from sst.driver.lock import locked, require_unlocked
 from sst.driver.resume import load_resume_state
 from sst.options import Options, checked_options
 from sst.utils.errors import UserError
+from sst.utils.precision import use_tf32
 
 logger = logging.getLogger('basicsr')
 
@@ -93,6 +94,8 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     preflight.check_options(options, device, place.world)
     if not args.dry_run:
         launch.join(place, device, options.dist_params)
+    if device.type == 'cuda':
+        use_tf32(options.tf32)
     if options.manual_seed is None:
         options.manual_seed = launch.from_first(lambda: random.randint(1, 10000))
     set_random_seed(options.manual_seed)  # alike in all processes: they start from the same weights

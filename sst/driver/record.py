@@ -68,9 +68,10 @@ def summary(device: torch.device, world: int) -> str:
     commit = git_commit()
     code = '' if commit.startswith('unknown') else f' ({commit[:9]})'
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else 'CPU'
+    tf32 = ', TF32' if device.type == 'cuda' and torch.get_float32_matmul_precision() != 'highest' else ''
     return (
         f'SST {sst.__version__}{code}, BasicSR {metadata.version("basicsr")}, '
-        f'torch {torch.__version__}, Python {platform.python_version()}, {world} x {name}'
+        f'torch {torch.__version__}, Python {platform.python_version()}, {world} x {name}{tf32}'
     )
 
 

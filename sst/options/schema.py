@@ -155,6 +155,10 @@ class Options(Section):
         le=MOST_MEGAPIXELS,
         description='million pixels of the largest picture that is read; one that claims more is refused',
     )
+    tf32: bool = Field(
+        default=True,
+        description='on CUDA, products in float32 use TensorFloat-32; attention and its biases choose for themselves',
+    )
     find_unused_parameters: bool = Field(default=False, description='for networks that do not use all their weights')
     dist_params: Dist = Field(default=Dist(), description='how several processes find each other')
     datasets: Datasets = Field(description='data to train with, to validate and to test on')

@@ -11,6 +11,7 @@ from sst.ops import Rotation, Term
 from sst.ops.weight_state import WeightState
 from sst.options.faults import fault, shown
 from sst.options.registries import BIASES
+from sst.utils.precision import full_float32
 
 WHOLE_NUMBERS: dict[str, Any] = {'type': 'array', 'items': {'type': 'integer', 'minimum': 1}, 'minItems': 1}
 
@@ -101,11 +102,15 @@ class PositionalBias(nn.Module):
             return self.term(), self.rotation()
         if self.training or torch.is_grad_enabled():
             self._kept = None
-            return self.term(), self.rotation()
+            return self._computed()
         weights = list(self.parameters())
         if self._kept is None or not self._kept[0].holds(weights):
-            self._kept = WeightState(weights), (self.term(), self.rotation())
+            self._kept = WeightState(weights), self._computed()
         return self._kept[1]
+
+    def _computed(self) -> tuple[Term | None, Rotation | None]:
+        with full_float32():
+            return self.term(), self.rotation()
 
     def train(self, mode: bool = True) -> 'PositionalBias':
         self._kept = None

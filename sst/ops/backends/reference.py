@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from sst.ops.backends.base import Inputs, WindowedBackend
+from sst.utils.precision import full_float32
 
 
 class Reference(WindowedBackend):
@@ -17,7 +18,11 @@ class Reference(WindowedBackend):
         return []
 
     def __call__(self, inputs: Inputs) -> Tensor:
-        return super().__call__(replace(inputs, dtype=torch.promote_types(inputs.qkv.dtype, torch.float32)))
+        inputs = replace(inputs, dtype=torch.promote_types(inputs.qkv.dtype, torch.float32))
+        if torch.compiler.is_compiling():
+            return super().__call__(inputs)
+        with full_float32():
+            return super().__call__(inputs)
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, inputs: Inputs) -> Tensor:
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))  # (M, heads, N, d)
