@@ -14,7 +14,7 @@ from sst.options.reading import read_file
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / 'options'
-RUNS = sorted([*FOLDER.glob('*.yml'), *FOLDER.glob('rivals/*.yml')])
+RUNS = sorted([path for part in ('.', 'rivals', 'ablations') for path in (FOLDER / part).glob('*.yml')])
 FILES = sorted(FOLDER.rglob('*.yml'))
 
 

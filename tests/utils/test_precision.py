@@ -27,10 +27,17 @@ def test_products_and_convolutions_follow(allowed):
 
 def test_full_float32_ends_with_its_block():
     use_tf32(True)
-    with pytest.raises(KeyError), full_float32():
-        assert torch.get_float32_matmul_precision() == 'highest'
-        raise KeyError
-    assert torch.get_float32_matmul_precision() == 'high'
+    seen = []
+
+    def fail():
+        with full_float32():
+            seen.append(_now())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert seen == ['highest']
+    assert _now() == 'high'
 
 
 @pytest.mark.parametrize('backend', ['reference', 'sdpa'])
