@@ -179,35 +179,52 @@ def test_every_backend_is_listed():
     assert available_backends() == ('fused', 'flash', 'native', 'flex', 'sdpa', 'reference')
 
 
-# ---- FlashAttention, replaced by a function that enforces what the real kernels require
+# ---- FlashAttention, replaced by functions that enforce what the real kernels require
 
 
-def strict_flash_attn_func(q, k, v, dropout_p=0.0, softmax_scale=None, causal=False):
-    """Computes what flash_attn_func computes and refuses what it refuses."""
+def strict_flash_attn_func(q, k, v, softmax_scale=None):
+    """Computes what flash_attn_func of FlashAttention 2 computes and refuses what it refuses."""
+    assert v.shape == k.shape, 'head sizes must be equal'
+    return strict_attention(q, k, v, softmax_scale, 256)
+
+
+def strict_cute_flash_attn_func(q, k, v, qv=None, gather_kv_indices=None, softmax_scale=None):
+    """The same of FlashAttention 4, on Blackwell: v may have heads of another size, and all are at most 128 wide."""
+    return strict_attention(q, k, v, softmax_scale, 128), None
+
+
+def strict_attention(q, k, v, softmax_scale, widest):
     for name, tensor in (('q', q), ('k', k), ('v', v)):
         assert tensor.dtype in (torch.float16, torch.bfloat16), f'{name}: {tensor.dtype}'
         assert tensor.dtype == q.dtype
         assert tensor.dim() == 4
         assert tensor.stride(-1) == 1, f'{name} must have a contiguous last dimension'
-        assert tensor.shape[-1] == q.shape[-1], 'head sizes must be equal'
         assert tensor.shape[-1] % 8 == 0, f'head size {tensor.shape[-1]} is no multiple of 8'
-        assert tensor.shape[-1] <= 256
+        assert 8 <= tensor.shape[-1] <= widest
     batch, _, heads, _ = q.shape  # (batch, tokens, heads, size)
-    assert k.shape[0] == batch
-    assert k.shape[2] == heads
-    assert k.shape == v.shape
+    assert k.shape == (batch, *k.shape[1:2], heads, q.shape[-1])
+    assert v.shape[:3] == k.shape[:3]
     scale = q.shape[-1] ** -0.5 if softmax_scale is None else softmax_scale
     logits = torch.einsum('bqhd,bkhd->bhqk', q.float(), k.float()) * scale
     return torch.einsum('bhqk,bkhd->bqhd', logits.softmax(-1), v.float()).to(q.dtype)
 
 
-@pytest.fixture(params=['FlashAttention 2', 'FlashAttention 3 with log-sum-exp'])
-def installed_flash(request, monkeypatch):
-    def with_lse(*arguments, **keywords):
-        return strict_flash_attn_func(*arguments, **keywords), None
+def with_lse(*arguments, **keywords):
+    return strict_flash_attn_func(*arguments, **keywords), None
 
-    function = with_lse if 'log' in request.param else strict_flash_attn_func
-    monkeypatch.setattr(flash, 'flash_attn_func', function)
+
+INSTALLED = {
+    'FlashAttention 2': flash.Version(2, strict_flash_attn_func),
+    'FlashAttention 3 with log-sum-exp': flash.Version(3, with_lse),
+    'FlashAttention 4': flash.Version(4, strict_cute_flash_attn_func),
+}
+
+
+@pytest.fixture(params=INSTALLED.values(), ids=INSTALLED)
+def installed_flash(request, monkeypatch):
+    """A version, on a GPU of compute capability 10.0."""
+    monkeypatch.setattr(flash, 'VERSIONS', [request.param])
+    monkeypatch.setattr(flash, 'compute_capability', lambda device: (10, 0))
     monkeypatch.setattr(flash.Flash, 'unsupported', lambda self, inputs: [])
 
 
@@ -223,11 +240,65 @@ def test_flash_adapter_in_bfloat16():
     assert_agrees('flash', small_inputs(7, 13, 4), 4, 2e-2, dtype=torch.bfloat16)
 
 
+@pytest.mark.usefixtures('installed_flash')
+@pytest.mark.parametrize(('head_dim', 'rank'), [(30, 18), (30, 34), (32, 32), (16, 24)])
+def test_flash_adapter_with_the_published_heads(head_dim, rank):
+    leaves = make_inputs(8, 8, 8, head_dim=head_dim, rank=rank)
+    assert_agrees('flash', leaves, 8, 4e-3, dtype=torch.float16)
+
+
+@pytest.mark.parametrize(
+    ('numbers', 'capability', 'number'),
+    [
+        ([3, 2, 4], (9, 0), 3),
+        ([2, 4], (9, 0), 2),
+        ([4], (9, 0), 4),
+        ([3, 2, 4], (10, 0), 4),
+        ([2, 4], (12, 0), 4),
+        ([2], (10, 0), 2),
+    ],
+)
+def test_the_version_fits_the_gpu(monkeypatch, numbers, capability, number):
+    versions = {version.number: version for version in INSTALLED.values()}
+    monkeypatch.setattr(flash, 'VERSIONS', [versions[each] for each in numbers])
+    assert flash.preferred(capability).number == number
+
+
+class OnCuda:
+    """Stands for a map on a GPU, which tests have none of."""
+
+    device = torch.device('cuda')
+    shape = (1, 8, 8, 3 * 2 * 64)
+
+
+@pytest.mark.parametrize(
+    ('number', 'capability', 'rank', 'reason'),
+    [
+        (2, (8, 0), 192, None),
+        (2, (8, 0), 193, '256'),
+        (2, (7, 5), 32, 'Ampere'),
+        (4, (9, 0), 192, None),
+        (4, (10, 0), 64, None),
+        (4, (10, 0), 65, '128'),
+        (4, (8, 0), 32, 'gradients'),
+    ],
+)
+def test_limits_of_flash_are_told(monkeypatch, number, capability, rank, reason):
+    versions = {version.number: version for version in INSTALLED.values()}
+    monkeypatch.setattr(flash, 'VERSIONS', [versions[number]])
+    monkeypatch.setattr(flash, 'compute_capability', lambda device: capability)
+    factor = torch.empty(2, 64, rank, device='meta')
+    inputs = base.Inputs(OnCuda(), 8, 2, Factored(factor, factor), None, None, 0, torch.float16)
+    reasons = flash.Flash().unsupported(inputs)
+    assert len(reasons) == (reason is not None)
+    assert reason is None or reason in reasons[0]
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 @pytest.mark.parametrize('backend', ['sdpa', 'flash', 'auto'])
 @pytest.mark.parametrize('size', SIZES, ids=str)
 def test_cuda_backends_agree_with_reference(size, backend):
-    if backend == 'flash' and flash.flash_attn_func is None:
+    if backend == 'flash' and not flash.VERSIONS:
         pytest.skip('FlashAttention is not installed')
     leaves = small_inputs(*size, 8, device='cuda')
     with torch.device('cuda'):

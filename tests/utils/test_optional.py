@@ -102,10 +102,13 @@ def test_broken_packages(tmp_path, first):
 
 
 @pytest.mark.skipif(find_spec('flash_attn') is not None, reason='FlashAttention is installed')
-def test_flash_attention_4_alone(tmp_path):
-    """flash-attn-4 brings nothing but flash_attn/cute, so that flash_attn itself is an empty namespace."""
+@pytest.mark.parametrize('packages', [(), ('flash_attn',), ('flash_attn_interface',), ('flash_attn/cute',)], ids=str)
+def test_any_flash_attention_alone(tmp_path, packages):
+    """Each is taken where it can be; on a CPU none can. flash-attn-4 brings nothing but flash_attn/cute."""
     needs = {'flash_attn': NEEDS['flash_attn']}
-    code, said, log = run(tmp_path, {'flash_attn/cute': 'def flash_attn_func(q, k, v): ...'}, needs)
+    code, said, log = run(tmp_path, dict.fromkeys(packages, 'def flash_attn_func(q, k, v): ...'), needs)
     assert code == 0
-    assert 'flash_attn' in said['flash_attn']
-    assert len([line for line in log if 'flash_attn' in line]) == 1
+    assert ('not installed' in said['flash_attn']) == (not packages)
+    assert 'CUDA' in said['flash_attn']
+    assert not [line for line in log if 'FlashAttention is not used' in line]
+    assert [line for line in log if 'backend native' in line or 'backend sdpa' in line]
