@@ -51,7 +51,7 @@ def table_of(name: str, results: Results, budget: str, iterations: int) -> Grid:
             f'of 1/{SHRINK}, on the demo photographs, {iterations:,} iterations. Published: full size, 500,000 '
             'iterations. Compare ours with ours alone.'
         )
-    return grid
+    return grid.without_empty_columns()
 
 
 def parameters(variant: Variant, budget: str) -> int:

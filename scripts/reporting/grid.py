@@ -33,6 +33,12 @@ class Grid:
             raise ValueError(f'{len(cells)} cells do not fit {len(self.headings)} headings')
         self.rows.append([cell if isinstance(cell, Cell) else Cell(cell) for cell in cells])
 
+    def without_empty_columns(self) -> 'Grid':
+        """The same table without the columns in which no row has anything."""
+        used = [n for n in range(len(self.headings)) if any(row[n] != Cell() for row in self.rows)]
+        rows = [[row[n] for n in used] for row in self.rows]
+        return Grid(self.title, [self.headings[n] for n in used], rows, self.notes)
+
     def show(self, console: Console) -> None:
         table = Table(title=self.title, title_justify='left')
         for number, heading in enumerate(self.headings):

@@ -61,7 +61,7 @@ def training(runs: Sequence[Training]) -> Grid:
             _number(last),
             ', '.join(figures),
         )
-    return grid
+    return grid.without_empty_columns()
 
 
 def found(root: Path, names: Sequence[str]) -> tuple[list[Tested], list[Training]]:
