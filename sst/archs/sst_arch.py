@@ -12,7 +12,12 @@ from sst.archs.bias import build_bias
 from sst.archs.layers import Conv2d, ConvFFN
 from sst.archs.sst_options import SSTOptions
 from sst.ops import UnsupportedBackendError, check_backend, check_fused_layers, window_attention
+from sst.ops.attention import default_dtype
+from sst.ops.backends import BACKENDS
+from sst.ops.backends.base import Inputs
 from sst.ops.cuda_graphs import CudaGraphs, can_be_graphed
+from sst.ops.fused_check import SIZE, Agree, decide
+from sst.ops.verdicts import Case
 from sst.options.registries import GATES, UPSAMPLERS
 
 
@@ -95,7 +100,33 @@ class SST(nn.Module):
             if hasattr(module, 'fused'):  # layers with kernels for several steps at once
                 module.fused = fused  # type: ignore[assignment]
         self.graphs = CudaGraphs(graphs) if graphs else None
+        if device.type == 'cuda':
+            self.choose_kernels()
         return self
+
+    def choose_kernels(
+        self,
+        size: tuple[int, int] = SIZE,
+        batch: int = 1,
+        *,
+        map_dtype: torch.dtype | None = None,
+        gradients: bool = False,
+        agree: Agree = lambda taken: taken,
+    ) -> None:
+        """Have a check on this machine decide which layers `auto` computes by the fused kernels.
+
+        `optimize_for_inference` and the training model call it. Without it, `auto` takes another backend.
+
+        Args:
+            size (tuple[int, int]), batch (int): height and width of the LR images, and how many.
+            map_dtype (torch.dtype | None): of the maps: that of autocast, or None for that of the weights.
+            gradients (bool): whether the network is trained.
+            agree (Callable): see `sst.ops.fused_check.decide`.
+        """
+        device, dtype = self.stem.weight.device, map_dtype or self.stem.weight.dtype
+        attentions = (module for module in self.modules() if isinstance(module, WindowAttention))
+        cases = (attention.case(dtype, device, gradients) for attention in attentions)
+        decide(filter(None, cases), device, size, batch, agree=agree)
 
     def check_inference(self, device: torch.device, dtype: torch.dtype, *, fused: bool, graphs: int) -> None:
         """Raise the errors that `optimize_for_inference` would raise on `device`."""
@@ -201,6 +232,19 @@ class WindowAttention(nn.Module):
             dtype=self.dtype,
         )
         return self.proj(out)
+
+    def case(self, map_dtype: torch.dtype, device: torch.device, gradients: bool) -> Case | None:
+        """What the choice of the fused kernels depends on; None if they are not to choose or cannot compute this."""
+        term, rotation = self.bias.tables()
+        qkv = torch.empty(1, 1, 1, 3 * self.proj.in_features, device=device, dtype=map_dtype)
+        inputs = Inputs(
+            qkv, self.window, self.num_heads, term, rotation, None, self.shift, self.dtype or default_dtype(qkv)
+        )
+        if self.backend != 'auto' or BACKENDS['fused'].unsupported(inputs):
+            return None
+        gated = not isinstance(self.gate, gates.NoGate)
+        sizes = self.window, self.num_heads, inputs.head_dim, inputs.rank
+        return Case(map_dtype, inputs.dtype, *sizes, gated, gradients)
 
     def check_backend(self, device: torch.device, dtype: torch.dtype) -> None:
         """See `SST.check_backend`."""

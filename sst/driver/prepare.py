@@ -106,6 +106,7 @@ def prepare(root: Path, args: argparse.Namespace, is_train: bool, place: launch.
     launch.agree(lambda: _get_ready(run, held))
     if not args.dry_run:
         run.model.join_processes()
+        run.model.choose_kernels()
     return run
 
 

@@ -1,7 +1,7 @@
 """The model BasicSR's loops drive: training step, validation, checkpoints."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from copy import deepcopy
 from os import path as osp
@@ -130,6 +130,25 @@ class SSTModel(BaseModel):
                 find_unused_parameters=self.opt['find_unused_parameters'],
                 gradient_as_bucket_view=True,
             )
+
+    def choose_kernels(self) -> None:
+        """Check on a GPU which layers the fused kernels compute. Every process must call it; they decide together."""
+        net = self.get_bare_model(self.net_g)
+        if self.device.type != 'cuda' or not isinstance(net, SST):
+            return
+        net.choose_kernels(agree=self._all_of)
+        if self.is_train:
+            data = self.opt['datasets']['train']
+            side = data['gt_size'] // self.opt['scale']
+            batch = max(data['batch_size'] // (self.opt['world_size'] * self.opt['train']['accumulate']), 1)
+            net.choose_kernels((side, side), batch, map_dtype=self.amp_dtype, gradients=True, agree=self._all_of)
+
+    def _all_of(self, taken: Sequence[bool]) -> list[bool]:
+        """What all processes take."""
+        values = torch.tensor(taken, dtype=torch.int32, device=self.device)
+        if self.opt['dist'] and len(taken):
+            dist.all_reduce(values, dist.ReduceOp.MIN)
+        return [bool(value) for value in values.tolist()]
 
     def update_learning_rate(self, current_iter: int, warmup_iter: int = -1) -> None:
         """Set the rate of step `current_iter` (from 1)."""

@@ -31,6 +31,12 @@ def atomic_write_text(path: str | os.PathLike, text: str) -> None:
     write_whole(path, lambda file: file.write(text.encode(errors='surrogateescape')), _RESUME)
 
 
+def user_cache() -> Path:
+    """Our folder in the user's cache, which may not exist yet. Raises RuntimeError without a home folder."""
+    folder = Path(os.environ.get('XDG_CACHE_HOME', ''))
+    return (folder if folder.is_absolute() else Path.home() / '.cache') / 'sst'  # XDG: ignore relative paths
+
+
 def write_whole(path: str | os.PathLike, write: Callable[[IO[bytes]], Any], advice: str) -> None:
     """Have `write` fill a file so that either the old one or the whole new one is there.
 

@@ -1,9 +1,11 @@
 """The model class without the loops around it: one process, random pictures."""
 
 import copy
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.distributed as dist
 from helpers import assert_close
 from model_runs import batch, make_opt, train, weights
 
@@ -155,3 +157,16 @@ def test_released_option_files_find_their_model_type():
 
     assert MODEL_REGISTRY.get('ESRModel') is ESRModel
     assert issubclass(ESRModel, SSTModel)
+
+
+def _join(rank, folder, results):
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    model = SimpleNamespace(opt={'dist': True}, device=torch.device('cpu'))
+    results[rank] = SSTModel._all_of(model, [True, rank == 0, False])  # type: ignore[arg-type]
+    dist.destroy_process_group()
+
+
+def test_processes_take_the_kernels_that_all_of_them_can_use(tmp_path):
+    results = torch.multiprocessing.Manager().dict()
+    torch.multiprocessing.spawn(_join, (str(tmp_path), results), nprocs=2)
+    assert dict(results) == {0: [True, False, False], 1: [True, False, False]}

@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from sst.ops.backends.base import Backend, Inputs, compute_capability, older_than_ampere
+from sst.ops.backends.base import Backend, Inputs, older_than_ampere
 from sst.ops.kernels.op import fused_attention
+from sst.ops.verdicts import taken
 from sst.utils.optional import why_not
 
 # Looked up once: nothing of this changes while a program runs, and torch.compile cannot trace the look-ups.
@@ -20,7 +21,6 @@ HEADERS = Path(sysconfig.get_config_var('INCLUDEPY') or '', 'Python.h')
 CAN_BUILD = HEADERS.exists() and bool(os.environ.get('CC') or shutil.which('gcc') or shutil.which('clang'))
 
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
-HOPPER = 9  # major compute capability
 MAX_SIZE = 64  # larger tiles fit neither the registers nor the shared memory of smaller GPUs
 
 
@@ -46,10 +46,12 @@ class Fused(Backend):
     name = 'fused'
 
     def automatic(self, inputs: Inputs) -> bool:
-        """Where it was measured to be right and faster: in half precision without gradients on Hopper GPUs."""
-        if not inputs.qkv.is_cuda or compute_capability(inputs.qkv.device)[0] != HOPPER:
+        """Where a check on this machine has found it right and not slower (`sst.ops.fused_check`)."""
+        if not (inputs.qkv.is_cuda or INTERPRETED):
             return False
-        return inputs.dtype in (torch.float16, torch.bfloat16) and not needs_gradients(inputs)
+        sizes = inputs.window, inputs.num_heads, inputs.head_dim, inputs.rank
+        dtypes = inputs.qkv.dtype, inputs.dtype
+        return taken(inputs.qkv.device, *dtypes, *sizes, inputs.gate is not None, needs_gradients(inputs))
 
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = [*device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]

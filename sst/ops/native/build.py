@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 
+from sst.utils.files import user_cache
+
 SOURCE = Path(__file__).with_name('attention.cpp')
 FLAGS = ('-std=c++17', '-O3', '-fPIC', '-shared')
 FOR_THIS_PROCESSOR = (('-march=native',), ('-mcpu=native',), ())  # the first that the compiler accepts is used
@@ -43,7 +45,7 @@ def _library() -> ctypes.CDLL | str:
         given = f', not {compiler!r}' if compiler else ''
         return f'it needs a C++ compiler (apt install g++, or name one in CXX{given})'
     try:
-        path = _cache() / f'attention_{_fingerprint(compiler)}.so'
+        path = user_cache() / f'attention_{_fingerprint(compiler)}.so'
         if not _is_whole(path):
             _compile(compiler, path)
         return ctypes.CDLL(str(path))
@@ -51,11 +53,6 @@ def _library() -> ctypes.CDLL | str:
         return f'its library cannot be written or loaded ({error})'
     except subprocess.SubprocessError as error:
         return f'{compiler} cannot compile it ({error})'
-
-
-def _cache() -> Path:
-    folder = Path(os.environ.get('XDG_CACHE_HOME', ''))
-    return (folder if folder.is_absolute() else Path.home() / '.cache') / 'sst'  # XDG: ignore relative paths
 
 
 def _is_whole(path: Path) -> bool:
