@@ -26,7 +26,7 @@ from ablating.budgets import DEMO_ITERATIONS, demo_options, demo_test_options, r
 from ablating.running import DEVICE, Outcome, add_inference, require_demo_data, tested, train_and_test
 from ablating.tables import Results, draw, table_of
 from ablating.variants import OPTIONS, Variant, chosen, variants
-from measuring.results import make_folders, now, write_results
+from measuring.results import make_folders, now, positive, write_results
 from reporting.grid import Grid
 from reporting.runs import Training
 from sst.driver.record import git_commit
@@ -41,18 +41,12 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add('tables', nargs='+', metavar='TABLE', help='see above')
     add('--budget', choices=('demo', 'paper'), default='demo', help='see above (%(default)s)')
-    add('--seeds', type=_positive, default=1, help='runs of each row, with seeds 0, 1, ... (%(default)s)')
-    add('--iterations', type=_positive, help=f'of a demo run ({DEMO_ITERATIONS})')
-    add('--gpus', type=_positive, default=4, help='in the commands of --budget paper (%(default)s)')
+    add('--seeds', type=positive, default=1, help='runs of each row, with seeds 0, 1, ... (%(default)s)')
+    add('--iterations', type=positive, help=f'of a demo run ({DEMO_ITERATIONS})')
+    add('--gpus', type=positive, default=4, help='in the commands of --budget paper (%(default)s)')
     add('--root', type=Path, default=Path.cwd(), help='where datasets/ and experiments/ lie (the current folder)')
     add('--out', type=Path, default=Path('results/ablations'), help='folder for the files (%(default)s)')
     return parser.parse_args(arguments)
-
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
 
 
 def demo_runs(rows: Sequence[Variant], args: argparse.Namespace) -> Iterable[tuple[str, int, Outcome]]:

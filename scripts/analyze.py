@@ -23,7 +23,7 @@ import torch
 from analyzing.drawing import save
 from analyzing.kinds import KINDS, NEED_HR, WITHOUT_IMAGES
 from analyzing.models import load_models, read_pictures
-from measuring.results import make_folders, words, write_json
+from measuring.results import make_folders, positive, words, write_json
 from sst.utils.errors import UserError, in_one_line
 
 
@@ -41,12 +41,12 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--images', type=Path, nargs='+', default=[], metavar='PATH', help='HR images or folders; LR is made of them')
     add('--lr', action='store_true', help='the images are LR')
     add('--at', type=_point, metavar='X,Y', help='lam, crops: left and top of the region, SR pixels')
-    add('--window', type=_positive, default=32, help='lam, crops: side of the region, SR pixels (%(default)s)')
+    add('--window', type=positive, default=32, help='lam, crops: side of the region, SR pixels (%(default)s)')
     add('--sigma', type=float, default=1.2, help='lam: strongest blur, LR pixels (%(default)s)')
-    add('--steps', type=_positive, default=50, help='lam: steps from blurred to sharp (%(default)s)')
-    add('--side', type=_positive, default=129, help='field: side of the images, LR pixels (%(default)s)')
-    add('--block', type=_positive, default=1, help='bias, gates: block, from 1 (%(default)s)')
-    add('--layer', type=_positive, default=3, help='gates: layer of the block, from 1 (%(default)s)')
+    add('--steps', type=positive, default=50, help='lam: steps from blurred to sharp (%(default)s)')
+    add('--side', type=positive, default=129, help='field: side of the images, LR pixels (%(default)s)')
+    add('--block', type=positive, default=1, help='bias, gates: block, from 1 (%(default)s)')
+    add('--layer', type=positive, default=3, help='gates: layer of the block, from 1 (%(default)s)')
     add('--device', choices=('cpu', 'cuda'), default='cuda' if torch.cuda.is_available() else 'cpu')
     add('--root', type=Path, default=Path.cwd(), help='where the weights of names lie (the current folder)')
     add('--out', type=Path, default=Path('results/analysis'), help='folder for the files (%(default)s)')
@@ -56,12 +56,6 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 def _point(text: str) -> tuple[int, int]:
     left, _, top = text.partition(',')
     return int(left), int(top)
-
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -21,7 +21,7 @@ from benchmarking import report  # after the repository is on the path
 from benchmarking.models import MODELS
 from benchmarking.rows import DTYPES, MODES, TASKS, Workload, plan
 from benchmarking.run import run, work
-from measuring.results import check_words, make_folders, now, words, write_results
+from measuring.results import check_words, make_folders, now, positive, size, words, write_results
 from sst.ops import available_backends
 from sst.utils.errors import UserError, in_one_line
 
@@ -62,12 +62,12 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f'any of auto,{",".join(DTYPES)} (auto: float32 on CPU, half precision on CUDA)',
     )
     add('--tasks', type=words, default=list(TASKS), help=f'any of {",".join(TASKS)} (both)')
-    add('--size', type=_size, metavar='WIDTHxHEIGHT', help='size of the SR image in inference')
-    add('--batch', type=_positive, help='images in a training step')
-    add('--patch', type=_positive, help='side of LR patches in training (as published: 96 for "+", otherwise 64)')
-    add('--repeats', type=_positive, help='repetitions in each process')
+    add('--size', type=size, metavar='WIDTHxHEIGHT', help='size of the SR image in inference')
+    add('--batch', type=positive, help='images in a training step')
+    add('--patch', type=positive, help='side of LR patches in training (as published: 96 for "+", otherwise 64)')
+    add('--repeats', type=positive, help='repetitions in each process')
     add('--seconds', type=float, help='stop repeating after this time, but not before two repetitions')
-    add('--rounds', type=_positive, help='number of processes for each row, in turn')
+    add('--rounds', type=positive, help='number of processes for each row, in turn')
     add('--device', choices=list(DEFAULTS), default='cuda' if torch.cuda.is_available() else 'cpu')
     add('--json', type=Path, default=Path('results/benchmark.json'), help='file for all results (%(default)s)')
     add('--csv', type=Path, help='file for the table')
@@ -108,20 +108,6 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
         seconds=args.seconds,
     )
     return {'date': now(), **run(rows, args.device, args.rounds)}
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition('x')
-    try:
-        return _positive(width), _positive(height)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not WIDTHxHEIGHT, as 1280x720') from None
-
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

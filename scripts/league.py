@@ -24,7 +24,7 @@ from tqdm import tqdm
 from benchmarking.rows import AUTO_DTYPES, Row
 from benchmarking.run import timed
 from measuring.processes import in_process
-from measuring.results import check_words, make_folders, origin, words, write_results
+from measuring.results import check_words, make_folders, origin, positive, size, words, write_results
 from sst.rivals.figures import published_figures
 from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
@@ -61,12 +61,12 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--models', type=words, help=f'any of {",".join(GROUPS)} (groups), {",".join(NAMES)}, or option files')
     add('--scales', type=words, help='any of 2,3,4')
     add('--tasks', type=words, help=f'any of {",".join(TASKS)} (all)')
-    add('--size', type=_size, metavar='WIDTHxHEIGHT', help='size of the SR image')
-    add('--batch', type=_positive, help='images in a training step')
-    add('--patch', type=_positive, help='side of LR patches in training')
-    add('--repeats', type=_positive, help='repetitions in each process')
+    add('--size', type=size, metavar='WIDTHxHEIGHT', help='size of the SR image')
+    add('--batch', type=positive, help='images in a training step')
+    add('--patch', type=positive, help='side of LR patches in training')
+    add('--repeats', type=positive, help='repetitions in each process')
     add('--seconds', type=float, default=10.0, help='stop repeating after this time (%(default)s)')
-    add('--rounds', type=_positive, default=1, help='processes for each figure, in turn (%(default)s)')
+    add('--rounds', type=positive, default=1, help='processes for each figure, in turn (%(default)s)')
     add('--device', choices=list(DEFAULTS), default='cuda' if torch.cuda.is_available() else 'cpu')
     add('--metrics', type=words, help=f'any of {",".join(METRICS)} (psnr,ssim)')
     add('--images', type=Path, metavar='FOLDER', help=f'images without HR to test on, by {",".join(WITHOUT_HR)}')
@@ -83,20 +83,6 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         if getattr(args, name) is None:
             setattr(args, name, value)
     return args
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, _, height = text.partition('x')
-    try:
-        return _positive(width), _positive(height)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r} is not WIDTHxHEIGHT, as 1280x720') from None
-
-
-def _positive(text: str) -> int:
-    if int(text) < 1:
-        raise ValueError
-    return int(text)
 
 
 def league(args: argparse.Namespace) -> dict[str, Any]:

@@ -54,6 +54,8 @@ def timed(row: Row, net: nn.Module) -> tuple[list[float], int]:
     """Seconds of each repetition, and the memory that they needed; see `measure`."""
     device = torch.device(row.device)
     if device.type == 'cuda':
+        if row.training and isinstance(net, SST):  # in inference the network is prepared
+            net.choose_kernels((row.height, row.width), row.batch, map_dtype=DTYPES[row.dtype], gradients=True)
         torch.cuda.reset_peak_memory_stats(device)
     before = _resident('VmRSS')
     with suppress(OSError):

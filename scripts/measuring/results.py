@@ -32,6 +32,22 @@ def words(text: str) -> list[str]:
     return found
 
 
+def positive(text: str) -> int:
+    """The value of an argument that takes a whole number from 1 on."""
+    if int(text) < 1:
+        raise ValueError
+    return int(text)
+
+
+def size(text: str) -> tuple[int, int]:
+    """The value of an argument that takes WIDTHxHEIGHT."""
+    width, _, height = text.partition('x')
+    try:
+        return positive(width), positive(height)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'{text!r} is not WIDTHxHEIGHT, as 1280x720') from None
+
+
 def check_words(option: str, given: list[str], known: tuple[str, ...]) -> None:
     """Raise UserError for words of an option that are not known."""
     if unknown := [word for word in given if word not in known]:
