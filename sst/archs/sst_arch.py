@@ -1,6 +1,6 @@
 """SST, the scalable super-resolution Transformer (arXiv 2603.06738): the whole network."""
 
-from typing import Self
+from typing import Any, Self
 
 import torch
 from basicsr.utils.registry import ARCH_REGISTRY
@@ -9,6 +9,7 @@ from torch.utils.checkpoint import checkpoint
 
 from sst.archs import gates, upsamplers  # noqa: F401 - imported to register their parts
 from sst.archs.bias import build_bias
+from sst.archs.kernel_choice import fused_layers_are_better
 from sst.archs.layers import Conv2d, ConvFFN
 from sst.archs.sst_options import SSTOptions
 from sst.ops import UnsupportedBackendError, check_backend, check_fused_layers, window_attention
@@ -70,16 +71,19 @@ class SST(nn.Module):
         """The positional tables of all layers, which the biases keep."""
         return [module.bias.tables() for module in self.modules() if isinstance(module, WindowAttention)]
 
-    def optimize_for_inference(self, dtype: torch.dtype | None = None, *, fused: bool = False, graphs: int = 0) -> Self:
+    def optimize_for_inference(
+        self, dtype: torch.dtype | None = None, *, fused: bool | None = None, graphs: int = 0
+    ) -> Self:
         """Prepare this network, on its device, for enlarging images; it must not be trained afterwards.
 
         Maps and weights get `dtype`. The positional tables, sums inside normalisation and attention, and the addition
         of the enlarged input stay in float32, so half precision affects only what the network adds to the image.
-        `fused` and `graphs` are off by default: on an H200 they save an eighth of the time.
+        `graphs` are off by default: on large inputs they save next to nothing.
 
         Args:
             dtype (torch.dtype | None): float32, float16 or bfloat16. None: float16 on CUDA, float32 elsewhere.
-            fused (bool): compute ConvFFN and the gate by our Triton kernels (`sst.ops.pointwise`), not by torch.
+            fused (bool | None): compute ConvFFN and the gate by our Triton kernels (`sst.ops.pointwise`), not by torch.
+                None: on CUDA where a check on this machine finds them right and not slower.
             graphs (int): replay inputs of up to this many LR pixels, B * H * W, as CUDA graphs from the second input
                 of a shape on, if no gradients are recorded (see `CudaGraphs`). 0: none.
 
@@ -92,11 +96,15 @@ class SST(nn.Module):
         """
         device = self.stem.weight.device
         chosen = dtype or (torch.float16 if device.type == 'cuda' else torch.float32)
-        self.check_inference(device, chosen, fused=fused, graphs=graphs)
+        self.check_inference(device, chosen, fused=bool(fused), graphs=graphs)
         self.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.LayerNorm)):
                 module.to(chosen)
+        if fused is None:
+            layer: Any = next(module for module in self.modules() if isinstance(module, Layer))
+            fused = device.type == 'cuda' and fused_layers_are_better(layer, chosen, device)
+        for module in self.modules():
             if hasattr(module, 'fused'):  # layers with kernels for several steps at once
                 module.fused = fused  # type: ignore[assignment]
         self.graphs = CudaGraphs(graphs) if graphs else None

@@ -30,7 +30,7 @@ def build_predictor(net: nn.Module, opt: dict) -> Callable[[Tensor], Tensor]:
 
 def inference_kwargs(val: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords for `SST.optimize_for_inference` that follow from `val`; empty if it asks for nothing."""
-    dtype, fused, graphs = val.get('dtype'), val.get('fused', False), val.get('graphs', 0)
+    dtype, fused, graphs = val.get('dtype'), val.get('fused'), val.get('graphs', 0)
     if not (dtype or fused or graphs):
         return {}
     return {'dtype': getattr(torch, dtype or 'float32'), 'fused': fused, 'graphs': graphs}

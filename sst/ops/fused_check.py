@@ -43,6 +43,7 @@ REPEATS = 5
 NOT_SLOWER = 1.02  # a little more time than the other backend is still not slower
 
 Agree = Callable[[Sequence[bool]], Sequence[bool]]
+Clock = Callable[[Callable[[], Any], torch.device], float]  # the seconds that some work takes
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def decide(
     batch: int = 1,
     *,
     agree: Agree = lambda taken: taken,
-    seconds_of: Callable[[Callable[[], Any], torch.device], float] | None = None,
+    seconds_of: Clock | None = None,
 ) -> None:
     """Check each case that was not decided yet, and record the verdicts for `auto`.
 
@@ -75,7 +76,7 @@ def decide(
     kept = _read_cache(device)
     found = {}
     for case in new:
-        found[case] = kept.get(case.name) or examine(case, device, size, batch, seconds_of or median_seconds)
+        found[case] = kept.get(case.name) or examine(case, device, size, batch, seconds_of)
     _write_cache(device, {case.name: verdict for case, verdict in found.items() if not _is_passing(verdict)})
     for case, taken in zip(new, agree([found[case].taken for case in new]), strict=True):
         verdicts.record(device, case, taken)
@@ -85,28 +86,70 @@ def decide(
             logger.info(f'Window attention: fused is not taken for {case.name}: another process cannot.')
 
 
+def takes(
+    name: str,
+    device: torch.device,
+    dtype: torch.dtype,
+    error: Callable[[], float],
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    seconds_of: Clock | None = None,
+) -> bool:
+    """Whether other kernels of ours are taken, by the same rules: right, and not slower.
+
+    Args:
+        name (str): of the case, in the cache and in the log.
+        error (Callable): gives their relative L2 error; at most that of attention in `dtype` is right.
+        ours, theirs (Callable): one pass, by our kernels and by torch.
+    """
+    verdict = _read_cache(device).get(name) or _judged(device, dtype, error, ours, theirs, 'torch', seconds_of)
+    _write_cache(device, {} if _is_passing(verdict) else {name: verdict})
+    if not verdict.taken:
+        _log_once(f'Fused kernels are not taken for {name}: {verdict.reason}.')
+    return verdict.taken
+
+
+@cache
+def _log_once(text: str) -> None:
+    logger.info(text)
+
+
 def examine(
     case: Case,
     device: torch.device,
     size: tuple[int, int],
     batch: int,
-    seconds_of: Callable[[Callable[[], Any], torch.device], float],
+    seconds_of: Clock | None = None,
 ) -> Verdict:
     """Whether the fused kernels are right and not slower for a case. A fault of theirs is a verdict, too."""
+    try:
+        inputs = _random_inputs(case, device, *size, batch)
+    except torch.OutOfMemoryError as fault:
+        return Verdict(False, f'{type(fault).__name__}: {reason_of(fault)}')
+    able = (b for b in BACKENDS.values() if b.name != 'fused' and b.automatic(inputs) and not b.unsupported(inputs))
+    other = next(able)
+    ours, theirs = (_work(backend, inputs, case) for backend in (BACKENDS['fused'], other))
+    return _judged(device, case.dtype, lambda: worst_error(case, device), ours, theirs, other.name, seconds_of)
+
+
+def _judged(
+    device: torch.device,
+    dtype: torch.dtype,
+    error: Callable[[], float],
+    ours: Callable[[], Any],
+    theirs: Callable[[], Any],
+    other: str,
+    seconds_of: Clock | None,
+) -> Verdict:
     if os.environ.get(SWITCH) == '0':
         return Verdict(False, f'{SWITCH}=0 is set')
     try:
-        error, limit = worst_error(case, device), LIMITS[case.dtype]
-        if not error <= limit:
-            return Verdict(False, f'its relative error is {error:.1e}, above {limit:.0e}')
-        inputs = _random_inputs(case, device, *size, batch)
-        able = (b for b in BACKENDS.values() if b.name != 'fused' and b.automatic(inputs) and not b.unsupported(inputs))
-        other = next(able)
-        ours, theirs = (seconds_of(_work(backend, inputs, case), device) for backend in (BACKENDS['fused'], other))
-        times = f'{1000 * ours:.3g} ms, {other.name} {1000 * theirs:.3g} ms'
-        return Verdict(ours <= NOT_SLOWER * theirs, times)
+        if not (found := error()) <= LIMITS[dtype]:
+            return Verdict(False, f'the relative error is {found:.1e}, above {LIMITS[dtype]:.0e}')
+        our_time, their_time = ((seconds_of or median_seconds)(work, device) for work in (ours, theirs))
     except Exception as fault:  # of the compiler, the driver, or for lack of memory
         return Verdict(False, f'{type(fault).__name__}: {reason_of(fault)}')
+    return Verdict(our_time <= NOT_SLOWER * their_time, f'{1000 * our_time:.3g} ms, {other} {1000 * their_time:.3g} ms')
 
 
 def worst_error(case: Case, device: torch.device) -> float:

@@ -76,8 +76,9 @@ class Val(Section):
     dtype: Literal['float32', 'float16', 'bfloat16'] | None = Field(
         default=None, description='number format of an SST; null is that of its weights'
     )
-    fused: bool = Field(
-        default=False, description="whether an SST's ConvFFN and gate are computed by Triton kernels (on a GPU)"
+    fused: bool | None = Field(
+        default=None,
+        description="whether Triton kernels compute an SST's ConvFFN and gate; null: a check decides, if dtype is set",
     )
     graphs: int = Field(
         default=0,
@@ -190,7 +191,7 @@ class Options(Section):
             return []
         return [
             (('val', key), f'must be {shown(unused)} for a network {self.network_g.type}, not {shown(given)}')
-            for key, unused in (('dtype', None), ('fused', False), ('graphs', 0))
+            for key, unused in (('dtype', None), ('fused', None), ('graphs', 0))
             if (given := getattr(self.val, key)) != unused
         ]
 

@@ -17,13 +17,11 @@ def use_tf32(allowed: bool) -> None:
 
 @contextmanager
 def full_float32() -> Iterator[None]:
-    """A context in which float32 products are exact to float32, whatever `use_tf32` said."""
-    before = torch.get_float32_matmul_precision()
-    if before == 'highest':
-        yield
-        return
-    torch.set_float32_matmul_precision('highest')
+    """A context in which float32 products and convolutions are exact to float32, whatever `use_tf32` said."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    use_tf32(False)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.allow_tf32 = before[1]

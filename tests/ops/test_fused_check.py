@@ -9,7 +9,8 @@ import torch
 from helpers import assert_close, tiny_options
 
 from sst.archs import SST
-from sst.ops import fused_check, verdicts
+from sst.archs.kernel_choice import fused_layers_are_better
+from sst.ops import fused_check, pointwise, verdicts
 from sst.ops.attention import select_backend
 from sst.ops.backends import BACKENDS, fused
 from sst.ops.fused_check import decide, worst_error
@@ -246,3 +247,29 @@ def test_the_other_backend_is_the_one_that_auto_would_take(monkeypatch):
     verdicts.forget()
     assert theirs == select_backend('auto', inputs).name != 'fused'
     assert theirs in BACKENDS
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize('gate', ['CLA', 'pointwise', 'none'])
+def test_layers_are_judged_by_the_same_rules(gate, dtype, monkeypatch, tmp_path):
+    layer = SST(**tiny_options(num_blocks=1, gate=gate)).eval().requires_grad_(False).to(dtype).blocks[0].layers[0]
+
+    def better(seconds):
+        return fused_layers_are_better(layer, dtype, CPU, (8, 8), fused_is(seconds))
+
+    assert better(0.5)
+    assert better(5)  # it is kept
+    (tmp_path / 'sst/fused_checks.json').unlink()
+    assert not better(5)
+    (tmp_path / 'sst/fused_checks.json').unlink()
+    original = pointwise.fused_norm_linear
+    monkeypatch.setattr(pointwise, 'fused_norm_linear', lambda *arguments: original(*arguments) * 1.01)
+    assert not better(0.5)  # they are wrong
+    assert not any(part.fused for part in layer.modules() if hasattr(part, 'fused'))  # the layer stays as it was
+
+
+def test_layers_on_a_cpu_are_torchs_unless_asked_for():
+    net = SST(**tiny_options(num_blocks=1)).optimize_for_inference()
+    assert not any(part.fused for part in net.modules() if hasattr(part, 'fused'))
+    net = SST(**tiny_options(num_blocks=1)).optimize_for_inference(fused=True)
+    assert all(part.fused for part in net.modules() if hasattr(part, 'fused'))

@@ -31,13 +31,13 @@ def test_full_float32_ends_with_its_block():
 
     def fail():
         with full_float32():
-            seen.append(_now())
+            seen.append((_now(), torch.backends.cudnn.allow_tf32))
             raise KeyError
 
     with pytest.raises(KeyError):
         fail()
-    assert seen == ['highest']
-    assert _now() == 'high'
+    assert seen == [('highest', False)]
+    assert (_now(), torch.backends.cudnn.allow_tf32) == ('high', True)
 
 
 @pytest.mark.parametrize('backend', ['reference', 'sdpa'])
