@@ -1,5 +1,6 @@
 """The fused kernels against the reference: on the GPU, or on the CPU in Triton's interpreter (see conftest)."""
 
+import gc
 from itertools import product
 
 import attention_cases
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from sst.archs import SST
 from sst.ops import RelativeTable, Rotation, UnsupportedBackendError, check_backend, window_attention
 from sst.ops.backends import fused
+from sst.ops.kernels import launch
 
 pytestmark = pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
 
@@ -171,3 +173,33 @@ def test_on_the_cpu_it_needs_the_interpreter(monkeypatch):
     monkeypatch.setattr(fused, 'INTERPRETED', False)
     with pytest.raises(UnsupportedBackendError, match='CUDA device.*cpu'):
         window_attention(torch.rand(1, 4, 4, 48), 4, 1, backend='fused')
+
+
+@pytest.mark.parametrize('grad', [True, False])
+def test_a_factor_that_is_changed_in_place_counts(grad):
+    leaves = make_inputs(7, 9, 4)
+    with torch.set_grad_enabled(grad):
+        first = attend(leaves, 4, backend='fused')
+        assert_close(attend(leaves, 4, backend='fused'), first, 1e-7)
+        with torch.no_grad():
+            leaves['factor_k'].mul_(3)
+        changed, expected = (attend(leaves, 4, backend=backend) for backend in ('fused', 'reference'))
+    assert (changed - first).norm() > 0.01 * first.norm()
+    assert_close(changed, expected, TOLERANCE[torch.float32])
+
+
+def test_prepared_factors_live_as_long_as_the_factors():
+    leaves = make_inputs(8, 8, 4)
+    before = len(launch._prepared)
+    with torch.no_grad():
+        attend(leaves, 4, backend='fused')
+    assert len(launch._prepared) == before + 2
+    del leaves
+    gc.collect()
+    assert len(launch._prepared) == before
+
+
+def test_factors_of_inference_mode():
+    with torch.inference_mode():
+        leaves = make_inputs(8, 8, 4)
+        assert_close(*(attend(leaves, 4, backend=backend) for backend in ('fused', 'reference')), 1e-5)

@@ -8,9 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from sst.ops.kernels.configurations import Capability, Configuration, find_configuration
 from sst.ops.kernels.geometry import Geometry
+from sst.ops.kernels.layout import Layout
 from sst.ops.windows import fold_padding, windows_along
 
 
@@ -42,8 +44,8 @@ class Call:
         return cls(
             geometry,
             qkv.contiguous(),
-            layout.prepare(factor_q, dtype, layout.head_dim**0.5),
-            layout.prepare(factor_k, dtype),
+            prepared(layout, factor_q, dtype, layout.head_dim**0.5),
+            prepared(layout, factor_k, dtype),
             None if gate is None else gate.contiguous(),
         )
 
@@ -58,6 +60,23 @@ class Call:
         options = {name: arguments[name] for name in ('num_warps', 'num_stages', 'enable_fp_fusion')}
         with torch.cuda.device_of(self.qkv):
             kernel[(programs,)](**{name: arguments[name] for name in kernel.arg_names}, **options)
+
+
+_prepared: WeakTensorKeyDictionary = WeakTensorKeyDictionary()  # factor: {how: (its version then, the result)}
+
+
+@torch.no_grad()
+def prepared(layout: Layout, factor: Tensor | None, dtype: torch.dtype, scale: float = 1.0) -> Tensor | None:
+    """`layout.prepare`, done once for each factor. Results live as long as their factor, and a factor that was changed
+    in place is prepared again."""
+    if factor is None or factor.is_inference():  # tensors of inference mode have no version
+        return layout.prepare(factor, dtype, scale)
+    kept = _prepared.setdefault(factor, {})
+    version, result = kept.get((layout, dtype, scale), (None, None))
+    if version != factor._version:
+        result = layout.prepare(factor, dtype, scale)
+        kept[layout, dtype, scale] = factor._version, result
+    return result
 
 
 @dataclass(frozen=True)
