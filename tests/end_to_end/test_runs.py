@@ -21,6 +21,7 @@ from runs import REPOSITORY, assert_equal_to_the_bit, command, environment, loss
 
 from sst.archs import SST
 from sst.checkpoints.pretrained import save_pretrained
+from sst.driver.run import run_testing, run_training
 
 OWN_OPTIONS = """\
 _base_: [{repository}/options/finetune.yml]
@@ -204,50 +205,68 @@ REFUSALS = [
 ]
 
 
-def assert_refused(folder, overrides, words):
-    """Training ends in one line that matches `words`, and the folder is as it was."""
-    before = sorted(folder.rglob('*'))
-    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *overrides, code=2)
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert re.search(words, done.stderr)
+@pytest.fixture
+def refused(folder, monkeypatch, capfd):
+    """Runs a program in this process, which is quick; it must refuse. Gives what it says."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+
+    def started(program, *arguments):
+        capfd.readouterr()
+        assert (run_training if program == 'sst-train' else run_testing)(folder, arguments) == 2
+        told = capfd.readouterr().err
+        assert 'Traceback' not in told
+        return told
+
+    return started
+
+
+def assert_refused(folder, told, words, before):
+    """What a program said is one line that matches `words`, and the folder is as it was."""
+    assert len(told.strip().splitlines()) == 1, told
+    assert re.search(words, told)
     assert sorted(folder.rglob('*')) == before
 
 
+def test_the_installed_program_refuses_in_one_line(folder):
+    overrides, words = REFUSALS[0]
+    before = sorted(folder.rglob('*'))
+    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *overrides, code=2)
+    assert_refused(folder, done.stderr, words, before)
+
+
 @pytest.mark.parametrize(('overrides', 'words'), REFUSALS, ids=[' '.join(overrides) for overrides, _ in REFUSALS])
-def test_nonsense_is_refused_in_one_line(folder, overrides, words):
-    assert_refused(folder, overrides, words)
+def test_nonsense_is_refused_in_one_line(folder, refused, overrides, words):
+    before = sorted(folder.rglob('*'))
+    assert_refused(folder, refused('sst-train', '-opt', 'tiny.yml', '--force_yml', *overrides), words, before)
 
 
-def test_everything_missing_is_listed_at_once(folder):
+def test_everything_missing_is_listed_at_once(folder, refused):
     missing = {
         'datasets:train:dataroot_gt': 'no/HR',
         'datasets:val_1:dataroot_lq': 'no/LR',
         'path:pretrain_network_g': 'no/net.pth',
     }
-    done = run(
-        folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *(f'{k}={v}' for k, v in missing.items()), code=2
-    )
+    told = refused('sst-train', '-opt', 'tiny.yml', '--force_yml', *(f'{k}={v}' for k, v in missing.items()))
     for path in missing.values():
-        assert path in done.stderr
-    assert 'prepare_data.py demo' in done.stderr
-    assert 'Traceback' not in done.stderr
+        assert path in told
+    assert 'prepare_data.py demo' in told
     assert not (folder / 'experiments').exists()
 
 
-def test_no_test_set_at_all_is_an_error(folder):
+def test_no_test_set_at_all_is_an_error(folder, refused):
     (folder / 'experiments' / 'tiny' / 'models').mkdir(parents=True)
     torch.save({'params': {}}, folder / 'experiments' / 'tiny' / 'models' / 'net_g_latest.pth')
-    done = run(folder, 'sst-test', '-opt', 'tiny_test.yml', '--force_yml', 'datasets:test_1:dataroot_gt=no', code=2)
-    assert 'ask manga109.org' in done.stderr
+    told = refused('sst-test', '-opt', 'tiny_test.yml', '--force_yml', 'datasets:test_1:dataroot_gt=no')
+    assert 'ask manga109.org' in told
     assert not (folder / 'results').exists()
 
 
 @pytest.mark.parametrize('content', [b'', b'hello', b'PK\x03\x04 torn'], ids=['empty', 'text', 'truncated'])
-def test_weights_that_are_none_are_one_line(folder, content):
+def test_weights_that_are_none_are_one_line(folder, refused, content):
     (folder / 'net.pth').write_bytes(content)
-    done = run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'path:pretrain_network_g=net.pth', code=2)
-    assert 'Traceback' not in done.stderr
-    assert re.search(r'error: .*net\.pth', done.stderr)
+    told = refused('sst-train', '-opt', 'tiny.yml', '--force_yml', 'path:pretrain_network_g=net.pth')
+    assert re.search(r'error: .*net\.pth', told)
 
 
 def test_weights_of_another_network_are_one_line(folder):
@@ -266,7 +285,7 @@ def test_scripts_run_from_the_repository_without_installation():
 
 
 CHECKED_BEFORE = [
-    (['network_g:backend=flash'], r'flash.*CUDA.*auto, (native, )?sdpa, reference'),
+    (['network_g:backend=flash'], r'flash.*CUDA.*auto, (fused, )?(native, )?sdpa, reference'),
     (['train:optim_g:betas=[0.9]'], r'train\.optim_g\.betas'),
     (['train:optim_g:type=LBFGS'], r'train\.optim_g\.type.*LBFGS.*AdamW'),
     (['model_type=HiFaceGANModel'], r'model_type.*SSTModel'),
@@ -278,11 +297,12 @@ CHECKED_BEFORE = [
 
 
 @pytest.mark.parametrize(('overrides', 'words'), CHECKED_BEFORE, ids=[' '.join(o) for o, _ in CHECKED_BEFORE])
-def test_what_cannot_work_is_refused_before_an_older_run_is_touched(folder, overrides, words):
+def test_what_cannot_work_is_refused_before_an_older_run_is_touched(folder, refused, overrides, words):
     net = SST(**tiny_options(dim=16, num_blocks=1, window_sizes=[4, 8], bias={'type': 'RIB', 'ranks': 4}))
     torch.save({'params': net.state_dict()}, folder / 'other.pth')
     (folder / 'experiments' / 'tiny').mkdir(parents=True)
-    assert_refused(folder, overrides, words)
+    before = sorted(folder.rglob('*'))
+    assert_refused(folder, refused('sst-train', '-opt', 'tiny.yml', '--force_yml', *overrides), words, before)
 
 
 def test_a_state_of_another_optimiser_is_one_line(folder):
