@@ -183,8 +183,9 @@ HEADERS = Path(sysconfig.get_path('include'), 'Python.h')
 
 @pytest.mark.skipif(not HEADERS.exists(), reason='torch.compile needs the headers of Python: apt install python3-dev')
 def test_torch_compile(folder):
-    run(folder, 'sst-train', '-opt', 'tiny.yml')
-    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', 'name=compiled', 'train:compile=true')
+    short = ['network_g:window_sizes=[4]', 'train:total_iter=3']  # one kind of layer: compiling takes most of the time
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *short)
+    run(folder, 'sst-train', '-opt', 'tiny.yml', '--force_yml', *short, 'name=compiled', 'train:compile=true')
     assert losses(folder, 'compiled') == pytest.approx(losses(folder), rel=1e-4)
 
 
