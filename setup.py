@@ -40,7 +40,7 @@ setup(
     packages=find_packages(include=['sst', 'sst.*']),
     package_data={
         'sst': ['weights/*'],
-        'sst.ops.native': ['*.cpp'],
+        'sst.ops.native': ['*.cpp', '*.h'],
         'sst.rivals': ['*.yml'],
         'sst.upscaling.web': ['*.css'],
     },

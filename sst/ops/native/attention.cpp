@@ -3,7 +3,7 @@
 // Windows are read from the map (B, H, W, 3C) through index tables, which hold reflection and shift, and packed once.
 // A task is a tile of rows of one head (queries; keys for their gradients), whose positional bias is computed once and
 // serves a chunk of windows in turn: no (N, N) matrix is ever stored. Logits are to base 2; threads take tasks from a
-// common counter until none is left.
+// common counter until none is left. Where the processor has AMX, tiles.h computes the forward pass.
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,6 +11,9 @@
 
 #if defined(__linux__)
 #include <sys/mman.h>
+#endif
+#if defined(__AVX512F__)
+#include <immintrin.h>
 #endif
 
 #if defined(__AVX512F__)
@@ -24,7 +27,7 @@ constexpr int LANES = 4, ROWS = 4;
 #endif
 constexpr int STEP = 2 * LANES;  // columns of a product at a time; `tokens` is a multiple of it
 constexpr int BLOCK = 256;       // columns between two updates of the softmax, so that logits stay in the first cache
-constexpr int TILE = 32;         // rows of a task
+constexpr int TILE = 32;         // rows of a task, without AMX
 constexpr float NEVER = -1e30f;  // the logit of a key that is none
 constexpr float LOG2E = 1.44269504088896341f;
 
@@ -33,6 +36,7 @@ typedef int32_t Integers __attribute__((vector_size(LANES * sizeof(int32_t)), al
 
 // What is packed: (tokens, wide) by rows, or turned, (head_dim, tokens).
 enum Packed { Q_ROWS, K_TURNED, V_ROWS, Q_TURNED, K_ROWS, V_TURNED, D_ROWS, D_TURNED };
+enum { K_TILES = K_TURNED, V_TILES = V_ROWS, K_LOW_TILES = Q_TURNED };  // what tiles.h packs instead
 
 extern "C" struct Problem {
     const float *qkv;                                            // (B, H, W, 3C)
@@ -53,10 +57,12 @@ static inline Vector load(const float *p) { return *(const Vector *)p; }
 static inline void store(float *p, Vector v) { *(Vector *)p = v; }
 static inline int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// 2^x for x <= 0 within 1e-7: 2^round(x) through the exponent's bits times a polynomial on [-1/2, 1/2].
+// 2^x for x <= 0 within 1e-7: 2^round(x) times a polynomial on [-1/2, 1/2]. What is not a number stays so.
 static inline Vector exp2(Vector x) {
     const Vector smallest = Vector{} - 126.0f, magic = Vector{} + 12582912.0f;
-    x = x < smallest ? smallest : x;  // what is not a number stays so
+#if !defined(__AVX512F__)
+    x = x < smallest ? smallest : x;
+#endif
     Vector whole = x + magic;
     Vector f = x - (whole - magic);
     Vector y = 1.3267e-3f * f + 9.67546e-3f;
@@ -64,7 +70,11 @@ static inline Vector exp2(Vector x) {
     y = y * f + 2.4022122e-1f;
     y = y * f + 6.9314695e-1f;
     y = y * f + 1.0f;
-    return (Vector)((Integers)y + ((Integers)whole << 23));
+#if defined(__AVX512F__)
+    return (Vector)_mm512_scalef_ps((__m512)y, (__m512)(whole - magic));
+#else
+    return (Vector)((Integers)y + ((Integers)whole << 23));  // through the exponent's bits
+#endif
 }
 
 static inline float exp2(float x) { return exp2(Vector{} + x)[0]; }
@@ -75,9 +85,10 @@ static inline float sum(Vector v) {
     return total;
 }
 
-// out (ROWS, count) = a (ROWS, depth) b (depth, count) + start; b's rows are `tokens` apart. start may be null.
+// out (ROWS, count) = a (ROWS, depth) b (depth, count) + start; b's rows are `tokens` apart. start may be null. Columns
+// of out are `out_step` apart, LANES at a time.
 static void product(const float *a, int64_t a_stride, const float *b, int64_t tokens, int64_t depth, const float *start,
-                    int64_t start_stride, float *out, int64_t out_stride, int64_t count) {
+                    int64_t start_stride, float *out, int64_t out_stride, int64_t count, int64_t out_step = 1) {
     for (int64_t j = 0; j < count; j += STEP) {
         Vector left[ROWS], right[ROWS];
         for (int r = 0; r < ROWS; r++) {
@@ -92,8 +103,8 @@ static void product(const float *a, int64_t a_stride, const float *b, int64_t to
             }
         }
         for (int r = 0; r < ROWS; r++) {
-            store(out + r * out_stride + j, left[r]);
-            store(out + r * out_stride + j + LANES, right[r]);
+            store(out + r * out_stride + j * out_step, left[r]);
+            store(out + r * out_stride + (j + LANES) * out_step, right[r]);
         }
     }
 }
@@ -121,7 +132,7 @@ static void accumulate(const float *a, int64_t a_stride, const float *b, int64_t
 
 static int64_t windows(const Problem &p) { return p.batch * p.rows * p.columns; }
 
-static float *packed(const Problem &p, Packed kind, int64_t head, int64_t window) {
+static float *packed(const Problem &p, int kind, int64_t head, int64_t window) {
     return p.packed + ((kind * p.heads + head) * windows(p) + window) * p.tokens * p.wide;
 }
 
@@ -143,8 +154,8 @@ static int64_t pixel(const Problem &p, int64_t window, int64_t token) {
     return y < p.height && x < p.width ? (at.image * p.height + y) * p.width + x : -1;
 }
 
-static bool all_padding(const Problem &p, int64_t window, int64_t token) {
-    for (int r = 0; r < ROWS; r++)
+static bool all_padding(const Problem &p, int64_t window, int64_t token, int rows) {
+    for (int r = 0; r < rows; r++)
         if (pixel(p, window, token + r) >= 0) return false;
     return true;
 }
@@ -179,7 +190,7 @@ static void pack_tokens(const Problem &p, int64_t window, int64_t token) {
     for (int64_t head = 0; head < p.heads; head++) {
         float *into[8];
         for (int kind = 0; kind < 8; kind++)
-            into[kind] = kind < 3 || p.grad ? packed(p, (Packed)kind, head, window) : nullptr;
+            into[kind] = kind < 3 || p.grad ? packed(p, kind, head, window) : nullptr;
         const int rows[4] = {Q_ROWS, K_ROWS, V_ROWS, D_ROWS}, turned[4] = {Q_TURNED, K_TURNED, V_TURNED, D_TURNED};
         for (int what = 0; what < (p.grad ? 4 : 3); what++) {
             const float *heads[LANES];
@@ -251,6 +262,19 @@ static void attend(const Problem &p, const float *q, const float *k, const float
     }
 }
 
+static int64_t take(const Problem &p) { return __atomic_fetch_add(p.next, 1, __ATOMIC_RELAXED); }
+
+static float *allocate(int64_t floats) { return (float *)aligned_alloc(64, (floats * sizeof(float) + 63) / 64 * 64); }
+
+#if defined(__AMX_TILE__) && defined(__AMX_BF16__) && defined(__AVX512F__) && defined(__linux__)
+#include "tiles.h"
+#else
+constexpr int GROUP = STEP, TILE_ROWS = TILE;
+static bool tiles_allowed() { return false; }
+static void pack_tiles(const Problem &, int64_t, int64_t) {}
+static int forward_by_tiles(const Problem &) { return 1; }
+#endif
+
 struct Task {
     int64_t head, row, first, last, chunk;
     Task(const Problem &p, int64_t index) {
@@ -267,11 +291,14 @@ static int64_t tasks(const Problem &p) {
     return (p.tokens + TILE - 1) / TILE * p.heads * ((windows(p) + p.chunk - 1) / p.chunk);
 }
 
-static int64_t take(const Problem &p) { return __atomic_fetch_add(p.next, 1, __ATOMIC_RELAXED); }
-
-static float *allocate(int64_t floats) { return (float *)malloc(floats * sizeof(float)); }
-
 extern "C" int64_t lanes() { return LANES; }
+
+// Of packed tensors, as many as `forward` needs.
+extern "C" int64_t forward_kinds() { return tiles_allowed() ? 4 : 3; }
+
+// Tokens of a task.
+extern "C" int64_t forward_rows() { return tiles_allowed() ? TILE_ROWS : TILE; }
+extern "C" int64_t backward_rows() { return TILE; }
 
 // Every function returns 0, or 1 where memory ran out.
 extern "C" int pack(const Problem *problem) {
@@ -279,19 +306,21 @@ extern "C" int pack(const Problem *problem) {
     const int64_t blocks = (p.tokens + BLOCK - 1) / BLOCK;
 #if defined(__linux__)  // new memory in large pages: a fault for each small one takes as long as the copying
     const uintptr_t page = 1 << 21, start = ((uintptr_t)p.packed + page - 1) / page * page;
-    const uintptr_t end = (uintptr_t)packed(p, (Packed)(p.grad ? 8 : 3), 0, 0);
+    const uintptr_t end = (uintptr_t)packed(p, p.grad ? 8 : forward_kinds(), 0, 0);
     if (start < end) madvise((void *)start, end - start, MADV_HUGEPAGE);
 #endif
     for (int64_t i = take(p); i < windows(p) * blocks; i = take(p)) {
         const int64_t first = i % blocks * BLOCK;
-        for (int64_t token = first; token < least(first + BLOCK, p.tokens); token += LANES)
-            pack_tokens(p, i / blocks, token);
+        const bool tiles = !p.grad && tiles_allowed();
+        for (int64_t token = first; token < least(first + BLOCK, p.tokens); token += tiles ? GROUP : LANES)
+            (tiles ? pack_tiles : pack_tokens)(p, i / blocks, token);
     }
     return 0;
 }
 
 extern "C" int forward(const Problem *problem) {
     const Problem &p = *problem;
+    if (tiles_allowed()) return forward_by_tiles(p);
     float *bias = allocate(TILE * p.tokens), *out = allocate(ROWS * p.wide);
     for (int64_t index = take(p); bias && out && index < tasks(p); index = take(p)) {
         const Task task(p, index);
@@ -303,7 +332,7 @@ extern "C" int forward(const Problem *problem) {
             for (int64_t r = 0; r < least(TILE, p.tokens - task.row); r += ROWS) {
                 const int64_t row = task.row + r;
                 float *lse = p.lse + (task.head * windows(p) + window) * p.tokens + row;
-                if (all_padding(p, window, row)) {
+                if (all_padding(p, window, row, ROWS)) {
                     for (int i = 0; i < ROWS; i++) lse[i] = -NEVER;
                     continue;
                 }

@@ -16,6 +16,7 @@ import torch
 from sst.utils.files import user_cache
 
 SOURCE = Path(__file__).with_name('attention.cpp')
+SOURCES = SOURCE, SOURCE.with_name('tiles.h')
 FLAGS = ('-std=c++17', '-O3', '-fPIC', '-shared')
 FOR_THIS_PROCESSOR = (('-march=native',), ('-mcpu=native',), ())  # the first that the compiler accepts is used
 
@@ -67,7 +68,7 @@ def _checksum(path: Path) -> str:
 
 def _fingerprint(compiler: str) -> str:
     """A hash of all that the library depends on. Machines with different processors may share a home folder."""
-    parts = [SOURCE.read_text(encoding='utf-8'), compiler, *FLAGS, platform.machine(), platform.processor()]
+    parts = [*(source.read_text(encoding='utf-8') for source in SOURCES), compiler, *FLAGS, platform.machine(), platform.processor()]
     cpuinfo = Path('/proc/cpuinfo')
     if cpuinfo.exists():
         lines = cpuinfo.read_text(encoding='utf-8', errors='replace').split('\n\n')[0].splitlines()

@@ -16,7 +16,7 @@ from sst.ops.operators import empty_gradients, register_gradients
 from sst.ops.windows import fold_padding
 
 LOG2E = math.log2(math.e)
-FORWARD_KINDS, ALL_KINDS = 3, 8  # of packed tensors, see attention.cpp
+ALL_KINDS = 8  # of packed tensors, see attention.cpp
 
 
 @torch.library.custom_op('sst::native_attention', mutates_args=())
@@ -32,7 +32,7 @@ def native_attention(
     out, lse = _empty_results(qkv, factor_q, factor_k, window, num_heads, shift)
     sizes = Sizes.of(qkv, factor_q, window, num_heads)
     factors = laid_out(sizes, factor_q, factor_k, LOG2E)
-    problem = Problem(sizes, shift, FORWARD_KINDS, qkv=qkv.contiguous(), out=out, lse=lse, **factors)
+    problem = Problem(sizes, shift, library().forward_kinds(), qkv=qkv.contiguous(), out=out, lse=lse, **factors)
     _run('pack', problem)
     _run('forward', problem)
     return out, lse
@@ -60,7 +60,7 @@ def native_attention_backward(
     shift: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of qkv, factor_q and factor_k from that of the result, `grad` (B, H, W, C); empty for None."""
-    sizes = Sizes.of(qkv, factor_q, window, num_heads)
+    sizes = Sizes.of(qkv, factor_q, window, num_heads, gradients=True)
     d_qkv = qkv.new_empty(sizes.batch, sizes.rows * window, sizes.columns * window, qkv.shape[-1])
     given = {'qkv': qkv.contiguous(), 'grad': grad.contiguous(), 'out': out, 'lse': lse}
     factors = laid_out(sizes, factor_q, factor_k, LOG2E)

@@ -15,7 +15,6 @@ POINTERS = (
     *('qkv', 'term_q', 'term_k', 'term_q_turned', 'term_k_turned', 'out', 'lse', 'grad', 'delta', 'd_qkv', 'd_term'),
     *('packed', 'source_y', 'source_x', 'position_y', 'position_x', 'next'),
 )
-TILE = 32  # tokens of a task, as in attention.cpp
 TASKS = 128  # of one call, about: enough for many cores, and fixed, so that gradients are summed in a fixed order
 
 
@@ -38,7 +37,7 @@ class Sizes:
     chunk: int  # windows in a task
 
     @staticmethod
-    def of(qkv: Tensor, factor: Tensor | None, window: int, heads: int) -> 'Sizes':
+    def of(qkv: Tensor, factor: Tensor | None, window: int, heads: int, *, gradients: bool = False) -> 'Sizes':
         """The sizes for a map (B, H, W, 3C) and a term's factor (heads, N, r)."""
         lanes = library().lanes()
         batch, height, width, channels = qkv.shape
@@ -46,7 +45,8 @@ class Sizes:
         rows, columns = windows_along(height, window), windows_along(width, window)
         tokens = _up(window * window, 2 * lanes)
         windows = max(batch * rows * columns, 1)
-        chunk = -(-windows // min(windows, -(-TASKS // (heads * -(-tokens // TILE)))))
+        tile = library().backward_rows() if gradients else library().forward_rows()
+        chunk = -(-windows // min(windows, max(1, TASKS // (heads * -(-tokens // tile)))))
         wide, rank_wide = _up(head_dim, lanes), _up(rank, lanes)
         sizes = (heads, head_dim, rank, window, rows, columns, tokens, wide, rank_wide, chunk)
         return Sizes(batch, height, width, *sizes)
