@@ -8,8 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sst.archs import SST
-from sst.archs.sst_arch import Layer, WindowAttention
+from sst.archs import SST, WindowAttention, WindowNetwork
 from sst.checkpoints.networks import options_of, with_state
 from sst.inference import probe_network, required_multiple
 from sst.ops import Factored
@@ -101,12 +100,15 @@ def _difference(net: nn.Module, content: bytes) -> float:
 
 def exportable(net: nn.Module) -> tuple[nn.Module, int]:
     """A copy of the network, in float32 on the CPU, that accepts any size and uses plain operators; and its scale."""
-    if isinstance(net, SST):
-        plain = with_state(net.options, {name: value.float().cpu() for name, value in net.state_dict().items()})
-        for layer in plain.modules():
-            if isinstance(layer, Layer):
-                layer.attn = PlainAttention(layer.attn)  # type: ignore[assignment]  # of the same interface
-        return plain.requires_grad_(False), net.scale
+    if isinstance(net, WindowNetwork):
+        copy = with_state(net.options, {name: value.float().cpu() for name, value in net.state_dict().items()})
+        for layer in list(copy.modules()):
+            if isinstance(getattr(layer, 'attn', None), WindowAttention):
+                layer.attn = PlainAttention(layer.attn)  # type: ignore[assignment, arg-type]  # of the same interface
+        copy.requires_grad_(False)
+        if (multiple := required_multiple(net.options)) == 1:
+            return copy, net.scale
+        return Cropped(copy, net.scale, multiple).eval(), net.scale
     copy = deepcopy(net).float().cpu().eval().requires_grad_(False)
     properties = probe_network(copy, torch.device('cpu'), required_multiple(options_of(net) or {}))
     return Cropped(copy, properties.scale, properties.multiple).eval(), properties.scale
