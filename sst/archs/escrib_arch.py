@@ -12,7 +12,7 @@ from sst.archs.escrib_options import ESCRIBOptions
 from sst.archs.layers import Conv2d, ConvFFN
 from sst.archs.shapes import below, expansion_of, indices, part_recognised
 from sst.archs.window_attention import WindowAttention
-from sst.archs.window_network import Layer, WindowNetwork
+from sst.archs.window_network import Layer, WindowNetwork, run_layer
 from sst.options.registries import BIASES, GATES, UPSAMPLERS
 
 
@@ -57,7 +57,6 @@ class ESCRIB(WindowNetwork):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-        """As `SST.recognise`."""
         first, conv = 'blocks.0.attention.', 'blocks.0.convs.0.'
         needed = {'plk_filter', 'norm.weight', f'{first}attn.qkv.weight', f'{conv}ffn.expand.weight'}
         if not needed <= state.keys():
@@ -96,9 +95,9 @@ class Block(nn.Module):
         self.conv = Conv2d(dim, dim, 3)
 
     def forward(self, x: Tensor, kernel: Tensor) -> Tensor:
-        y = self.attention.run(x)
+        y = run_layer(self.attention, x)
         for conv in self.convs:
-            y = conv.run(y, kernel)
+            y = run_layer(conv, y, kernel)
         return x + self.conv(self.norm(y))
 
 

@@ -10,7 +10,7 @@ from sst.archs.layers import Conv2d, ConvFFN
 from sst.archs.shapes import below, expansion_of, indices, part_recognised
 from sst.archs.sst_options import SSTOptions
 from sst.archs.window_attention import WindowAttention
-from sst.archs.window_network import Layer, WindowNetwork
+from sst.archs.window_network import Layer, WindowNetwork, run_layer
 from sst.options.registries import BIASES, GATES, UPSAMPLERS
 
 
@@ -42,11 +42,6 @@ class SST(WindowNetwork):
 
     @classmethod
     def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-        """`network_g` as far as the shapes of weights tell it, with None for what they leave open.
-
-        Returns:
-            dict | None: None if they are not weights of an SST.
-        """
         first = 'blocks.0.layers.0.'
         if not {'stem.weight', 'norm.weight', f'{first}ffn.expand.weight', f'{first}attn.qkv.weight'} <= state.keys():
             return None
@@ -80,7 +75,7 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for layer in self.layers:
-            y = layer.run(y)
+            y = run_layer(layer, y)
         return x + self.conv(y)
 
 

@@ -1,7 +1,7 @@
 """What our networks of window attention share: their shell, their preparation for inference, and their checks."""
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Self
 
 import torch
@@ -22,11 +22,12 @@ class Layer(nn.Module):
 
     recompute = False
 
-    def run(self, *inputs: Tensor) -> Tensor:
-        """Apply the layer. If `recompute` is set, only its inputs are kept for the backward pass."""
-        if self.recompute and torch.is_grad_enabled():
-            return checkpoint(self, *inputs, use_reentrant=False)
-        return self(*inputs)
+
+def run_layer(layer: nn.Module, *inputs: Tensor) -> Tensor:
+    """Apply a `Layer`. If its `recompute` is set, only its inputs are kept for the backward pass."""
+    if layer.recompute and torch.is_grad_enabled():
+        return checkpoint(layer, *inputs, use_reentrant=False)
+    return layer(*inputs)
 
 
 class WindowNetwork(nn.Module):
@@ -40,7 +41,7 @@ class WindowNetwork(nn.Module):
 
     Options: ClassVar[type[WindowNetworkOptions]]
     stem: nn.Conv2d
-    blocks: nn.Module
+    blocks: nn.Sequential | nn.ModuleList
     norm: nn.LayerNorm
     conv: nn.Conv2d
     upsampler: nn.Module
@@ -49,6 +50,15 @@ class WindowNetwork(nn.Module):
         super().__init__()
         self.options, self.scale = options, options['scale']
         self.graphs: CudaGraphs | None = None
+
+    @classmethod
+    @abstractmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """`network_g` as far as the shapes of weights tell it, with None for what they leave open.
+
+        Returns:
+            dict | None: None if they are not weights of this network.
+        """
 
     @abstractmethod
     def body(self, x: Tensor) -> Tensor:

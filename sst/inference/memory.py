@@ -107,7 +107,7 @@ class TileSize:
 def _values(net: WindowNetwork) -> int:
     """Values that a network of ours has in memory at once for each LR pixel."""
     channels = net.options['upsampler'].get('channels') or 3
-    return 20 * net.options['dim'] + 3 * channels * net.scale**2
+    return 7 * net.widest + 3 * channels * net.scale**2
 
 
 def _widest(net: WindowNetwork) -> int:

@@ -104,7 +104,7 @@ def exportable(net: nn.Module) -> tuple[nn.Module, int]:
         copy = with_state(net.options, {name: value.float().cpu() for name, value in net.state_dict().items()})
         for layer in list(copy.modules()):
             if isinstance(getattr(layer, 'attn', None), WindowAttention):
-                layer.attn = PlainAttention(layer.attn)  # type: ignore[assignment, arg-type]  # of the same interface
+                layer.attn = PlainAttention(layer.attn)  # type: ignore[arg-type]  # of the same interface
         copy.requires_grad_(False)
         if (multiple := required_multiple(net.options)) == 1:
             return copy, net.scale

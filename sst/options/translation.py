@@ -26,6 +26,7 @@ NOT_NEEDED = {
     'is_train': 'sst/train.py trains and sst/test.py tests',
     'dist': 'the environment tells the launcher',
     'print_network': '--dry-run tells the size of the network',
+    'use_ema': 'val.use_ema and path.param_key_g say which weights are tested',
     'use_static_graph': 'SST uses all its weights',
 }
 
