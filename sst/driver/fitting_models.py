@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sst.checkpoints.facts import facts
+from sst.checkpoints.facts import facts, own_network
 from sst.checkpoints.fitting import MisfitError
 from sst.checkpoints.networks import built
 from sst.options.merging import read_chain
@@ -28,6 +28,8 @@ def advice(misfit: MisfitError, root: Path) -> str:
 def _fits(file: Path, misfit: MisfitError) -> bool:
     try:
         network = resolve(read_chain(file).data | {'scale': misfit.ours.scale})[0]['network_g']
+        if own_network(network['type']) is None:
+            return False
         net = built(network, 'meta')
     except (UserError, LookupError, TypeError, ValueError):  # somebody's own file, or that which takes any weights
         return False

@@ -70,11 +70,15 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
 
 def _model(net: nn.Module, opset: int, batches: bool) -> Any:
     """The ONNX model of an exportable network, for images of any size and, with `batches`, batches of any size."""
+    batch, channels, height, width = EXAMPLE
+    # With one image, one window would be taken for a fixed number.
+    further = 0 if batches else max(getattr(net, 'multiple', 0), *getattr(net, 'windows', ()), 0)
+    example = torch.rand(batch if batches else 1, channels, height + further, width + further)
     dim = torch.export.Dim
     sizes = {2: dim('height', min=1), 3: dim('width', min=1)} | ({0: dim('batch', min=1)} if batches else {})
     program = torch.onnx.export(
         net,
-        (torch.rand(EXAMPLE)[: 2 if batches else 1],),
+        (example,),
         input_names=['lr'],
         output_names=['sr'],
         dynamic_shapes={'lr': sizes},

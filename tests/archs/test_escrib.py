@@ -15,6 +15,7 @@ from sst.archs import ESCRIB
 from sst.archs.bias import PositionalBias
 from sst.archs.conv_attention import DynamicKernel
 from sst.checkpoints.published import PUBLISHED
+from sst.ops.backends import fused
 from sst.options import OptionsError
 
 COUNTS = {2: 1_007_796, 3: 1_016_451, 4: 1_028_568}
@@ -154,6 +155,17 @@ def test_what_is_added_to_the_picture_is_as_exact_as_the_dtype(dtype, most):
     assert net.plk_filter.dtype == torch.float32
     skip = nn.functional.interpolate(lr, scale_factor=2)
     assert (after - before).norm() < most * (before - skip).norm()
+
+
+@pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
+@pytest.mark.parametrize('use_ln', [False, True])
+def test_fused_layers_are_the_same_network(use_ln):
+    net, lr = lively(num_blocks=1, use_ln=use_ln, attention_dtype='float32').eval(), picture(9, 13, batch=2)
+    with torch.no_grad():
+        expected = net(lr)
+        result = net.optimize_for_inference(torch.float32, fused=True)(lr)
+    assert not torch.equal(result, expected)  # they were used
+    assert_close(result, expected, 1e-5)
 
 
 def test_a_backend_that_cannot_serve_is_refused():
