@@ -12,7 +12,7 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from sst.archs import SST
+from sst.archs import WindowNetwork
 from sst.checkpoints.networks import options_of
 from sst.checkpoints.pretrained import from_pretrained
 from sst.inference import Tiler, TileSize, padded, probe_network, required_multiple, self_ensemble, window_multiple
@@ -34,7 +34,7 @@ class Upscaler:
         net (nn.Module): an SST or any other network from RGB to RGB in [0, 1]. It is taken over: moved, and prepared
             for inference.
         device (str | torch.device | None): None: CUDA, else Apple's MPS, else the CPU.
-        dtype (str | torch.dtype | None): of maps and weights; other networks than SST keep their weights and compute
+        dtype (str | torch.dtype | None): of maps and weights; networks of others keep their weights and compute
             under autocast, and turn to float32 for good where a result is not finite. None: float16 on CUDA, else
             float32.
         tile (int | Literal['auto'] | None): LR pixels a side of the tiles that images are cut into. 'auto': as free
@@ -67,19 +67,18 @@ class Upscaler:
                 'overlap a whole number from 0 on'
             )
         self.net = net.to(self.device)
-        properties, predict = None, self._predict
-        if isinstance(net, SST):
+        properties, required = None, required_multiple(options_of(net) or {})
+        if isinstance(net, WindowNetwork):
             net.optimize_for_inference(chosen)
             self.scale, self.dtype = net.scale, net.stem.weight.dtype
-            multiple = window_multiple(net)
         else:
             half = self.device.type == 'cuda' and getattr(net, 'supports_half', True)
             self.dtype = chosen or (torch.float16 if half else torch.float32)
             net.float().eval().requires_grad_(False)
-            properties = probe_network(net, self.device, required_multiple(options_of(net) or {}))
-            self.scale = properties.scale
-            predict = partial(padded, predict, scale=self.scale, multiple=properties.multiple)
-            multiple = math.lcm(properties.multiple, window_multiple(net))
+            properties = probe_network(net, self.device, required)
+            self.scale, required = properties.scale, properties.multiple
+        predict = partial(padded, self._predict, scale=self.scale, multiple=required)
+        multiple = math.lcm(required, window_multiple(net))
         if ensemble:
             predict = partial(self_ensemble, predict)
         self._tile_size = TileSize(self.net, overlap, multiple, properties)
@@ -134,7 +133,7 @@ class Upscaler:
 
     def _predict(self, lr: Tensor) -> Tensor:
         lr = lr.to(self.device, torch.float32)
-        if isinstance(self.net, SST):  # which is in its dtype
+        if isinstance(self.net, WindowNetwork):  # which is in its dtype
             return self.net(lr)
         if self.dtype is not torch.float32:
             with torch.autocast(self.device.type, self.dtype):

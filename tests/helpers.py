@@ -34,6 +34,23 @@ def tiny_options(**changes) -> dict:
     return options | changes
 
 
+def tiny_escrib(**changes) -> dict:
+    """Options of an ESC-RIB that is quick on a CPU and uses every part."""
+    options = {
+        'scale': 2,
+        'dim': 12,
+        'pdim': 4,
+        'kernel_size': 5,
+        'num_blocks': 2,
+        'conv_blocks': 2,
+        'window_size': 4,
+        'num_heads': 2,
+        'ffn_expansion': 1.25,
+        'bias': {'type': 'RIB', 'ranks': 2, 'hidden': 8, 'bands': 4},
+    }
+    return options | changes
+
+
 def picture(height: int, width: int, batch: int = 1) -> Tensor:
     """A random picture batch (B, 3, H, W) in [0, 1]."""
     return torch.rand(batch, 3, height, width)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sst.archs.window_options import windows_of
 from sst.checkpoints.facts import Facts, facts, untold
 from sst.checkpoints.pretrained import MissingOptionsError, candidates, network_in
 from sst.checkpoints.published import published_names
@@ -53,7 +54,7 @@ def describe(
         'entry': weights.key,
         'model': _model(weights, found, network, options),
         'scale': scale_in(options)[1] or (found.scale if found else None),
-        'windows': list(network['window_sizes']) if network and found else None,
+        'windows': list(windows_of(network)) if network and found else None,
         'network_g': options or None,
         'parameters': dtypes.total(),
         'dtype': dict(dtypes),
@@ -75,4 +76,4 @@ def _model(weights: Weights, found: Facts | None, network: dict[str, Any] | None
     if names:
         return ' or '.join(names)
     missing = f', {" and ".join(untold(found))} unknown' if network is None else ''
-    return f'SST of {found}{missing}'
+    return f'{found}{missing}'

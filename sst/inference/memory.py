@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sst.archs import SST
+from sst.archs import WindowNetwork
 from sst.inference.probing import NetworkProperties
 
 # On a CPU larger tiles gain little: they only save computing the overlaps twice.
@@ -65,16 +65,18 @@ class TileSize:
         net (nn.Module): on its device, in the dtype that it computes in.
         overlap (int): LR pixels that a tile reads beyond its border.
         multiple (int): the size of a tile is a multiple of it.
-        properties (NetworkProperties | None): of a network other than SST.
+        properties (NetworkProperties | None): of a network other than a WindowNetwork.
     """
 
     def __init__(
         self, net: nn.Module, overlap: int, multiple: int, properties: NetworkProperties | None = None
     ) -> None:
         self.overlap, self.multiple = overlap, multiple
-        self.properties = properties or NetworkProperties(net.scale, multiple, _values(net))  # type: ignore[arg-type]  # an SST
-        self.most_pixels = min(MOST_PIXELS, MOST_VALUES // _widest(net)) if isinstance(net, SST) else MOST_PIXELS
-        weight = next(net.parameters(), torch.zeros(()))
+        self.properties = properties or NetworkProperties(net.scale, multiple, _values(net))  # type: ignore[arg-type]  # a WindowNetwork
+        self.most_pixels = (
+            min(MOST_PIXELS, MOST_VALUES // _widest(net)) if isinstance(net, WindowNetwork) else MOST_PIXELS
+        )
+        weight = net.stem.weight if isinstance(net, WindowNetwork) else next(net.parameters(), torch.zeros(()))
         self.device, self.element_size = weight.device, weight.element_size()
 
     def __call__(self, height: int, width: int) -> int | None:
@@ -102,17 +104,16 @@ class TileSize:
         return int(height * width * (self.properties.values * self.element_size + 4 * 3 * 4 * enlarged)) + rows
 
 
-def _values(net: SST) -> int:
-    """Values that an SST has in memory at once for each LR pixel."""
+def _values(net: WindowNetwork) -> int:
+    """Values that a network of ours has in memory at once for each LR pixel."""
     channels = net.options['upsampler'].get('channels') or 3
-    return 20 * net.options['dim'] + 3 * channels * net.scale**2
+    return 7 * net.widest + 3 * channels * net.scale**2
 
 
-def _widest(net: SST) -> int:
-    """Channels of the widest map of an SST, counted for each LR pixel."""
-    options = net.options
-    channels = options['upsampler'].get('channels') or 3
-    return max(3 * options['dim'], int(options['dim'] * options['ffn_expansion']), channels * net.scale**2)
+def _widest(net: WindowNetwork) -> int:
+    """Channels of the widest map of a network of ours, counted for each LR pixel."""
+    channels = net.options['upsampler'].get('channels') or 3
+    return max(net.widest, channels * net.scale**2)
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
