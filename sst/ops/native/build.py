@@ -68,7 +68,13 @@ def _checksum(path: Path) -> str:
 
 def _fingerprint(compiler: str) -> str:
     """A hash of all that the library depends on. Machines with different processors may share a home folder."""
-    parts = [*(source.read_text(encoding='utf-8') for source in SOURCES), compiler, *FLAGS, platform.machine(), platform.processor()]
+    parts = [
+        *(source.read_text(encoding='utf-8') for source in SOURCES),
+        compiler,
+        *FLAGS,
+        platform.machine(),
+        platform.processor(),
+    ]
     cpuinfo = Path('/proc/cpuinfo')
     if cpuinfo.exists():
         lines = cpuinfo.read_text(encoding='utf-8', errors='replace').split('\n\n')[0].splitlines()
