@@ -114,7 +114,7 @@ class AttentionLayer(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.attn.bias.features(self.ffn(x, self.ffn_norm))
-        return x + self.attn(self.attn_norm(x))
+        return self.attn(self.attn_norm(x), skip=x)
 
 
 class ConvLayer(Layer):

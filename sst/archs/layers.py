@@ -26,7 +26,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvFFN(nn.Module):
-    """h = GELU(PW(LN(x))); h = h + GELU(DW3x3(h)); PW(h). The caller owns the norm; None leaves it out."""
+    """h = GELU(PW(LN(x))); h = h + GELU(DW3x3(h)); PW(h) + skip. The caller owns the norm; None leaves it out."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -35,6 +35,6 @@ class ConvFFN(nn.Module):
         self.project = nn.Linear(hidden, dim)
         self.fused = False
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm | None) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None, skip: Tensor | None = None) -> Tensor:
         h = norm_linear(x, norm, self.expand, 'gelu', fused=self.fused)
-        return self.project(depthwise_gelu_add(h, self.depthwise, fused=self.fused))
+        return norm_linear(depthwise_gelu_add(h, self.depthwise, fused=self.fused), None, self.project, skip=skip)

@@ -95,8 +95,8 @@ class SSTLayer(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.attn.bias.features(x)
-        x = x + self.attn(self.attn_norm(x))
-        return x + self.ffn(x, self.ffn_norm)
+        x = self.attn(self.attn_norm(x), skip=x)
+        return self.ffn(x, self.ffn_norm, skip=x)
 
 
 def initialise(module: nn.Module) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from sst.archs import gates
 from sst.archs.bias import build_bias
-from sst.ops import check_backend, window_attention
+from sst.ops import check_backend, norm_linear, window_attention
 from sst.ops.attention import default_dtype
 from sst.ops.backends import BACKENDS
 from sst.ops.backends.base import Inputs
@@ -17,7 +17,7 @@ from sst.options.registries import GATES
 
 
 class WindowAttention(nn.Module):
-    """Multi-head attention in windows with a positional bias and a gate (Eq. 4-11).
+    """Multi-head attention in windows with a positional bias and a gate (Eq. 4-11), plus a skip if there is one.
 
     Args:
         options (Mapping): of the network: `dim`, `bias`, `gate`, `backend` and `attention_dtype`.
@@ -40,11 +40,11 @@ class WindowAttention(nn.Module):
         self.gate = GATES.build(options['gate'], dim=dim)
         self.proj = nn.Linear(dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         term, rotation = self.bias.tables()
         gate = self.gate(x)
         out = window_attention(
-            self.qkv(x),
+            norm_linear(x, None, self.qkv),
             self.window,
             self.num_heads,
             term,
@@ -54,7 +54,7 @@ class WindowAttention(nn.Module):
             backend=self.backend,
             dtype=self.dtype,
         )
-        return self.proj(out)
+        return norm_linear(out, None, self.proj, skip=skip)
 
     def case(self, map_dtype: torch.dtype, device: torch.device, gradients: bool) -> Case | None:
         """What the choice of the fused kernels depends on; None if they are not to choose or cannot compute this."""

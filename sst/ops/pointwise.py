@@ -1,7 +1,8 @@
 """The layers around attention, computed by torch or, if asked for, by one kernel each.
 
 Torch's own modules are the reference. The kernels (`sst.ops.kernels.pointwise`) have no gradients. If gradients are
-recorded, or if a kernel cannot compute a layer, torch computes it.
+recorded, or if a kernel cannot compute a layer, torch computes it. On CPUs, oneDNN computes without gradients
+(`sst.ops.onednn`).
 """
 
 import logging
@@ -12,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sst.ops import onednn
 from sst.ops.attention import UnsupportedBackendError
 from sst.ops.backends import fused as triton_here
 from sst.ops.kernels.pointwise_op import fused_depthwise_gelu_add, fused_norm_linear
@@ -25,24 +27,35 @@ MOST_CHANNELS = 256  # because a pixel's channels are normalised in registers
 
 
 def norm_linear(
-    x: Tensor, norm: nn.LayerNorm | None, linear: nn.Linear, activation: Activation = 'none', *, fused: bool = False
+    x: Tensor,
+    norm: nn.LayerNorm | None,
+    linear: nn.Linear,
+    activation: Activation = 'none',
+    *,
+    skip: Tensor | None = None,
+    fused: bool = False,
 ) -> Tensor:
-    """activation(linear(norm(x))).
+    """activation(linear(norm(x))) or linear(norm(x)) + skip.
 
     Args:
         x (Tensor): a map (B, H, W, C).
         norm (nn.LayerNorm | None): over C; None: x is not normalised.
         linear (nn.Linear): C to K, with a bias.
-        activation (str): 'none', 'gelu' (by the error function) or 'sigmoid'.
+        activation (str): 'none', 'gelu' (by the error function) or 'sigmoid'. With a skip there must be none.
+        skip (Tensor | None): a map (B, H, W, K).
         fused (bool): use one kernel if possible; its sums and functions are always in float32.
 
     Returns:
         Tensor: (B, H, W, K).
     """
-    if fused and _kernel_computes(x, linear.weight):
+    if fused and skip is None and _kernel_computes(x, linear.weight):
         weight, bias, eps = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
         return fused_norm_linear(x, weight, bias, eps, linear.weight, linear.bias, activation)
-    return ACTIVATIONS[activation](linear(x if norm is None else norm(x)))
+    x = x if norm is None else norm(x)
+    if onednn.computes(x, linear.weight):
+        return onednn.linear(x, linear.weight, linear.bias, activation, skip)
+    out = ACTIVATIONS[activation](linear(x))
+    return out if skip is None else skip + out
 
 
 def depthwise_gelu_add(h: Tensor, depthwise: nn.Conv2d, *, fused: bool = False) -> Tensor:
@@ -58,6 +71,8 @@ def depthwise_gelu_add(h: Tensor, depthwise: nn.Conv2d, *, fused: bool = False) 
     """
     if fused and _kernel_computes(h, depthwise.weight):
         return fused_depthwise_gelu_add(h, depthwise.weight, depthwise.bias)
+    if onednn.computes(h, depthwise.weight):
+        return onednn.convolution_gelu(h, depthwise.weight, depthwise.bias, [1, 1], h.shape[-1]).add_(h)
     return h + F.gelu(depthwise(h))
 
 

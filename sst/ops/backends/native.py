@@ -33,4 +33,6 @@ class Native(Backend):
     def __call__(self, inputs: Inputs) -> Tensor:
         factors = inputs.factors or (None, None)
         out, _ = native_attention(inputs.qkv, *factors, inputs.window, inputs.num_heads, inputs.shift)
-        return out if inputs.gate is None else out * inputs.gate
+        if inputs.gate is None:
+            return out
+        return out * inputs.gate if torch.is_grad_enabled() else out.mul_(inputs.gate)

@@ -19,6 +19,7 @@ constexpr int WORDS = SIDE * SIDE;       // of a tile
 constexpr int GROUP = 2 * SIDE;          // keys that one product of weights and values sums over
 constexpr int STRIP = SIDE * SIDE;       // keys between two updates of the softmax
 constexpr int PANEL = 1024;              // keys whose bias is at hand
+constexpr float LOWEST = -3e38f;         // below all logits
 constexpr int TILE_ROWS = 128;           // queries of a task
 constexpr int MOST_STATES = 256;         // groups of SIDE queries that are begun with one panel and go on with the next
 
@@ -50,9 +51,51 @@ static uint32_t *tiles_of(const Problem &p, int kind, int64_t head, int64_t wind
     return (uint32_t *)packed(p, kind, head, window);
 }
 
+static inline __mmask16 lanes_below(int64_t count) { return count >= LANES ? 0xffff : (1u << count) - 1; }
+
 // LANES channels from `from` on, 0 beyond `count`.
 static inline Vector channels(const float *from, int64_t count) {
-    return (Vector)_mm512_maskz_loadu_ps(count >= LANES ? 0xffff : (1u << count) - 1, from);
+    return (Vector)_mm512_maskz_loadu_ps(lanes_below(count), from);
+}
+
+// The tokens of a window one after the other; divisions take long.
+struct Walk : Place {
+    int64_t window, column, inside;  // tokens from here to the end of the window, or less than one
+    Walk(const Problem &p, int64_t number, int64_t token) : Place(p, number, token), window(p.window) {
+        column = token % window;
+        inside = window * window - token;
+        if (inside < 0) inside = 0;
+    }
+    void next() {
+        if (inside) inside--;
+        x++;
+        if (++column == window) column = 0, x -= window, y++;
+    }
+};
+
+static inline __m512i low_half(__m512i a, __m512i b) { return _mm512_unpacklo_epi64(a, b); }
+static inline __m512i high_half(__m512i a, __m512i b) { return _mm512_unpackhi_epi64(a, b); }
+
+// Rows become columns: into[c * SIDE + i] = from[i][c].
+static void transpose(const uint32_t from[SIDE][SIDE], uint32_t *into) {
+    __m512i a[SIDE], b[SIDE];
+    for (int i = 0; i < SIDE; i += 2) {
+        const __m512i x = _mm512_loadu_si512(from[i]), y = _mm512_loadu_si512(from[i + 1]);
+        a[i] = _mm512_unpacklo_epi32(x, y), a[i + 1] = _mm512_unpackhi_epi32(x, y);
+    }
+    for (int i = 0; i < SIDE; i += 4)  // b[i + c] holds columns c, c + 4, c + 8 and c + 12 of rows i to i + 3
+        for (int half = 0; half < 2; half++) {
+            b[i + 2 * half] = low_half(a[i + half], a[i + 2 + half]);
+            b[i + 2 * half + 1] = high_half(a[i + half], a[i + 2 + half]);
+        }
+    for (int c = 0; c < 4; c++) {
+        const __m512i x = _mm512_shuffle_i32x4(b[c], b[4 + c], 0x88), y = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0x88);
+        const __m512i z = _mm512_shuffle_i32x4(b[c], b[4 + c], 0xdd), w = _mm512_shuffle_i32x4(b[8 + c], b[12 + c], 0xdd);
+        _mm512_storeu_si512(into + c * SIDE, _mm512_shuffle_i32x4(x, y, 0x88));
+        _mm512_storeu_si512(into + (8 + c) * SIDE, _mm512_shuffle_i32x4(x, y, 0xdd));
+        _mm512_storeu_si512(into + (4 + c) * SIDE, _mm512_shuffle_i32x4(z, w, 0x88));
+        _mm512_storeu_si512(into + (12 + c) * SIDE, _mm512_shuffle_i32x4(z, w, 0xdd));
+    }
 }
 
 // All heads of GROUP tokens of a window: queries as scaled rows, keys as pairs (h, m) and (l, h), values as two parts.
@@ -61,11 +104,10 @@ static void pack_tiles(const Problem &p, int64_t window, int64_t token) {
     const int64_t all = p.heads * p.head_dim, slices = p.wide / SIDE;
     const float scale = LOG2E / __builtin_sqrtf((float)p.head_dim);
     const float *from[GROUP];
-    for (int i = 0; i < GROUP; i++) {
-        from[i] = nullptr;
-        if (token + i >= p.window * p.window) continue;
-        const Place at(p, window, token + i);
-        from[i] = p.qkv + ((at.image * p.height + p.source_y[at.y]) * p.width + p.source_x[at.x]) * 3 * all;
+    Walk at(p, window, token);
+    for (int i = 0; i < GROUP; i++, at.next()) {
+        const int64_t there = at.inside ? (at.image * p.height + p.source_y[at.y]) * p.width + p.source_x[at.x] : 0;
+        from[i] = at.inside ? p.qkv + there * 3 * all : nullptr;
     }
     for (int64_t head = 0; head < p.heads; head++)
         for (int64_t slice = 0; slice < slices; slice++) {
@@ -88,11 +130,8 @@ static void pack_tiles(const Problem &p, int64_t window, int64_t token) {
                     values[t] = channels(start + 2 * step, count);
                 }
                 const int64_t at = ((token / SIDE + half) * slices + slice) * WORDS;
-                for (int kind = 0; kind < 2; kind++) {
-                    uint32_t *keys = tiles_of(p, kind ? K_LOW_TILES : K_TILES, head, window) + at;
-                    for (int c = 0; c < SIDE; c++)
-                        for (int i = 0; i < SIDE; i++) keys[c * SIDE + i] = rows[kind][i][c];
-                }
+                transpose(rows[0], tiles_of(p, K_TILES, head, window) + at);
+                transpose(rows[1], tiles_of(p, K_LOW_TILES, head, window) + at);
             }
             uint32_t *into = tiles_of(p, V_TILES, head, window) + (token / GROUP * slices + slice) * 2 * WORDS;
             for (int i = 0; i < SIDE; i++) {
@@ -126,7 +165,7 @@ struct State {
 
     static int64_t floats(const Problem &p) { return sizeof(State) / 4 + SIDE * p.wide; }
     void begin(const Problem &p) {
-        for (int r = 0; r < SIDE; r++) total[r] = Vector{}, top[r] = -3e38f;
+        for (int r = 0; r < SIDE; r++) total[r] = Vector{}, top[r] = LOWEST;
         memset(out, 0, SIDE * p.wide * sizeof(float));
     }
 };
@@ -275,52 +314,79 @@ static inline __attribute__((always_inline)) void step(const Strip *last, const 
     }
 }
 
-// The softmax of a strip, while the tiles compute the logits of the next strip and the values of the last one.
-static void soften(const Strip &strip, const Strip *last, const Strip *next, int64_t slices) {
+// Raise the tops of a strip's rows to its logits, and scale down what was summed before. Returns the factors.
+static Vector raise(const Strip &strip) {
     State &state = *strip.state;
-    const int64_t count = strip.groups * GROUP;
-    float now[SIDE];
+    float tops[SIDE];
     for (int r = 0; r < SIDE; r++) {
-        const float *scores = strip.scores + r * STRIP;
         Vector highest = Vector{} + state.top[r];
-        for (int64_t i = 0; i < count; i += LANES) highest = (Vector)_mm512_max_ps((__m512)load(scores + i), (__m512)highest);
-        now[r] = _mm512_reduce_max_ps((__m512)highest);
+        for (int64_t i = 0; i < strip.groups * GROUP; i += LANES)
+            highest = (Vector)_mm512_max_ps((__m512)load(strip.scores + r * STRIP + i), (__m512)highest);
+        tops[r] = _mm512_reduce_max_ps((__m512)highest);
     }
-    const Vector factors = exp2(load(state.top) - load(now));
-    store(state.top, load(now));
-    const bool whole = slices <= 2 && count == STRIP && (!last || last->groups == strip.groups) && (!next || next->groups == strip.groups);
+    const Vector factors = exp2(load(state.top) - load(tops));
+    store(state.top, load(tops));
+    for (int r = 0; r < SIDE; r++) state.total[r] *= factors[r];
+    return factors;
+}
+
+// The softmax of a strip, while the tiles compute the logits of the next strip and the values of the last one.
+//
+// The first strip of a row sets its top, which the others keep: weights far above one are as exact as those below. Only
+// where they come near the end of float32 is the top raised.
+static void soften(const Strip &strip, const Strip *last, const Strip *next, int64_t slices) {
+    const Vector most = Vector{} + 0x1p60f;
+    State &state = *strip.state;
+    Vector factors = Vector{} + 1.0f, sums[SIDE];
+    const bool first = state.top[0] <= LOWEST;
+    if (first) raise(strip);
+    const bool whole = slices <= 2 && strip.groups == STRIP / GROUP && (!last || last->groups == strip.groups) &&
+                       (!next || next->groups == strip.groups);
     for (int r = 0; r < SIDE; r++) {
-        Vector added = Vector{};
+        sums[r] = Vector{};
         if (whole) {
 #pragma GCC unroll 8
             for (int64_t i = 0; i < STRIP / GROUP; i++) {
-                added += exponentials(strip, r, i, now[r]);
+                sums[r] += exponentials(strip, r, i, state.top[r]);
                 slices == 1 ? step<1>(last, next, r, i) : step<2>(last, next, r, i);
             }
         } else {
-            for (int64_t i = 0; i < strip.groups; i++) added += exponentials(strip, r, i, now[r]);
+            for (int64_t i = 0; i < strip.groups; i++) sums[r] += exponentials(strip, r, i, state.top[r]);
             share(last, next, r, slices);
         }
-        state.total[r] = state.total[r] * factors[r] + added;
     }
-    // The sum over values of the strip before is complete now; that of this strip follows in the next call.
-    for (int r = 0; r < SIDE; r++)
-        for (int64_t s = 0; s < slices; s++) {
-            float *out = state.out + (r * slices + s) * SIDE;
-            store(out, load(out) * factors[r]);
+    Vector largest = sums[0];
+    for (int r = 1; r < SIDE; r++) largest = sums[r] > largest ? sums[r] : largest;
+    if (_mm512_cmp_ps_mask((__m512)largest, (__m512)most, _CMP_GT_OQ)) {
+        factors = raise(strip);
+        for (int r = 0; r < SIDE; r++) {
+            sums[r] = Vector{};
+            for (int64_t i = 0; i < strip.groups; i++) sums[r] += exponentials(strip, r, i, state.top[r]);
         }
+        // The sum over values of the strip before is complete by now; that of this strip follows in the next call.
+        for (int r = 0; r < SIDE; r++)
+            for (int64_t s = 0; s < slices; s++) {
+                float *out = state.out + (r * slices + s) * SIDE;
+                store(out, load(out) * factors[r]);
+            }
+    }
+    for (int r = 0; r < SIDE; r++) state.total[r] += sums[r];
 }
 
 // Divide by the total weight and write what is no padding.
 static void finish(const Problem &p, int64_t head, State &state) {
     float *lse = p.lse + (head * windows(p) + state.window) * p.tokens + state.row;
-    for (int r = 0; r < SIDE; r++) {
-        float *out = state.out + r * p.wide;
+    Walk at(p, state.window, state.row);
+    for (int r = 0; r < SIDE; r++, at.next()) {
         const float all = sum(state.total[r]);
-        for (int64_t c = 0; c < p.wide; c += LANES) store(out + c, load(out + c) / all);
         lse[r] = state.top[r] + __builtin_log2f(all);
-        const int64_t there = pixel(p, state.window, state.row + r);
-        if (there >= 0) memcpy(p.out + (there * p.heads + head) * p.head_dim, out, p.head_dim * sizeof(float));
+        if (!at.inside) continue;
+        const int64_t y = p.position_y[at.y], x = p.position_x[at.x];
+        if (y >= p.height || x >= p.width) continue;
+        float *into = p.out + (((at.image * p.height + y) * p.width + x) * p.heads + head) * p.head_dim;
+        const Vector share = Vector{} + 1 / all;
+        for (int64_t c = 0; c < p.head_dim; c += LANES)
+            _mm512_mask_storeu_ps(into + c, lanes_below(p.head_dim - c), (__m512)(load(state.out + r * p.wide + c) * share));
     }
 }
 
@@ -348,7 +414,7 @@ struct Batch {
     }
 
     Strip strip(int64_t index, int64_t first, const float *bias, Desk &desk) {
-        const int64_t slices = p.wide / SIDE, strips = (least(PANEL, p.tokens - first) + STRIP - 1) / STRIP;
+        const int64_t strips = (least(PANEL, p.tokens - first) + STRIP - 1) / STRIP;
         State &s = state(index / strips);
         const int64_t inside = index % strips * STRIP, key = first + inside;
         Strip all;
@@ -360,8 +426,8 @@ struct Batch {
         all.groups = least(STRIP, p.tokens - key) / GROUP;
         all.scores = desk.scores[index % 2];
         all.weights[0] = desk.weights[index % 2][0], all.weights[1] = desk.weights[index % 2][1];
-        all.queries = desk.queries[index % 2];
-        split_queries(packed(p, Q_ROWS, head, s.window) + s.row * p.wide, p.wide, all.queries);
+        all.queries = desk.queries[index / strips % 2];
+        if (inside == 0) split_queries(packed(p, Q_ROWS, head, s.window) + s.row * p.wide, p.wide, all.queries);
         return all;
     }
 
