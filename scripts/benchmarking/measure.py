@@ -17,7 +17,7 @@ from benchmarking.published import PublishedSST
 from benchmarking.rows import DTYPES, Row
 from measuring.machine import synchronize
 from sst.archs import SST
-from sst.archs.sst_arch import WindowAttention
+from sst.archs.attention import WindowAttention
 from sst.models.optimiser import build_optimiser
 from sst.utils.precision import full_float32, use_tf32
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sst.archs import SST
-from sst.archs.sst_arch import WindowAttention
+from sst.archs.attention import WindowAttention
 from sst.ops import Factored, Term, window_attention
 from sst.ops.windows import map_windows
 

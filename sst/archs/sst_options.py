@@ -1,7 +1,10 @@
-"""The options of the network SST: the arguments of its constructor, and `network_g` of an option file."""
+"""The options of the network SST: the arguments of its constructor, and `network_g` of an option file.
+
+`AttentionOptions` is what networks of window attention share; its defaults are those of SST-light.
+"""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar, get_args
 
 from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema, model_validator
 
@@ -28,14 +31,14 @@ Sizes = Annotated[
 ]
 
 
-class SSTOptions(PartOptions):
-    """Options of the network SST; the defaults are SST-light at x2.
+class AttentionOptions(PartOptions):
+    """Options of blocks whose layers have window attention.
 
     After parsing `window_sizes`, `num_heads` and `bias.ranks` are tuples with one entry per layer of a block.
     """
 
-    type: Literal['SST'] = Field(default='SST', description='the network SST')
-    scale: Annotated[Literal[2, 3, 4], only(2, 3, 4)] = Field(default=2, description='enlargement')
+    least_hidden: ClassVar[int] = 1  # of dim * ffn_expansion
+    scale: int = Field(default=2, description='enlargement')
     dim: int = Field(default=48, ge=1, le=MOST_CHANNELS, description='channels of the maps')
     num_blocks: int = Field(default=5, ge=1, le=1000, description='number of blocks')
     window_sizes: Sizes = Field(default=WINDOWS, description='window size in pixels of each layer of a block')
@@ -52,11 +55,6 @@ class SSTOptions(PartOptions):
     )
     gate: Annotated[Any, part_of(GATES, plain=True)] = Field(
         default='CLA', description='gate on the output of the attention'
-    )
-    upsampler: Annotated[Any, part_of(UPSAMPLERS)] = Field(
-        default={'type': 'pixelshuffle_direct'},
-        validate_default=True,
-        description='from the features to the enlarged image',
     )
     backend: Backend = Field(default='auto', description='how the attention is computed; auto takes the fastest way')
     attention_dtype: Literal['auto', 'float32', 'float16', 'bfloat16'] = Field(
@@ -86,9 +84,10 @@ class SSTOptions(PartOptions):
         """Repeat single numbers once per layer."""
         if not isinstance(options, Mapping):
             return options
-        windows = options.get('window_sizes', WINDOWS)
+        windows = options.get('window_sizes', cls.model_fields['window_sizes'].default)
         layers = len(windows) if isinstance(windows, (list, tuple)) else 1
-        options = {**options, 'num_heads': _repeated(options.get('num_heads', 3), layers)}
+        heads = options.get('num_heads', cls.model_fields['num_heads'].default[0])
+        options = {**options, 'num_heads': _repeated(heads, layers)}
         bias = options.get('bias')
         if isinstance(bias, Mapping):
             options['bias'] = {**bias, **{key: _repeated(bias[key], layers) for key in _per_layer(bias) if key in bias}}
@@ -121,10 +120,24 @@ class SSTOptions(PartOptions):
             )
             for heads, index in wrong.items()
         ]
-        if int(self.dim * self.ffn_expansion) < 1:
-            text = f'must be at least {1 / self.dim:.3g} with dim {self.dim}, not {self.ffn_expansion}'
-            faults.append((('ffn_expansion',), text))
+        if int(self.dim * self.ffn_expansion) < self.least_hidden:
+            least = self.least_hidden / self.dim
+            faults.append(
+                (('ffn_expansion',), f'must be at least {least:.3g} with dim {self.dim}, not {self.ffn_expansion}')
+            )
         return faults
+
+
+class SSTOptions(AttentionOptions):
+    """Options of the network SST; the defaults are SST-light at x2."""
+
+    type: Literal['SST'] = Field(default='SST', description='the network SST')
+    scale: Annotated[Literal[2, 3, 4], only(2, 3, 4)] = Field(default=2, description='enlargement')
+    upsampler: Annotated[Any, part_of(UPSAMPLERS)] = Field(
+        default={'type': 'pixelshuffle_direct'},
+        validate_default=True,
+        description='from the features to the enlarged image',
+    )
 
 
 def _per_layer(bias: Mapping[str, Any]) -> list[str]:

@@ -4,13 +4,18 @@ The released names of a bias, a gate or an upsampler are in the attribute `relea
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 
 from sst.options.registries import BIASES, GATES, UPSAMPLERS
+from sst.options.released import network_options
 
+__all__ = ['convert_state_dict', 'is_released', 'network_options']
+
+# What converts the weights of the release's other networks, by our `type`.
+CONVERTERS: dict[str, Callable[[Mapping[str, Tensor], Mapping], dict[str, Tensor]]] = {}
 # Released name of a layer's parameter -> ours. The weights of 1x1 convolutions become those of linear layers.
 LAYER_NAMES = {
     'norm_attn': 'attn_norm',
@@ -41,12 +46,14 @@ def convert_state_dict(released: Mapping[str, Tensor], network_g: Mapping) -> di
     Raises:
         ValueError: no released file has a weight of this name.
     """
+    if convert := CONVERTERS.get(network_g.get('type', '')):
+        return convert(released, network_g)
     num_blocks, num_layers, gate = network_g['num_blocks'], len(network_g['window_sizes']), network_g['gate']
     converted = {}
     for name, tensor in released.items():
         # a DistributedDataParallel wrapper adds 'module.' to names
         ours = _our_name(name.removeprefix('module.'), num_blocks, num_layers, gate)
-        converted[ours] = _our_shape(ours, tensor)
+        converted[ours] = our_shape(ours, tensor)
     return converted
 
 
@@ -57,7 +64,7 @@ def _our_name(name: str, num_blocks: int, num_layers: int, gate: str) -> str:
         return f'stem.{kind}'
     if path.startswith('upsampler.'):
         part = path.removeprefix('upsampler.')
-        names = _names(UPSAMPLERS)
+        names = names_of(UPSAMPLERS)
         if part in names:
             return f'upsampler.{names[part]}.{kind}'
     if match := re.fullmatch(r'body\.(\d+)\.(weight|bias)', name):
@@ -69,7 +76,7 @@ def _our_name(name: str, num_blocks: int, num_layers: int, gate: str) -> str:
         if layer == num_layers and rest in ('weight', 'bias'):
             return f'blocks.{block}.conv.{rest}'
         stem = rest.removesuffix('.weight').removesuffix('.bias')
-        names = LAYER_NAMES | _names(BIASES, 'attn.bias.') | _names({gate: GATES[gate]}, 'attn.gate.')
+        names = LAYER_NAMES | names_of(BIASES, 'attn.bias.') | names_of({gate: GATES[gate]}, 'attn.gate.')
         if stem in names:
             return f'blocks.{block}.layers.{layer}.{names[stem]}{rest.removeprefix(stem)}'
     raise ValueError(
@@ -77,13 +84,14 @@ def _our_name(name: str, num_blocks: int, num_layers: int, gate: str) -> str:
     )
 
 
-def _names(parts: Mapping[str, Any], start: str = '') -> dict[str, str]:
+def names_of(parts: Mapping[str, Any], start: str = '') -> dict[str, str]:
     """From released names to our names, of the parameters of all these parts."""
     known = (part.released for part in parts.values() if 'released' in vars(part))
     return {theirs: f'{start}{ours}' for released in known for theirs, ours in released.names.items()}
 
 
-def _our_shape(name: str, tensor: Tensor) -> Tensor:
+def our_shape(name: str, tensor: Tensor) -> Tensor:
+    """A released tensor in the shape that it has under our name."""
     if name.endswith('bias.hidden_bias'):
         return tensor.flatten()  # (1, hidden)
     if tensor.dim() == 4 and tensor.shape[-2:] == (1, 1):

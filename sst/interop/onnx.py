@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from sst.archs import SST
-from sst.archs.sst_arch import Layer, WindowAttention
+from sst.archs.attention import WindowAttention
+from sst.archs.sst_arch import Layer
 from sst.checkpoints.networks import options_of, with_state
 from sst.inference import probe_network, required_multiple
 from sst.ops import Factored

@@ -1,4 +1,4 @@
-"""Recognises released SST weights by their names."""
+"""Recognises released weights by their names."""
 
 import re
 from collections.abc import Mapping
@@ -7,10 +7,13 @@ from torch import Tensor
 
 from sst.checkpoints.weights import TRANSLATORS
 from sst.interop.official import convert_state_dict, is_released
+from sst.interop.released_real import convert_real, gate_in, is_released_real
 
 
 def ours_of_released(state: dict[str, Tensor]) -> dict[str, Tensor] | None:
     """Released weights under our names; None for other weights. Raises ValueError for an unknown name."""
+    if is_released_real(state):
+        return convert_real(state, {'gate': gate_in(state)})
     return convert_state_dict(state, released_structure(state)) if is_released(state) else None
 
 

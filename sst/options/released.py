@@ -3,7 +3,7 @@
 What a bias, a gate or an upsampler is called there, the part itself says (`released`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sst.options.parts import Registry
@@ -20,7 +20,14 @@ DEFAULTS = {
     'intermediate_dim': 64,
     'ranks': None,
 }
+# What reads the options of the release's other networks, by their `type` there.
+OTHER_NETWORKS: dict[str, Callable[[Mapping], dict]] = {}
 REQUIRED = ('dim', 'n_blocks', 'window_sizes', 'num_heads')
+
+
+def is_released(network_g: Mapping) -> bool:
+    """Whether a section `network_g` is that of a released option file."""
+    return network_g.get('type') in OTHER_NETWORKS or set(REQUIRED) <= network_g.keys()
 
 
 def network_options(released: Mapping) -> dict:
@@ -30,11 +37,14 @@ def network_options(released: Mapping) -> dict:
         released (Mapping): its fields; those it leaves out have the released defaults.
 
     Returns:
-        dict: with `type: SST`; set its key `backend` to choose the attention backend.
+        dict: with `type: SST`, or the network that the released `type` means; set its key `backend` to choose the
+            attention backend.
 
     Raises:
         ValueError: for a field or a value that the released code does not have.
     """
+    if read := OTHER_NETWORKS.get(released.get('type', '')):
+        return read(released)
     given = {key: value for key, value in released.items() if key != 'type' and value is not None}
     fields = DEFAULTS | given  # a null is a field left out
     if unknown := fields.keys() - DEFAULTS.keys() - set(REQUIRED):
@@ -49,13 +59,13 @@ def network_options(released: Mapping) -> dict:
         'window_sizes': fields['window_sizes'],
         'num_heads': fields['num_heads'],
         'ffn_expansion': fields['exp_ratio'],
-        'bias': _part(BIASES, 'attn_type', fields),
-        'gate': _part(GATES, 'gate_type', fields)['type'],
-        'upsampler': _part(UPSAMPLERS, 'upsampler_type', fields),
+        'bias': part_of_release(BIASES, 'attn_type', fields),
+        'gate': part_of_release(GATES, 'gate_type', fields)['type'],
+        'upsampler': part_of_release(UPSAMPLERS, 'upsampler_type', fields),
     }
 
 
-def _part(registry: Registry, key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def part_of_release(registry: Registry, key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The part that a released option means, with its options."""
     released = {name: part.released for name, part in registry.items() if 'released' in vars(part)}
     for name, known in released.items():

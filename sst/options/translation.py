@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sst.options.released import REQUIRED, network_options
+from sst.options.released import is_released, network_options
 
 Section = tuple[str | int, ...]
 
@@ -70,7 +70,7 @@ def translate(content: dict[str, Any], processes: int) -> Iterator[str]:
             section[new] = section.pop(old)
             yield f'{old} becomes {new}'
     network = content.get('network_g')
-    if isinstance(network, Mapping) and set(REQUIRED) <= network.keys():
+    if isinstance(network, Mapping) and is_released(network):
         content['network_g'] = network_options(network)
         yield 'network_g of the released SST becomes that of ours'
     yield from _translate_batch(content.get('datasets'), processes)
