@@ -12,12 +12,23 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from sst.archs import SST
+from sst.archs import AttentionNetwork, SSTReal
 from sst.checkpoints.networks import options_of
 from sst.checkpoints.pretrained import from_pretrained
-from sst.inference import Tiler, TileSize, padded, probe_network, required_multiple, self_ensemble, window_multiple
+from sst.inference import (
+    OneStepTiler,
+    Tiler,
+    TileSize,
+    one_step_multiple,
+    padded,
+    probe_network,
+    required_multiple,
+    self_ensemble,
+    window_multiple,
+)
 from sst.inference.devices import best_device
 from sst.inference.enlarging import Bands, Samples, enlarge, whole
+from sst.utils.errors import UserError
 
 Image = TypeVar('Image', np.ndarray, Tensor, PIL.Image.Image)
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
@@ -31,8 +42,8 @@ class Upscaler:
     """A network that takes images as they are and gives them back enlarged, of the same kind.
 
     Args:
-        net (nn.Module): an SST or any other network from RGB to RGB in [0, 1]. It is taken over: moved, and prepared
-            for inference.
+        net (nn.Module): an SST, an SSTReal or any other network from RGB to RGB in [0, 1]. It is taken over: moved, and
+            prepared for inference.
         device (str | torch.device | None): None: CUDA, else Apple's MPS, else the CPU.
         dtype (str | torch.dtype | None): of maps and weights; other networks than SST keep their weights and compute
             under autocast, and turn to float32 for good where a result is not finite. None: float16 on CUDA, else
@@ -41,10 +52,13 @@ class Upscaler:
             memory allows, so that most are computed whole. None: every image is computed whole.
         overlap (int): LR pixels that a tile reads beyond its border.
         ensemble (bool): take the mean over the eight flips and turns: eight times the time for a little more quality.
+        guidance (float | None): for SSTReal alone, 0 to 10: more is more detail, true or not. None: as the weights say.
+        seed (int | None): for SSTReal alone, of the noise that every image starts from. None: 0.
 
     Raises:
-        ValueError: the dtype is unknown, or tile or overlap is not such a number.
-        UserError: the network does not take or give RGB in [0, 1], or its scale is not a whole number.
+        ValueError: the dtype is unknown, or tile, overlap, guidance or seed is not such a number.
+        UserError: guidance or seed is given for another network than SSTReal; the network does not take or give RGB in
+            [0, 1], or its scale is not a whole number.
     """
 
     def __init__(
@@ -56,6 +70,8 @@ class Upscaler:
         tile: int | Literal['auto'] | None = 'auto',
         overlap: int = 32,
         ensemble: bool = False,
+        guidance: float | None = None,
+        seed: int | None = None,
     ) -> None:
         self.device = torch.device(device) if device is not None else best_device()
         chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -66,12 +82,15 @@ class Upscaler:
                 f'tile {tile!r}, overlap {overlap!r}: the tile must be at least 1 LR pixel, "auto" or None, and the '
                 'overlap a whole number from 0 on'
             )
+        given = [name for name, value in (('guidance', guidance), ('seed', seed)) if value is not None]
+        if given and not isinstance(net, SSTReal):
+            raise UserError(f'{" and ".join(given)}: {type(net).__name__} starts from no noise; leave this out')
         self.net = net.to(self.device)
         properties, predict = None, self._predict
-        if isinstance(net, SST):
+        if isinstance(net, AttentionNetwork):
             net.optimize_for_inference(chosen)
             self.scale, self.dtype = net.scale, net.stem.weight.dtype
-            multiple = window_multiple(net)
+            multiple = one_step_multiple(net) if isinstance(net, SSTReal) else window_multiple(net)
         else:
             half = self.device.type == 'cuda' and getattr(net, 'supports_half', True)
             self.dtype = chosen or (torch.float16 if half else torch.float32)
@@ -84,7 +103,12 @@ class Upscaler:
             predict = partial(self_ensemble, predict)
         self._tile_size = TileSize(self.net, overlap, multiple, properties)
         size = self._tile_size if tile == 'auto' else tile
-        self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
+        if isinstance(net, SSTReal):
+            self._tiler: Tiler = OneStepTiler(
+                net, guidance=guidance, seed=seed or 0, ensemble=ensemble, tile=size, overlap=overlap
+            )
+        else:
+            self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
 
     def enlarge(
         self,
@@ -134,7 +158,7 @@ class Upscaler:
 
     def _predict(self, lr: Tensor) -> Tensor:
         lr = lr.to(self.device, torch.float32)
-        if isinstance(self.net, SST):  # which is in its dtype
+        if isinstance(self.net, AttentionNetwork):  # which is in its dtype
             return self.net(lr)
         if self.dtype is not torch.float32:
             with torch.autocast(self.device.type, self.dtype):
@@ -193,6 +217,8 @@ def load_model(
     tile: int | Literal['auto'] | None = 'auto',
     overlap: int = 32,
     ensemble: bool = False,
+    guidance: float | None = None,
+    seed: int | None = None,
     **network: Any,
 ) -> Upscaler:
     """A network ready to enlarge images.
@@ -200,7 +226,7 @@ def load_model(
     Args:
         source (str | Path): the name of weights that ship (`SST-tiny-x2`), a weights file of any origin, a folder
             written by `save_pretrained`, or `hf://owner/repo/file`.
-        device, dtype, tile, overlap, ensemble: as for `Upscaler`.
+        device, dtype, tile, overlap, ensemble, guidance, seed: as for `Upscaler`.
         **network: what `from_pretrained` takes besides: `network_g`, `window_sizes`, `num_heads` and `scale` say what
             the file does not tell, `imports` where a network of your own is registered, `param_key` which entry of the
             file to take, and `backend` who computes the attention.
@@ -209,7 +235,7 @@ def load_model(
         UserError: the weights are missing, broken or leave options open, in one line that says what to do.
     """
     net = from_pretrained(source, **network)
-    return Upscaler(net, device, dtype, tile=tile, overlap=overlap, ensemble=ensemble)
+    return Upscaler(net, device, dtype, tile=tile, overlap=overlap, ensemble=ensemble, guidance=guidance, seed=seed)
 
 
 def _require_range(least: float, greatest: float) -> None:

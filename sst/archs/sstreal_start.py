@@ -11,7 +11,7 @@ SCALE = 4
 MULTIPLE = 64  # LR pixels: the sides of the padded image are multiples of it
 SIGMA = 1.0  # the standard deviation of the noise
 REACH = 2  # LR pixels that bicubic interpolation reads beyond a pixel
-MOST_SEED = 2**63 - 1
+MOST_SEED = 2**32 - 1  # as manual_seed of an option file
 
 
 def draw_noise(height: int, width: int, seed: int = 0) -> Tensor:
@@ -61,7 +61,7 @@ def start(lq: Tensor) -> Tensor:
 
 
 def checked_seed(seed: int) -> int:
-    """The seed. Raises ValueError if it is no whole number from 0 to 2^63 - 1."""
+    """The seed. Raises ValueError if it is no whole number from 0 to 2^32 - 1."""
     if type(seed) is not int or not 0 <= seed <= MOST_SEED:
         raise ValueError(f'seed must be a whole number from 0 to {MOST_SEED}, not {seed!r}; 0 is usual')
     return seed

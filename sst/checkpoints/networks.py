@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sst.archs import SST
+from sst.archs import AttentionNetwork
 from sst.checkpoints.fitting import fitting
 from sst.checkpoints.weights import Weights
 from sst.options.imports import load_parts
@@ -28,12 +28,18 @@ OF_THE_MACHINE = ('backend', 'attention_dtype')  # options that belong to no fil
 def options_of(net: nn.Module) -> dict[str, Any] | None:
     """`network_g` without what belongs to a machine: who computes the attention, and in which format.
 
-    None for a network other than SST that was not built from options here: its options are unknown.
+    None for a network without window attention of ours that was not built from options here: its options are unknown.
     """
-    if isinstance(net, SST):
+    if isinstance(net, AttentionNetwork):
         return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
     options = getattr(net, 'network_g', None)
     return options if isinstance(options, dict) else None
+
+
+def has_attention(kind: str) -> bool:
+    """Whether a registered network is made of our window attention, and so has the options of a machine."""
+    network = NETWORKS.get(kind)
+    return isinstance(network, type) and issubclass(network, AttentionNetwork)
 
 
 def as_written(network: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +78,7 @@ def built(network: Mapping[str, Any], device: str, where: str = 'network_g') -> 
             net = in_unit_range(NETWORKS[kind](**arguments))
     except Exception as fault:  # constructors of other people raise anything
         raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault
-    if not isinstance(net, SST):
+    if not isinstance(net, AttentionNetwork):
         net.network_g = dict(network)  # type: ignore[assignment]  # for `options_of`; modules take any attribute
     return net
 

@@ -10,12 +10,21 @@ from torch import Tensor, nn
 from sst.archs import SST
 from sst.archs.sst_options import SSTOptions
 from sst.checkpoints.facts import Facts, facts, network_of, untold
-from sst.checkpoints.networks import OF_THE_MACHINE, as_written, build, options_of, require_harmless, require_known
+from sst.checkpoints.networks import (
+    OF_THE_MACHINE,
+    as_written,
+    build,
+    has_attention,
+    options_of,
+    require_harmless,
+    require_known,
+)
 from sst.checkpoints.published import PUBLISHED, published_names
 from sst.checkpoints.sources import CONFIG, IN_A_FOLDER, find_weights
 from sst.checkpoints.weights import STATED, Weights, read_weights
 from sst.options.from_weights import reads_networks
 from sst.options.imports import load_parts
+from sst.options.registries import NETWORKS
 from sst.rivals.any_spandrel_arch import described
 from sst.rivals.recognition import kinds_of, recognised
 from sst.utils.errors import UserError
@@ -97,7 +106,7 @@ def from_pretrained(
         imports (Sequence[str]): modules that register networks of your own, `.py` files or dotted names. Their code
             runs, so no weights file can name them.
         param_key (str | None): the entry of the file to take; None as for `read_weights`.
-        backend (str): who computes SST's attention.
+        backend (str): who computes the attention of SST and SSTReal.
 
     Raises:
         MissingOptionsError: options are left open; the error says what to pass.
@@ -109,7 +118,7 @@ def from_pretrained(
     one_by_one = {'window_sizes': window_sizes, 'num_heads': num_heads, 'scale': scale}
     given = {**(network_g or {}), **{key: value for key, value in one_by_one.items() if value is not None}}
     network = network_in(weights, str(path), given)
-    return build(network | ({'backend': backend} if network['type'] == 'SST' else {}), weights, str(path))
+    return build(network | ({'backend': backend} if has_attention(network['type']) else {}), weights, str(path))
 
 
 def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -126,7 +135,7 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
     found, in_file = facts(weights.state), weights.network_g
     kind = (in_file or {}).get('type') or given.get('type') or ('SST' if found or in_file else None)
     if kind is None:
-        network = _recognised(weights.state, where)
+        network = _shown_by_shapes(weights.state, where, given) or _recognised(weights.state, where)
         require_known({**given, **network}, where)
         _require_agreement(network, as_written(given), where)
         return network
@@ -135,7 +144,7 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
         require_known(network, where)
         require_harmless({key: value for key, value in (in_file or {}).items() if key not in given}, network, where)
         _require_agreement(network, as_written(given), where)
-        return network
+        return {key: value for key, value in network.items() if key not in OF_THE_MACHINE or not has_attention(kind)}
     if found is None:
         raise UserError(f'{where}: its weights are not those of an SST; name their network in network_g')
     if in_file is None:
@@ -147,6 +156,19 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
     _require_agreement(network, {key: wanted[key] for key in given}, where)
     _require_agreement(network, weights.stated, where, 'as its tensors say; write it anew with sst.save_pretrained')
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
+
+
+def _shown_by_shapes(state: Mapping[str, Tensor], where: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """`network_g` of weights that one of our networks recognises (its `recognise`); None for those of others."""
+    for kind, network in NETWORKS.items():
+        if (recognise := getattr(network, 'recognise', None)) and (found := recognise(state)):
+            if not {'window_sizes', 'num_heads'} <= {*found, *given}:
+                raise MissingOptionsError(
+                    f'{where}: holds a {kind} of a size that was not released, and no shape tells its windows; pass '
+                    'window_sizes=[...], and num_heads=N if the error remains, as in its option file'
+                )
+            return as_written({'type': kind, **given, **found})
+    return None
 
 
 def _recognised(state: Mapping[str, Tensor], where: str) -> dict[str, Any]:
@@ -195,7 +217,7 @@ def network_for_options(source: str, given: Mapping[str, Any], key: str | None) 
     path = find_weights(source)
     weights = read_weights(str(path), key)
     found = facts(weights.state)
-    left_open = untold(found) if found and not weights.network_g else ()
+    left_open = () if weights.network_g else untold(found) if found else ('window_sizes', 'num_heads')
     needed = {option: given[option] for option in left_open if option in given and option not in weights.stated}
     try:
         return path, as_written(network_in(weights, str(path), needed))

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sst.archs import SST
+from sst.archs import AttentionNetwork, SSTReal
+from sst.archs.sstreal_options import ffn_hidden
 from sst.inference.probing import NetworkProperties
 
 # On a CPU larger tiles gain little: they only save computing the overlaps twice.
@@ -65,15 +66,19 @@ class TileSize:
         net (nn.Module): on its device, in the dtype that it computes in.
         overlap (int): LR pixels that a tile reads beyond its border.
         multiple (int): the size of a tile is a multiple of it.
-        properties (NetworkProperties | None): of a network other than SST.
+        properties (NetworkProperties | None): of a network other than SST and SSTReal.
     """
 
     def __init__(
         self, net: nn.Module, overlap: int, multiple: int, properties: NetworkProperties | None = None
     ) -> None:
         self.overlap, self.multiple = overlap, multiple
-        self.properties = properties or NetworkProperties(net.scale, multiple, _values(net))  # type: ignore[arg-type]  # an SST
-        self.most_pixels = min(MOST_PIXELS, MOST_VALUES // _widest(net)) if isinstance(net, SST) else MOST_PIXELS
+        self.most_pixels = MOST_PIXELS
+        if isinstance(net, AttentionNetwork):
+            self.most_pixels = min(MOST_PIXELS, MOST_VALUES // _widest(net))
+            properties = NetworkProperties(net.scale, multiple, _values(net))
+        assert properties is not None, 'of other networks they must be given'
+        self.properties = properties
         weight = next(net.parameters(), torch.zeros(()))
         self.device, self.element_size = weight.device, weight.element_size()
 
@@ -102,17 +107,23 @@ class TileSize:
         return int(height * width * (self.properties.values * self.element_size + 4 * 3 * 4 * enlarged)) + rows
 
 
-def _values(net: SST) -> int:
-    """Values that an SST has in memory at once for each LR pixel."""
-    channels = net.options['upsampler'].get('channels') or 3
-    return 20 * net.options['dim'] + 3 * channels * net.scale**2
+def _values(net: AttentionNetwork) -> int:
+    """Values that a network has in memory at once for each LR pixel."""
+    return 20 * net.options['dim'] + 3 * _upsampled(net)
 
 
-def _widest(net: SST) -> int:
-    """Channels of the widest map of an SST, counted for each LR pixel."""
-    options = net.options
-    channels = options['upsampler'].get('channels') or 3
-    return max(3 * options['dim'], int(options['dim'] * options['ffn_expansion']), channels * net.scale**2)
+def _widest(net: AttentionNetwork) -> int:
+    """Channels of the widest map of a network, counted for each LR pixel."""
+    dim, expansion = net.options['dim'], net.options['ffn_expansion']
+    hidden = 2 * ffn_hidden(dim, expansion) if isinstance(net, SSTReal) else int(dim * expansion)
+    return max(3 * dim, hidden, _upsampled(net))
+
+
+def _upsampled(net: AttentionNetwork) -> int:
+    """Values of the upsampler's widest map for each LR pixel."""
+    if isinstance(net, SSTReal):
+        return net.options['upsampler_channels'] * net.scale**2
+    return (net.options['upsampler'].get('channels') or 3) * net.scale**2
 
 
 def is_out_of_memory(fault: BaseException) -> bool:
