@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -35,6 +36,7 @@ WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 SHAPES = ((), (1,), (2,), (3,), (4,))  # beyond (H, W): grey, with alpha, RGB, RGBA
 MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's images: those that stay what they are
 SIMPLER = {'1': 'L', 'La': 'LA'}
+_NO_NOISE = 'guidance and seed are for networks that start from noise, and {} does not; leave them out'
 BEYOND = 1.0  # how far floating-point images may lie outside [0, 1]: results of other programs overshoot a little
 
 
@@ -82,9 +84,9 @@ class Upscaler:
                 f'tile {tile!r}, overlap {overlap!r}: the tile must be at least 1 LR pixel, "auto" or None, and the '
                 'overlap a whole number from 0 on'
             )
-        given = [name for name, value in (('guidance', guidance), ('seed', seed)) if value is not None]
-        if given and not isinstance(net, SSTReal):
-            raise UserError(f'{" and ".join(given)}: {type(net).__name__} starts from no noise; leave this out')
+        self.starts_from_noise = isinstance(net, SSTReal)  # then it takes guidance and seed
+        if not (self.starts_from_noise or guidance is seed is None):
+            raise UserError(_NO_NOISE.format(type(net).__name__))
         self.net = net.to(self.device)
         properties, predict = None, self._predict
         if isinstance(net, AttentionNetwork):
@@ -103,10 +105,10 @@ class Upscaler:
             predict = partial(self_ensemble, predict)
         self._tile_size = TileSize(self.net, overlap, multiple, properties)
         size = self._tile_size if tile == 'auto' else tile
+        self._one_step: Callable[..., OneStepTiler] | None = None
         if isinstance(net, SSTReal):
-            self._tiler: Tiler = OneStepTiler(
-                net, guidance=guidance, seed=seed or 0, ensemble=ensemble, tile=size, overlap=overlap
-            )
+            self._one_step = partial(OneStepTiler, net, ensemble=ensemble, tile=size, overlap=overlap)
+            self._tiler: Tiler = self._one_step(guidance=guidance, seed=seed or 0)
         else:
             self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
 
@@ -152,6 +154,14 @@ class Upscaler:
         if isinstance(image, np.ndarray):
             return self._array(image)
         raise TypeError(f'{type(image).__name__}: is no image; use a NumPy array, a Pillow image or a tensor')
+
+    def with_noise(self, guidance: float | None = None, seed: int | None = None) -> 'Upscaler':
+        """The same for another guidance and seed, with the same network. Arguments and errors as for `Upscaler`."""
+        if self._one_step is None:
+            raise UserError(_NO_NOISE.format(type(self.net).__name__))
+        twin = copy(self)
+        twin._tiler = self._one_step(guidance=guidance, seed=seed or 0)
+        return twin
 
     def __repr__(self) -> str:
         return f'{type(self).__name__}(x{self.scale}, {str(self.dtype).removeprefix("torch.")} on {self.device})'

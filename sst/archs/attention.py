@@ -78,7 +78,7 @@ class AttentionNetwork(nn.Module):
     """
 
     cuda_dtype: ClassVar[torch.dtype] = torch.float16  # what `optimize_for_inference` takes on CUDA by default
-    replays: ClassVar[bool] = True  # whether CUDA graphs can replay it
+    starts_from_noise: ClassVar[bool] = False  # then it takes more than the LR image
     options: dict[str, Any]
     scale: int
     stem: Conv2d
@@ -161,8 +161,8 @@ class AttentionNetwork(nn.Module):
         self.check_backend(device, dtype)
         if fused:
             check_fused_layers(device, dtype, self.options['dim'])
-        if graphs and not self.replays:
-            raise UnsupportedBackendError(f'{type(self).__name__} has no CUDA graphs; leave out graphs')
+        if graphs and self.starts_from_noise:
+            raise UnsupportedBackendError(f'CUDA graphs cannot replay {type(self).__name__}; leave out graphs')
         if graphs and device.type != 'cuda':
             raise UnsupportedBackendError(
                 f'CUDA graphs need a CUDA device, not {device.type}; move the network first, or leave out graphs'

@@ -4,7 +4,10 @@ It is a consistency model: it turns the enlarged LR image plus noise of standard
 one step. There is one resolution, that of the LR image.
 """
 
+from collections.abc import Mapping
+from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -14,10 +17,11 @@ from torch.utils.checkpoint import checkpoint
 
 from sst.archs.attention import AttentionNetwork, WindowAttention
 from sst.archs.layers import Conv2d
-from sst.archs.sstreal_options import MOST_GUIDANCE, SSTRealOptions, ffn_hidden, recognise
+from sst.archs.sstreal_options import MOST_GUIDANCE, SSTRealOptions, ffn_hidden
 from sst.archs.sstreal_start import MULTIPLE, SCALE, SIGMA, draw_noise, start
 from sst.archs.upsamplers import enlarge
 from sst.ops.windows import pad_to_multiple
+from sst.utils.meta import on_meta
 
 
 @ARCH_REGISTRY.register()
@@ -32,8 +36,7 @@ class SSTReal(AttentionNetwork):
 
     Options = SSTRealOptions
     cuda_dtype = torch.float32  # as published; it was trained in bfloat16, whose range float16 does not have
-    replays = False
-    recognise = staticmethod(recognise)
+    starts_from_noise = True
 
     def __init__(self, **options) -> None:
         super().__init__()
@@ -47,6 +50,17 @@ class SSTReal(AttentionNetwork):
         self.blocks = nn.ModuleList(Block(options, index) for index in range(options['num_blocks']))
         self.middle_upsampler = Upsampler(dim, channels)
         self.last_upsampler = Upsampler(dim, channels)
+
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        """The options of the released network if these are weights of its shapes; None for another network's weights.
+
+        {} for an SSTReal of another size: no shape tells its windows, its middle block and more.
+        """
+        if 'noise_embedding.first.weight' not in state:
+            return None
+        released = {name: weight.shape for name, weight in state.items()} == _released_shapes()
+        return cls.Options().model_dump() if released else {}
 
     def forward(
         self, x: Tensor, sigma: float | Tensor, lq: Tensor, guidance: float | None = None
@@ -131,6 +145,12 @@ class SSTReal(AttentionNetwork):
             noise = draw_noise(lq.shape[-2], lq.shape[-1], seed)
         sr = self(start(lq) + SIGMA * noise.to(lq), SIGMA, lq, guidance)
         return ((sr[..., : SCALE * height, : SCALE * width] + 1) / 2).clamp(0, 1).to(lr.dtype)
+
+
+@cache
+def _released_shapes() -> dict[str, torch.Size]:
+    with on_meta():
+        return {name: weight.shape for name, weight in SSTReal().state_dict().items()}
 
 
 class NoiseEmbedding(nn.Module):

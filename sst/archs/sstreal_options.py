@@ -1,18 +1,15 @@
 """The options of the network SSTReal: the arguments of its constructor, and `network_g` of an option file."""
 
-import re
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from sst.archs.bias.base import PerLayer
 from sst.archs.layers import MOST_CHANNELS
 from sst.archs.sst_options import AttentionOptions, Sizes
 from sst.options.faults import Fault, refuse
 from sst.options.parts import part_of
-from sst.options.registries import BIASES, GATES
+from sst.options.registries import BIASES
 from sst.options.section import only
 
 MOST_GUIDANCE = 10.0
@@ -77,53 +74,3 @@ class SSTRealOptions(AttentionOptions):
 def ffn_hidden(dim: int, expansion: float) -> int:
     """Hidden channels of the gated FFN."""
     return int(int(dim * expansion) * 2 / 3)
-
-
-def recognise(state: Mapping[str, Tensor]) -> dict[str, Any] | None:
-    """The options that the shapes of an SSTReal's weights show, by our names; None for weights of another network.
-
-    No shape shows the windows. They are the released ones if everything else is as released; otherwise, and if the
-    bias has another form, `window_sizes` is left out. The kind of bias is told by the bias itself.
-    """
-    try:
-        return _recognised(state)
-    except (LookupError, ValueError):  # a name or a dimension that an SSTReal has
-        return None
-
-
-def _recognised(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    embedding, noise = state['noise_embedding.first.weight'].shape
-    blocks = {int(match[1]) for name in state if (match := re.match(r'blocks\.(\d+)\.gamma$', name))}
-    layers = {int(match[1]) for name in state if (match := re.match(r'blocks\.0\.layers\.(\d+)\.', name))}
-    first = 'blocks.0.layers.0.'
-    dim, hidden = state['blocks.0.gamma'].shape[0], state[f'{first}ffn.project.weight'].shape[1]
-    biases = [_below(state, f'blocks.0.layers.{layer}.attn.bias.') for layer in range(len(layers))]
-    bias = BIASES.recognised(biases)
-    found = {
-        'dim': dim,
-        'num_blocks': len(blocks),
-        'num_heads': bias.pop('num_heads', None),
-        'window_sizes': bias.pop('window_sizes', None),
-        'ffn_expansion': _expansion(dim, hidden),
-        'bias': bias,
-        'gate': GATES.recognised(_below(state, f'{first}attn.gate.'))['type'],
-        'upsampler_channels': state['last_upsampler.convs.0.weight'].shape[0],
-        'noise_channels': noise,
-        'embedding_channels': embedding,
-        'lr_blocks': sum(bool(re.match(r'blocks\.\d+\.fuse\.weight$', name)) for name in state),
-    }
-    found = {key: value for key, value in found.items() if value is not None}
-    released = SSTRealOptions().model_dump()
-    if 'window_sizes' not in found and all(released[key] == value for key, value in found.items()):
-        found['window_sizes'] = released['window_sizes']
-    return found
-
-
-def _expansion(dim: int, hidden: int) -> float:
-    """An expansion that gives so many hidden channels."""
-    candidates = ((1.5 * hidden + step) / dim for step in (0, 0.5, 1, 1.5))
-    return next(value for value in candidates if ffn_hidden(dim, value) == hidden)
-
-
-def _below(state: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:
-    return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}

@@ -55,8 +55,8 @@ def _read_facts(state: Mapping[str, Tensor]) -> Facts:
     blocks = {int(m[1]) for name in state if (m := re.match(r'blocks\.(\d+)\.', name))}
     layers = sorted({int(m[1]) for name in state if (m := re.match(r'blocks\.0\.layers\.(\d+)\.', name))})
     first = 'blocks.0.layers.0.'
-    bias = BIASES.recognised([_below(state, f'blocks.0.layers.{layer}.attn.bias.') for layer in layers])
-    upsampler = UPSAMPLERS.recognised(_below(state, 'upsampler.'))
+    bias = _recognised(BIASES, [_below(state, f'blocks.0.layers.{layer}.attn.bias.') for layer in layers])
+    upsampler = _recognised(UPSAMPLERS, _below(state, 'upsampler.'))
     return Facts(
         dim=state['norm.weight'].shape[0],
         blocks=len(blocks),
@@ -65,10 +65,19 @@ def _read_facts(state: Mapping[str, Tensor]) -> Facts:
         windows=bias.pop('window_sizes', None),
         bias=bias,
         ffn_hidden=state[f'{first}ffn.expand.weight'].shape[0],
-        gate=GATES.recognised(_below(state, f'{first}attn.gate.'))['type'],
+        gate=_recognised(GATES, _below(state, f'{first}attn.gate.'))['type'],
         scale=upsampler.pop('scale', None),
         upsampler=upsampler,
     )
+
+
+def _recognised(registry: Mapping[str, Any], parameters: Any) -> dict[str, Any]:
+    """`type` and options of the part whose parameters these are; type 'unknown' where no part recognises them."""
+    for name, part in registry.items():
+        found = part.recognise(parameters) if hasattr(part, 'recognise') else None
+        if found is not None:
+            return {'type': name, **found}
+    return {'type': 'unknown' if any(parameters) else 'none'}  # a list of mappings or one mapping
 
 
 def _below(state: Mapping[str, Tensor], start: str) -> dict[str, Tensor]:

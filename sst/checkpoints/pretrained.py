@@ -161,13 +161,12 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
 def _shown_by_shapes(state: Mapping[str, Tensor], where: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
     """`network_g` of weights that one of our networks recognises (its `recognise`); None for those of others."""
     for kind, network in NETWORKS.items():
-        if (recognise := getattr(network, 'recognise', None)) and (found := recognise(state)):
-            if not {'window_sizes', 'num_heads'} <= {*found, *given}:
-                raise MissingOptionsError(
-                    f'{where}: holds a {kind} of a size that was not released, and no shape tells its windows; pass '
-                    'window_sizes=[...], and num_heads=N if the error remains, as in its option file'
-                )
-            return as_written({'type': kind, **given, **found})
+        found = network.recognise(state) if hasattr(network, 'recognise') else None
+        if found:
+            return as_written({'type': kind, **found, **given})
+        if found is not None:
+            how = "pass its network_g={'type': '" + kind + "', ...}, in programs --network FILE.yml"
+            raise MissingOptionsError(f'{where}: holds {kind} of a size that was not released; {how}')
     return None
 
 
@@ -217,7 +216,7 @@ def network_for_options(source: str, given: Mapping[str, Any], key: str | None) 
     path = find_weights(source)
     weights = read_weights(str(path), key)
     found = facts(weights.state)
-    left_open = () if weights.network_g else untold(found) if found else ('window_sizes', 'num_heads')
+    left_open = untold(found) if found and not weights.network_g else ()
     needed = {option: given[option] for option in left_open if option in given and option not in weights.stated}
     try:
         return path, as_written(network_in(weights, str(path), needed))

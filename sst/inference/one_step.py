@@ -14,7 +14,6 @@ from sst.archs.sstreal_start import MULTIPLE, REACH, SCALE, SIGMA, NoiseRows, ch
 from sst.inference.ensemble import self_ensemble
 from sst.inference.tiles import Span, Tiler, window_multiple
 from sst.ops.windows import reflected_index
-from sst.utils.errors import UserError
 
 
 class OneStepTiler(Tiler):
@@ -96,13 +95,7 @@ class OneStepTiler(Tiler):
 
 
 def one_step_predictor(net: SSTReal, val: Mapping[str, Any], seed: int) -> Callable[[Tensor], Tensor]:
-    """Apply SSTReal as the section `val` of an option file says; see `build_predictor`.
-
-    Raises:
-        UserError: `val.tile_grid` is given.
-    """
-    if val.get('tile_grid'):
-        raise UserError('val.tile_grid: must be null for a network SSTReal; use val.tile, such as 256')
+    """Apply SSTReal as the section `val` of an option file says; see `build_predictor`."""
     ensemble, overlap = bool(val.get('self_ensemble')), val.get('tile_overlap', 32)
     tiler = OneStepTiler(net, seed=seed, ensemble=ensemble, tile=val.get('tile'), overlap=overlap)
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sst.archs import SST
+from sst.archs import SST, SSTReal
 from sst.archs.attention import WindowAttention
 from sst.archs.sst_arch import Layer
 from sst.checkpoints.networks import options_of, with_state
@@ -108,6 +108,8 @@ def exportable(net: nn.Module) -> tuple[nn.Module, int]:
             if isinstance(layer, Layer):
                 layer.attn = PlainAttention(layer.attn)  # type: ignore[assignment]  # of the same interface
         return plain.requires_grad_(False), net.scale
+    if isinstance(net, SSTReal):
+        raise UserError('SSTReal: has no ONNX model, because it starts from noise; use sst-upscale or sst.load_model')
     copy = deepcopy(net).float().cpu().eval().requires_grad_(False)
     properties = probe_network(copy, torch.device('cpu'), required_multiple(options_of(net) or {}))
     return Cropped(copy, properties.scale, properties.multiple).eval(), properties.scale

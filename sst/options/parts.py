@@ -122,17 +122,6 @@ class Registry(Mapping[str, Any]):
             self._sections[key].when = f' with type {name}'
         return self._sections[key]
 
-    def recognised(self, parameters: Any) -> dict[str, Any]:
-        """`type` and options of the part whose `recognise` knows these parameters: a mapping, or a list of mappings.
-
-        The type is 'none' without parameters, and 'unknown' where no part knows them.
-        """
-        for name, part in self.items():
-            found = part.recognise(parameters) if hasattr(part, 'recognise') else None
-            if found is not None:
-                return {'type': name, **found}
-        return {'type': 'unknown' if any(parameters) else 'none'}
-
     def build(self, options: Mapping[str, Any] | str, **given: Any) -> Any:
         """The part that options describe: its constructor gets them and those of `given` that it names."""
         options = {'type': options} if isinstance(options, str) else options
