@@ -166,7 +166,7 @@ def _shown_by_shapes(state: Mapping[str, Tensor], where: str, given: Mapping[str
             return as_written({'type': kind, **found, **given})
         if found is not None:
             how = "pass its network_g={'type': '" + kind + "', ...}, in programs --network FILE.yml"
-            raise MissingOptionsError(f'{where}: holds {kind} of a size that was not released; {how}')
+            raise MissingOptionsError(f'{where}: holds an {kind} of a size that was not released; {how}')
     return None
 
 
