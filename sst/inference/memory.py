@@ -15,6 +15,7 @@ from sst.inference.probing import NetworkProperties
 
 # On a CPU larger tiles gain little: they only save computing the overlaps twice.
 MOST_ON_CPU = 1_200_000_000  # bytes, without the gaps between blocks that the allocator keeps
+MOST_OF_SSTREAL = 3_500_000_000  # on a CPU, because its tiles read 64 pixels or more on each side
 MOST_PIXELS = 2048 * 2048  # of a tile
 MOST_VALUES = 2**31 - 1  # of a map, because kernels count them in 32 bits
 SMALLEST = 64  # LR pixels a side
@@ -72,7 +73,9 @@ class TileSize:
     def __init__(
         self, net: nn.Module, overlap: int, multiple: int, properties: NetworkProperties | None = None
     ) -> None:
-        self.overlap, self.multiple = overlap, multiple
+        self.overlap, self.multiple, self.most_on_cpu = overlap, multiple, MOST_ON_CPU
+        if isinstance(net, SSTReal):
+            self.overlap, self.most_on_cpu = math.ceil(overlap / multiple) * multiple, MOST_OF_SSTREAL
         self.most_pixels = MOST_PIXELS
         if isinstance(net, AttentionNetwork):
             self.most_pixels = min(MOST_PIXELS, MOST_VALUES // _widest(net))
@@ -98,7 +101,7 @@ class TileSize:
 
     def _budget(self) -> float:
         free = free_memory(self.device)
-        return 0.7 * free if self.device.type != 'cpu' else min(0.5 * free, MOST_ON_CPU)
+        return 0.7 * free if self.device.type != 'cpu' else min(0.5 * free, self.most_on_cpu)
 
     def needed(self, height: int, width: int, whole_width: int) -> int:
         """Bytes that a tile needs, about: maps of the widest layer and the upsampler, and its rows of the result."""
@@ -109,7 +112,7 @@ class TileSize:
 
 def _values(net: AttentionNetwork) -> int:
     """Values that a network has in memory at once for each LR pixel."""
-    return 20 * net.options['dim'] + 3 * _upsampled(net)
+    return 20 * net.options['dim'] + (4 if isinstance(net, SSTReal) else 3) * _upsampled(net)
 
 
 def _widest(net: AttentionNetwork) -> int:

@@ -12,6 +12,7 @@ from sst.archs import SSTReal
 from sst.checkpoints.pretrained import MissingOptionsError
 from sst.info import main as info
 from sst.interop.official import convert_state_dict, network_options
+from sst.interop.onnx import exportable
 from sst.interop.released_real import NAMES
 from sst.options.translation import translate
 from sst.utils.errors import UserError
@@ -180,3 +181,11 @@ def test_saved_and_loaded_again(tmp_path, capsys):
     assert info([str(file), '--json']) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert (found['model'], found['names'], found['windows']) == ('Mine (SSTReal)', 'ours', [4, 8])
+
+
+def test_there_is_no_onnx_model():
+    _, fields, _ = golden_case()
+    options = network_options(fields)
+    net = SSTReal(**{key: value for key, value in options.items() if key != 'type'})
+    with pytest.raises(UserError, match='SSTReal.*noise'):
+        exportable(net)
