@@ -47,7 +47,7 @@ class Upscaler:
         net (nn.Module): an SST, an SSTReal or any other network from RGB to RGB in [0, 1]. It is taken over: moved, and
             prepared for inference.
         device (str | torch.device | None): None: CUDA, else Apple's MPS, else the CPU.
-        dtype (str | torch.dtype | None): of maps and weights; other networks than SST keep their weights and compute
+        dtype (str | torch.dtype | None): of maps and weights; networks of others keep their weights and compute
             under autocast, and turn to float32 for good where a result is not finite. None: float16 on CUDA, else
             float32.
         tile (int | Literal['auto'] | None): LR pixels a side of the tiles that images are cut into. 'auto': as free
@@ -88,19 +88,18 @@ class Upscaler:
         if not (self.starts_from_noise or guidance is seed is None):
             raise UserError(_NO_NOISE.format(type(net).__name__))
         self.net = net.to(self.device)
-        properties, predict = None, self._predict
+        properties, required = None, required_multiple(options_of(net) or {})
         if isinstance(net, AttentionNetwork):
             net.optimize_for_inference(chosen)
             self.scale, self.dtype = net.scale, net.stem.weight.dtype
-            multiple = one_step_multiple(net) if isinstance(net, SSTReal) else window_multiple(net)
         else:
             half = self.device.type == 'cuda' and getattr(net, 'supports_half', True)
             self.dtype = chosen or (torch.float16 if half else torch.float32)
             net.float().eval().requires_grad_(False)
-            properties = probe_network(net, self.device, required_multiple(options_of(net) or {}))
-            self.scale = properties.scale
-            predict = partial(padded, predict, scale=self.scale, multiple=properties.multiple)
-            multiple = math.lcm(properties.multiple, window_multiple(net))
+            properties = probe_network(net, self.device, required)
+            self.scale, required = properties.scale, properties.multiple
+        predict = partial(padded, self._predict, scale=self.scale, multiple=required)
+        multiple = one_step_multiple(net) if isinstance(net, SSTReal) else math.lcm(required, window_multiple(net))
         if ensemble:
             predict = partial(self_ensemble, predict)
         self._tile_size = TileSize(self.net, overlap, multiple, properties)

@@ -34,6 +34,23 @@ def tiny_options(**changes) -> dict:
     return options | changes
 
 
+def tiny_escrib(**changes) -> dict:
+    """Options of an ESC-RIB that is quick on a CPU and uses every part."""
+    options = {
+        'scale': 2,
+        'dim': 12,
+        'pdim': 4,
+        'kernel_size': 5,
+        'num_blocks': 2,
+        'conv_blocks': 2,
+        'window_size': 4,
+        'num_heads': 2,
+        'ffn_expansion': 1.25,
+        'bias': {'type': 'RIB', 'ranks': 2, 'hidden': 8, 'bands': 4},
+    }
+    return options | changes
+
+
 def tiny_real_options(**changes) -> dict:
     """Options of an SSTReal that is quick on a CPU and uses every part."""
     options = {

@@ -70,6 +70,31 @@ def layer_names(layer, options, window):
     return shapes | biases.get(options['attn_type'], table)
 
 
+def escrib_names(options):
+    """As `released_names`, of ESC-RIB."""
+    dim, pdim, size = options['dim'], options['pdim'], options['kernel_size']
+    hidden = int(dim * options['exp_ratio'])
+    shapes = {'plk_filter': (pdim, pdim, size, size)} | conv('proj', dim, 3)
+    for b in range(options['n_blocks']):
+        block = f'blocks.{b}'
+        layer = layer_names('layer', options | {'rib_hidden_dim': 4}, options['window_size'])
+        attention = {name.removeprefix('layer.'): shape for name, shape in layer.items()}
+        shapes |= {f'{block}.{name}': shape for name, shape in attention.items() if name.startswith('attn.')}
+        for norm in ('ln_proj', 'ln_attn', 'ln_out', *options['lns']):
+            shapes |= {f'{block}.{norm}.{kind}': (dim,) for kind in ('weight', 'bias')}
+        for ffn, width in [('proj', 4 * dim), *((f'convffns.{j}', hidden) for j in range(options['conv_blocks']))]:
+            shapes |= conv(f'{block}.{ffn}.proj', width, dim, 1) | conv(f'{block}.{ffn}.dwc', width, 1)
+            shapes |= conv(f'{block}.{ffn}.aggr', dim, width, 1)
+        for j in range(options['conv_blocks']):
+            step = f'{block}.pconvs.{j}'
+            shapes |= conv(f'{step}.plk.dwc_proj.1', pdim // 2, pdim, 1)
+            shapes |= conv(f'{step}.plk.dwc_proj.3', 9 * pdim, pdim // 2, 1) | conv(f'{step}.aggr', dim, dim, 1)
+        shapes |= conv(f'{block}.conv_out', dim, dim)
+    shapes |= {f'last.0.{kind}': (dim,) for kind in ('weight', 'bias')} | conv('last.1', dim, dim)
+    upsampler = upsampler_names(options['upsampler_type'], dim, 6, options['upscaling_factor'])
+    return shapes | {f'upsampler.{name}': shape for name, shape in upsampler.items()}
+
+
 def upsampler_names(kind, dim, m, s):
     if kind == 'pixelshuffle_direct':
         return conv('up_conv', 3 * s * s, dim)

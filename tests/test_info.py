@@ -54,7 +54,7 @@ def test_our_checkpoints(tmp_path, capsys):
     torch.save({'params': net.state_dict(), 'params_ema': net.state_dict(), 'network_g': options}, tmp_path / 'n.pth')
     (found,) = about(capsys, tmp_path / 'n.pth')
     assert (found['format'], found['entries'], found['entry']) == ('PyTorch', ['params', 'params_ema'], 'params_ema')
-    assert found['model'].startswith('SST of dim 12, blocks 2')
+    assert found['model'].startswith('SST of dim 12, num_blocks 2')
     assert list(found['dtype']) == ['float16']
     assert lines(capsys, tmp_path / 'n.pth')['windows'] == '4 6'
 

@@ -93,9 +93,9 @@ def field(args: argparse.Namespace, models: Sequence[Model], pictures: Sequence[
 def bias(args: argparse.Namespace, models: Sequence[Model], _: Sequence[Picture]) -> Outcome:
     """The positional bias of a block's layers and heads as maps (Figure 4), and their singular values."""
     model = models[0]
-    layers = [layer for layer in layers_of(model.as_sst()) if layer.block == args.block - 1]
+    layers = [layer for layer in layers_of(model.with_layers()) if layer.block == args.block - 1]
     if not layers:
-        count = len(model.as_sst().blocks)
+        count = len(model.with_layers().blocks)
         raise UserError(f'--block {args.block}: {model.name} has {count} blocks; use 1 to {count}')
     rows, spectra, numbers = [], {}, {}
     for layer in layers:
@@ -150,7 +150,7 @@ def distance(args: argparse.Namespace, models: Sequence[Model], pictures: Sequen
     lrs = [picture.pixels if args.lr else shrunk(picture.pixels, scale) for picture in pictures]
     numbers: dict[str, list[dict[str, Any]]] = {}
     for model in models:
-        net = model.as_sst()
+        net = model.with_layers()
         sums: list[Tensor] = []
         for lr in lrs:
             found = [attention_distance(each) for each in captured(net, tensor(lr).to(model.device))]
@@ -190,7 +190,7 @@ def gates(args: argparse.Namespace, models: Sequence[Model], pictures: Sequence[
     lr = picture.pixels if args.lr else shrunk(picture.pixels, models[0].scale)
     rows, numbers, lines = [], {}, []
     for model in models:
-        layers = captured(model.as_sst(), tensor(lr).to(model.device))
+        layers = captured(model.with_layers(), tensor(lr).to(model.device))
         chosen = [each for each in layers if (each.block, each.layer) == (args.block - 1, args.layer - 1)]
         if not chosen:
             last = layers[-1]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sst.archs import SST
+from sst.archs import WindowNetwork
 from sst.checkpoints.networks import options_of
 from sst.checkpoints.pretrained import from_pretrained
 from sst.inference.padding import padded, required_multiple
@@ -39,11 +39,13 @@ class Model:
             sr = self.predict(tensor(lr).to(self.device))[0].clamp(0, 1).mul(255).round()
         return sr.byte().permute(1, 2, 0).cpu().numpy()
 
-    def as_sst(self) -> SST:
-        """The network, where its inside is of interest. Raises UserError for a network other than SST."""
-        if isinstance(self.net, SST):
+    def with_layers(self) -> WindowNetwork:
+        """The network, where its inside is of interest. Raises UserError for a network other than ours."""
+        if isinstance(self.net, WindowNetwork):
             return self.net
-        raise UserError(f'{self.name}: this analysis looks into the layers of an SST, and this is a {kind(self.net)}')
+        raise UserError(
+            f'{self.name}: this analysis looks into the layers of SST and ESC-RIB, and this is a {kind(self.net)}'
+        )
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,8 @@ def _load(source: str, scale: int, root: Path, device: torch.device) -> Model:
             raise UserError(f'--models {source}: there are no weights at {options["path"]["pretrain_network_g"]}')
         file = str(weights)
     net = from_pretrained(file).to(device).float().eval().requires_grad_(False)
-    multiple = 1 if isinstance(net, SST) else required_multiple(options_of(net) or {})
-    if isinstance(net, SST):
+    multiple = required_multiple(options_of(net) or {})
+    if isinstance(net, WindowNetwork):
         factor = net.scale
     else:
         properties = probe_network(net, device, multiple)

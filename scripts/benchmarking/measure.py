@@ -16,8 +16,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from benchmarking.published import PublishedSST
 from benchmarking.rows import DTYPES, Row
 from measuring.machine import synchronize
-from sst.archs import SST
-from sst.archs.attention import WindowAttention
+from sst.archs import SST, WindowAttention, WindowNetwork
 from sst.models.optimiser import build_optimiser
 from sst.utils.precision import full_float32, use_tf32
 
@@ -54,7 +53,7 @@ def timed(row: Row, net: nn.Module) -> tuple[list[float], int]:
     """Seconds of each repetition, and the memory that they needed; see `measure`."""
     device = torch.device(row.device)
     if device.type == 'cuda':
-        if row.training and isinstance(net, SST):  # in inference the network is prepared
+        if row.training and isinstance(net, WindowNetwork):  # in inference the network is prepared
             net.choose_kernels((row.height, row.width), row.batch, map_dtype=DTYPES[row.dtype], gradients=True)
         torch.cuda.reset_peak_memory_stats(device)
     before = _resident('VmRSS')
@@ -66,7 +65,7 @@ def timed(row: Row, net: nn.Module) -> tuple[list[float], int]:
 
 
 @torch.no_grad()
-def sharpened(net: SST) -> SST:
+def sharpened(net: WindowNetwork) -> WindowNetwork:
     """Enlarge the weights of attention and bias: as initialised, logits are next to zero and no fault would show."""
     for module in net.modules():
         if isinstance(module, WindowAttention):
@@ -75,7 +74,7 @@ def sharpened(net: SST) -> SST:
     return net
 
 
-def build(row: Row, base: SST) -> nn.Module:
+def build(row: Row, base: WindowNetwork) -> nn.Module:
     """The row's network with the weights of `base`, on the row's device."""
     if row.mode == 'published':
         published = PublishedSST(row.network()).load(base.state_dict()).to(row.device)
@@ -147,7 +146,7 @@ def repeat(call: Callable[[int], object], row: Row, device: torch.device) -> lis
     return times
 
 
-def relative_error(row: Row, net: nn.Module, base: SST) -> float:
+def relative_error(row: Row, net: nn.Module, base: WindowNetwork) -> float:
     """See `measure`. Called after the measurement; gives `net` the weights of `base` again."""
     state = base.state_dict()
     if isinstance(net, PublishedSST):

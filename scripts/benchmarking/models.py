@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from sst.checkpoints.published import stem_of
 from sst.options import load_options
 from sst.utils.errors import UserError
 
@@ -17,7 +18,7 @@ def load_network(model: str, scale: int) -> dict[str, Any]:
         UserError: there is no such model or file, or the options are faulty.
     """
     if model in MODELS:
-        path = OPTIONS / f'test_{model.replace("-", "_").replace("+", "_plus")}_x{scale}.yml'
+        path = OPTIONS / f'test_{stem_of(model)}_x{scale}.yml'
         return load_options(path)['network_g']
     if model.endswith(('.yml', '.yaml')):
         return load_options(model, [f'scale={scale}'])['network_g']

@@ -14,7 +14,8 @@ from basicsr.utils import set_random_seed
 
 from benchmarking.measure import sharpened
 from comparing.ways import NUDGED, Way, options_of
-from sst.archs import SST
+from sst.archs import WindowNetwork
+from sst.checkpoints.facts import own_network
 from sst.checkpoints.fitting import load_weights
 from sst.checkpoints.networks import built
 from sst.driver import preflight
@@ -32,13 +33,15 @@ def read_run(file: str, overrides: list[str], iterations: int) -> dict[str, Any]
     """The options of the first `iterations` of a run, without validation: rates and samples are those of the whole run.
 
     Raises:
-        UserError: faulty options, a file that trains no SST or less, or data that is missing.
+        UserError: faulty options, a file that trains no network of ours or less, or data that is missing.
     """
     options = checked_options(file, overrides)
     if options.train is None:
         raise UserError(f'{file}: no train section; give a file that sst/train.py takes')
-    if options.network_g.type != 'SST':
-        raise UserError(f'{file}: network_g.type: {options.network_g.type} has no ways to choose from; use SST')
+    if own_network(options.network_g.type) is None:
+        raise UserError(
+            f'{file}: network_g.type: {options.network_g.type} has no ways to choose from; use SST or ESCRIB'
+        )
     if iterations > (whole := options.train.total_iter):
         raise UserError(f'--iterations {iterations:,}: {file} trains {whole:,}; give so many at most')
     preflight.resolve_paths(options, ROOT)
@@ -61,7 +64,7 @@ def write_start(opt: dict[str, Any], folder: Path, sharpen: bool = False) -> Non
     """
     set_random_seed(opt['manual_seed'])
     net = built(opt['network_g'], 'cpu')
-    assert isinstance(net, SST)
+    assert isinstance(net, WindowNetwork)
     if weights := opt['path'].get('pretrain_network_g'):
         load_weights(net, weights, **reading_of(opt | {'is_train': True}))
     state = (sharpened(net) if sharpen else net).state_dict()

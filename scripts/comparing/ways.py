@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from measuring.results import check_words
-from sst.archs import SST
+from sst.archs import WindowNetwork
 from sst.checkpoints.networks import built
 from sst.models.sst_model import AMP_DTYPES
 from sst.utils.errors import UserError
@@ -66,7 +66,7 @@ def choose(names: list[str] | None, opt: dict[str, Any], device: torch.device) -
             continue
         try:
             net = built(options_of(way, opt)['network_g'], 'meta')
-            assert isinstance(net, SST)
+            assert isinstance(net, WindowNetwork)
             net.check_backend(device, AMP_DTYPES['bf16'] if way.half else torch.float32)
         except UserError as reason:
             if names is not None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from sst.checkpoints.facts import own_network
 from sst.checkpoints.published import published_names
 from sst.utils.errors import UserError
 from standings.entries import OPTIONS, RIVALS, Entry
@@ -18,8 +19,8 @@ def model_of(options: Mapping[str, Any]) -> str:
     network = options.get('network_g') or {}
     kind, scale = network.get('type', '?'), options.get('scale')
     try:
-        if kind == 'SST':
-            return next(iter(published_names(network)), 'SST (own size)')
+        if own_network(kind):
+            return next(iter(published_names(network)), f'{kind} (own size)')
         same = (name for name, other in _rivals(kind, scale).items() if other == _comparable(network))
         return next(same, kind)
     except UserError:

@@ -26,7 +26,7 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
         here = [point for point in points if point[0]['scale'] == scale]
         here.sort(key=lambda point: point[0]['latency'])
         for number, (row, psnr, filled) in enumerate(here):
-            color = OURS if row['name'].startswith('SST') else OTHERS
+            color = OURS if row['name'].startswith(('SST', 'ESC-RIB')) else OTHERS
             place, area = (1000 * row['latency'], psnr), 30 + 570 * row['memory'] / largest
             axes.scatter(*place, area, color if filled else 'none', edgecolors=color, alpha=0.7)
             axes.annotate(

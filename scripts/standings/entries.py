@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sst.checkpoints.published import stem_of
 from sst.options import load_options
 from sst.utils.errors import UserError
 from sst.utils.suggest import did_you_mean
 
 OPTIONS = Path(__file__).resolve().parents[2] / 'options'
 RIVALS = tuple(sorted(path.stem for path in (OPTIONS / 'rivals').glob('*.yml') if not path.stem.startswith('train_')))
-OURS = ('SST-light', 'SST-light+', 'SST', 'SST+', 'SST-L', 'SST-L+', 'SST-XL+')
+OURS = ('SST-light', 'SST-light+', 'SST', 'SST+', 'SST-L', 'SST-L+', 'SST-XL+', 'ESC-RIB')
 TINY = 'SST-tiny'  # its weights ship
 NAMES = (TINY, *OURS, *RIVALS)
 # Groups stand for their members.
-LIGHT = (*(n for n in RIVALS if n.endswith('-light')), 'OmniSR', 'HiT-SRF', 'ASID-D8', 'ESC')
+LIGHT = (*(n for n in RIVALS if n.endswith('-light')), 'OmniSR', 'HiT-SRF', 'ASID-D8', 'ESC', 'ESC-RIB')
 GROUPS = {
     'light': (TINY, 'SST-light', 'SST-light+', *sorted(LIGHT)),
     'classical': tuple(name for name in (*OURS[2:], *RIVALS) if name not in LIGHT),
@@ -40,7 +41,7 @@ class Entry:
         if self.model == TINY:
             return OPTIONS / 'test.yml'
         if self.model in OURS:
-            return OPTIONS / f'test_{self.model.replace("-", "_").replace("+", "_plus")}_x{self.scale}.yml'
+            return OPTIONS / f'test_{stem_of(self.model)}_x{self.scale}.yml'
         return OPTIONS / 'rivals' / f'{self.model}.yml' if self.model in RIVALS else Path(self.model)
 
     def arguments(self, *changes: str) -> list[str]:

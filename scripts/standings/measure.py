@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from benchmarking.costs import count_multiply_adds, multiply_adds
 from benchmarking.measure import timed
 from benchmarking.rows import DTYPES, Row
-from sst.archs import SST
+from sst.archs import SST, WindowNetwork
 from sst.checkpoints.networks import built
 from sst.inference.apply import build_predictor
 from sst.utils.errors import UserError
@@ -51,7 +51,7 @@ def measured(row: Row) -> dict[str, Any]:
     net = built(options['network_g'], row.device)
     if row.training:
         net.train()
-    elif isinstance(net, SST):
+    elif isinstance(net, WindowNetwork):
         net.optimize_for_inference(DTYPES[row.dtype])
     else:
         net = InHalf(net.eval().requires_grad_(False), options, row)

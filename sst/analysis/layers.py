@@ -1,4 +1,4 @@
-"""Inside the attention of an SST: positional biases, attention distances and gates of its layers."""
+"""Inside the attention of SST and ESC-RIB: positional biases, attention distances and gates of the layers."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sst.archs import SST
-from sst.archs.attention import WindowAttention
+from sst.archs import WindowAttention, WindowNetwork
 from sst.ops import Factored, Term, window_attention
 from sst.ops.windows import map_windows
 
@@ -29,17 +28,17 @@ class Capture:
         return f'block {self.block + 1}, layer {self.layer + 1}, w = {self.attention.window}'
 
 
-def layers_of(net: SST) -> list[Capture]:
+def layers_of(net: WindowNetwork) -> list[Capture]:
     """All attentions of a network, in order, without maps."""
     return [
-        Capture(block, layer, part.attn)
-        for block, parts in enumerate(net.blocks)
-        for layer, part in enumerate(parts.layers)  # type: ignore[arg-type]  # a Block
+        Capture(block, layer, attention)
+        for block, parts in enumerate(net.blocks.children())
+        for layer, attention in enumerate(part for part in parts.modules() if isinstance(part, WindowAttention))
     ]
 
 
 @contextmanager
-def _hooked(net: SST, found: dict[int, Tensor]) -> Iterator[None]:
+def _hooked(net: WindowNetwork, found: dict[int, Tensor]) -> Iterator[None]:
     def keep(module, inputs):
         found[id(module)] = inputs[0].detach()
 
@@ -52,7 +51,7 @@ def _hooked(net: SST, found: dict[int, Tensor]) -> Iterator[None]:
 
 
 @torch.no_grad()
-def captured(net: SST, lr: Tensor) -> list[Capture]:
+def captured(net: WindowNetwork, lr: Tensor) -> list[Capture]:
     """All attentions of a network with the maps that come to them while it enlarges `lr` (B, 3, h, w)."""
     found: dict[int, Tensor] = {}
     with _hooked(net, found):
@@ -65,7 +64,7 @@ def bias_map(attention: WindowAttention, query: tuple[int, int] | None = None) -
     """What is added to the logits of one query, as maps (heads, w, w) over the keys.
 
     Args:
-        attention (WindowAttention): of an SST.
+        attention (WindowAttention): of a network of ours.
         query (tuple | None): (y, x) of the query in the window. None: the middle, (w // 2, w // 2).
 
     Raises:

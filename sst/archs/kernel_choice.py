@@ -24,7 +24,7 @@ def fused_layers_are_better(
     """Whether our kernels compute ConvFFN and the gate of a layer rightly, and not slower than torch does.
 
     Args:
-        layer (Layer): of an SST, its weights in `dtype`, in evaluation mode.
+        layer (Layer): one with `ffn`, `ffn_norm` and `attn`, its weights in `dtype`, in evaluation mode.
         size (tuple[int, int]): height and width of the map that is timed.
         seconds_of (Clock | None): see `sst.ops.fused_check.decide`.
     """

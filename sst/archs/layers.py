@@ -1,6 +1,7 @@
-"""The parts of an SST layer, all on maps (B, H, W, C).
+"""Layers that our networks share, all on maps (B, H, W, C).
 
-`fused` selects kernels that compute several steps at once (`sst.ops.pointwise`); `SST.optimize_for_inference` sets it.
+`fused` selects kernels that compute several steps at once (`sst.ops.pointwise`). `optimize_for_inference` of the
+networks sets it.
 """
 
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ class Conv2d(nn.Conv2d):
 
 
 class ConvFFN(nn.Module):
-    """h = GELU(PW(LN(x))); h = h + GELU(DW3x3(h)); PW(h). The layer owns the norm."""
+    """h = GELU(PW(LN(x))); h = h + GELU(DW3x3(h)); PW(h). The caller owns the norm; None leaves it out."""
 
     def __init__(self, dim: int, hidden: int) -> None:
         super().__init__()
@@ -34,6 +35,6 @@ class ConvFFN(nn.Module):
         self.project = nn.Linear(hidden, dim)
         self.fused = False
 
-    def forward(self, x: Tensor, norm: nn.LayerNorm) -> Tensor:
+    def forward(self, x: Tensor, norm: nn.LayerNorm | None) -> Tensor:
         h = norm_linear(x, norm, self.expand, 'gelu', fused=self.fused)
         return self.project(depthwise_gelu_add(h, self.depthwise, fused=self.fused))

@@ -1,23 +1,21 @@
 """SST, the scalable super-resolution Transformer (arXiv 2603.06738): the whole network."""
 
+from collections.abc import Mapping
 from typing import Any
 
-import torch
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from sst.archs import upsamplers  # noqa: F401 - imported to register its parts
-from sst.archs.attention import AttentionNetwork, WindowAttention
-from sst.archs.kernel_choice import fused_layers_are_better
 from sst.archs.layers import Conv2d, ConvFFN
+from sst.archs.shapes import below, expansion_of, indices, part_recognised
 from sst.archs.sst_options import SSTOptions
-from sst.ops.cuda_graphs import can_be_graphed
-from sst.options.registries import UPSAMPLERS
+from sst.archs.window_attention import attention_of_layer
+from sst.archs.window_network import Layer, WindowNetwork, run_layer
+from sst.options.registries import BIASES, GATES, UPSAMPLERS
 
 
 @ARCH_REGISTRY.register()
-class SST(AttentionNetwork):
+class SST(WindowNetwork):
     """The network, from LR to SR images.
 
     It takes the fields of `SST.Options` as keywords (`scale`, `dim`, `num_blocks`, `window_sizes`, `num_heads`,
@@ -30,10 +28,8 @@ class SST(AttentionNetwork):
     Options = SSTOptions
 
     def __init__(self, **options) -> None:
-        super().__init__()
-        self.options = options = SSTOptions.parse(options).model_dump()
-        dim = options['dim']
-        self.scale = options['scale']
+        super().__init__(SSTOptions.parse(options).model_dump())
+        options, dim = self.options, self.options['dim']
         self.stem = Conv2d(3, dim, 3)
         self.blocks = nn.Sequential(*(Block(options) for _ in range(options['num_blocks'])))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
@@ -41,32 +37,31 @@ class SST(AttentionNetwork):
         self.upsampler = UPSAMPLERS.build(options['upsampler'], dim=dim, scale=self.scale)
         self.apply(initialise)
 
-    def forward(self, lr: Tensor) -> Tensor:
-        """Enlarge images of any size.
+    def body(self, x: Tensor) -> Tensor:
+        return self.blocks(x)
 
-        Args:
-            lr (Tensor): (B, 3, H, W), RGB in [0, 1], H and W >= 1.
-
-        Returns:
-            Tensor: (B, 3, scale * H, scale * W), not clipped, in the dtype of `lr`.
-        """
-        if self.graphs is not None and can_be_graphed(lr):
-            return self.graphs.run(self._enlarge, lr, self, self._tables)
-        return self._enlarge(lr)
-
-    def _enlarge(self, lr: Tensor) -> Tensor:
-        image = lr.permute(0, 2, 3, 1).contiguous()  # all maps are (B, H, W, C), in memory too
-        shallow = self.stem(image.to(self.stem.weight.dtype))
-        features = shallow + self.conv(self.norm(self.blocks(shallow)))
-        return self.upsampler(features, image).to(lr.dtype).permute(0, 3, 1, 2).contiguous()
-
-    def _tables(self) -> list:
-        """The positional tables of all layers, which the biases keep."""
-        return [module.bias.tables() for module in self.modules() if isinstance(module, WindowAttention)]
-
-    def fused_is_better(self, dtype: torch.dtype) -> bool:
-        layer: Any = next(module for module in self.modules() if isinstance(module, Layer))
-        return fused_layers_are_better(layer, dtype, self.stem.weight.device)
+    @classmethod
+    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+        first = 'blocks.0.layers.0.'
+        if not {'stem.weight', 'norm.weight', f'{first}ffn.expand.weight', f'{first}attn.qkv.weight'} <= state.keys():
+            return None
+        layers = len(indices(state, 'blocks.0.layers.'))
+        dim = state['norm.weight'].shape[0]
+        bias = part_recognised(BIASES, [below(state, f'blocks.0.layers.{i}.attn.bias.') for i in range(layers)])
+        upsampler = part_recognised(UPSAMPLERS, below(state, 'upsampler.'))
+        unknown, scale = (None,) * layers, upsampler.pop('scale', None)
+        return {
+            'type': 'SST',
+            'dim': dim,
+            'num_blocks': len(indices(state, 'blocks.')),
+            'window_sizes': bias.pop('window_sizes', unknown),
+            'num_heads': bias.pop('num_heads', unknown),
+            'ffn_expansion': expansion_of(state[f'{first}ffn.expand.weight'].shape[0], dim),
+            'bias': bias,
+            'gate': part_recognised(GATES, below(state, f'{first}attn.gate.'))['type'],
+            'upsampler': upsampler,
+            'scale': scale,
+        }
 
 
 class Block(nn.Module):
@@ -74,26 +69,24 @@ class Block(nn.Module):
 
     def __init__(self, options: dict) -> None:
         super().__init__()
-        self.layers = nn.Sequential(*(Layer(options, index) for index in range(len(options['window_sizes']))))
+        self.layers = nn.Sequential(*(SSTLayer(options, index) for index in range(len(options['window_sizes']))))
         self.conv = Conv2d(options['dim'], options['dim'], 3)
-        self.recompute = False
 
     def forward(self, x: Tensor) -> Tensor:
         y = x
         for layer in self.layers:
-            again = self.recompute and torch.is_grad_enabled()
-            y = checkpoint(layer, y, use_reentrant=False) if again else layer(y)
+            y = run_layer(layer, y)
         return x + self.conv(y)
 
 
-class Layer(nn.Module):
+class SSTLayer(Layer):
     """x + Attention(LN(x)), then x + ConvFFN(LN(x))."""
 
     def __init__(self, options: dict, index: int) -> None:
         super().__init__()
         dim = options['dim']
         self.attn_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = WindowAttention(options, index)
+        self.attn = attention_of_layer(options, index)
         self.ffn_norm = nn.LayerNorm(dim, eps=1e-6)
         self.ffn = ConvFFN(dim, int(dim * options['ffn_expansion']))
 

@@ -13,13 +13,14 @@ import torch
 import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from sst.archs.attention import AttentionNetwork, WindowAttention
+from sst.archs.attention_network import AttentionNetwork, run_layer
+from sst.archs.attention_network import Layer as BaseLayer
 from sst.archs.layers import Conv2d
 from sst.archs.sstreal_options import MOST_GUIDANCE, SSTRealOptions, ffn_hidden
 from sst.archs.sstreal_start import MULTIPLE, SCALE, SIGMA, draw_noise, start
 from sst.archs.upsamplers import enlarge
+from sst.archs.window_attention import attention_of_layer
 from sst.ops.windows import pad_to_multiple
 from sst.utils.meta import on_meta
 
@@ -39,10 +40,10 @@ class SSTReal(AttentionNetwork):
     starts_from_noise = True
 
     def __init__(self, **options) -> None:
-        super().__init__()
-        self.options = options = SSTRealOptions.parse(options).model_dump()
+        super().__init__(SSTRealOptions.parse(options).model_dump())
+        options = self.options
         dim, channels = options['dim'], options['upsampler_channels']
-        self.scale, self.guidance = options['scale'], options['guidance']
+        self.guidance = options['guidance']
         self.sigma_data, self.sigma_unit = options['sigma_data'], 0.1 if options['skip'] else 0.001
         self.noise_embedding = NoiseEmbedding(options['noise_channels'], options['embedding_channels'])
         self.stem = Conv2d(3 * SCALE**2, dim, 3)
@@ -52,7 +53,7 @@ class SSTReal(AttentionNetwork):
         self.last_upsampler = Upsampler(dim, channels)
 
     @classmethod
-    def recognise(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
+    def released_options(cls, state: Mapping[str, Tensor]) -> dict[str, Any] | None:
         """The options of the released network if these are weights of its shapes; None for another network's weights.
 
         {} for an SSTReal of another size: no shape tells its windows, its middle block and more.
@@ -185,28 +186,26 @@ class Block(nn.Module):
         self.modulation = nn.Linear(options['embedding_channels'], 6 * dim)
         self.layers = nn.ModuleList(Layer(options, layer) for layer in range(len(options['window_sizes'])))
         self.conv = Conv2d(dim, dim, 3)
-        self.recompute = False
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, f: Tensor, lr: Tensor, embedding: Tensor) -> Tensor:
         parts = self.modulation(embedding)[:, None, None].chunk(6, dim=-1)  # (B or 1, 1, 1, C) each
         g = f if self.fuse is None else self.fuse(torch.cat((f, lr), dim=-1))
-        again = self.recompute and torch.is_grad_enabled()
         for layer in self.layers:
-            g = checkpoint(layer, g, *parts, use_reentrant=False) if again else layer(g, *parts)
+            g = run_layer(layer, g, *parts)
         y = self.conv(g)
         return self.gamma.to(y.dtype) * y
 
 
-class Layer(nn.Module):
+class Layer(BaseLayer):
     """x + gate Attention(LN(x) (1 + scale) + shift), then the same with the FFN; LN has no parameters."""
 
     def __init__(self, options: dict, index: int) -> None:
         super().__init__()
         dim = options['dim']
         self.norm = nn.LayerNorm(dim, eps=1e-6, elementwise_affine=False)
-        self.attn = WindowAttention(options, index)
+        self.attn = attention_of_layer(options, index)
         self.ffn = GatedFFN(dim, ffn_hidden(dim, options['ffn_expansion']), options['dropout'])
 
     def forward(

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from sst.archs.bias.base import PerLayer
 from sst.archs.layers import MOST_CHANNELS
-from sst.archs.sst_options import AttentionOptions, Sizes
+from sst.archs.sst_options import Sizes, WindowListOptions
 from sst.options.faults import Fault, refuse
 from sst.options.parts import part_of
 from sst.options.registries import BIASES
@@ -16,7 +16,7 @@ MOST_GUIDANCE = 10.0
 Channels = Annotated[int, Field(ge=1, le=MOST_CHANNELS)]
 
 
-class SSTRealOptions(AttentionOptions):
+class SSTRealOptions(WindowListOptions):
     """Options of the network SSTReal; the defaults are the released network."""
 
     least_hidden = 2

@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from sst.archs.window_options import windows_of
 from sst.checkpoints.facts import Facts, facts, untold
 from sst.checkpoints.networks import has_attention
 from sst.checkpoints.pretrained import MissingOptionsError, candidates, network_in
@@ -54,7 +55,7 @@ def describe(
         'entry': weights.key,
         'model': _model(weights, found, network, options),
         'scale': scale_in(options)[1] or (found.scale if found else None),
-        'windows': list(options['window_sizes']) if 'window_sizes' in options else None,
+        'windows': list(windows_of(options)) if options and (found or 'window_sizes' in options) else None,
         'network_g': options or None,
         'parameters': dtypes.total(),
         'dtype': dict(dtypes),
@@ -76,4 +77,4 @@ def _model(weights: Weights, found: Facts | None, network: dict[str, Any] | None
     if names:
         return ' or '.join(names)
     missing = f', {" and ".join(untold(found))} unknown' if network is None else ''
-    return f'SST of {found}{missing}'
+    return f'{found}{missing}'

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +13,7 @@ from sst.utils.errors import UserError
 
 
 class MisfitError(UserError):
-    """The weights of another SST than the network: the facts of `theirs` and `ours`, and their windows if known."""
+    """The weights of another network of ours: the facts of `theirs` and `ours`, and their windows if known."""
 
     def __init__(self, text: str, theirs: Facts, ours: Facts, windows: tuple[int, ...]) -> None:
         super().__init__(text)
@@ -46,30 +45,30 @@ def fitting(
         weights (Weights): what is there.
         path (str): their file's name in messages.
         strict (bool): every weight must fit; else those that fit are taken.
-        transfer (bool): x2 weights may start an x3 or x4 SST: the upsampling convolution is resized.
+        transfer (bool): weights may start a network of ours at a larger scale: the upsampling convolution is resized.
 
     Returns:
         tuple: names to tensors, and a text for the log.
 
     Raises:
-        MisfitError: they are those of another SST; the error says which facts differ.
+        MisfitError: they are those of another network of ours; the error says which facts differ.
         UserError: they do not fit, or are not finite numbers.
     """
     own = net.state_dict()
     state = _for_this_network(net, weights.state)
     report = f'Loaded {path} ({weights.key})'
     trained = weights.windows
-    used = getattr(net, 'options', {}).get('window_sizes')
-    if trained and used and trained != tuple(used):  # no shape tells
-        report += f', trained with windows {plain(trained)}, used with {plain(tuple(used))}'
+    used = getattr(net, 'windows', ())
+    if trained and used and trained != used:  # no shape tells
+        report += f', trained with windows {plain(trained)}, used with {plain(used)}'
     theirs, ours = facts(state), facts(own)
-    if theirs and ours and transfer and theirs.scale == 2 and ours.scale in (3, 4):
-        state = resize_upsampling(state, 2, ours.scale)
-        theirs = replace(theirs, scale=ours.scale)
-        report += f', its upsampling convolution resized from x2 to x{ours.scale}'
+    if theirs and ours and transfer and theirs.scale and ours.scale and theirs.scale < ours.scale:
+        report += f', its upsampling convolution resized from x{theirs.scale} to x{ours.scale}'
+        state = resize_upsampling(state, theirs.scale, ours.scale)
+        theirs = theirs.with_scale(ours.scale)
     if strict and theirs and ours and theirs != ours:
         what = '; '.join(_differences(theirs, ours))
-        text = f'{path}: does not fit network_g: {what} (the file holds an SST of {theirs})'
+        text = f'{path}: does not fit network_g: {what} (the file holds an {theirs})'
         raise MisfitError(text, theirs, ours, trained)
     misfits = [name for name in own if name not in state or own[name].shape != state[name].shape]
     extra = [name for name in state if name not in own]
@@ -137,7 +136,7 @@ def resize_upsampling(state: Mapping[str, Tensor], old: int, new: int) -> dict[s
 
 
 def _differences(theirs: Facts, ours: Facts) -> Iterator[str]:
-    in_file, in_network = dict(theirs.named()), dict(ours.named())
+    in_file, in_network = ({'type': known.type, **dict(known.named())} for known in (theirs, ours))
     for name in dict.fromkeys([*in_file, *in_network]):
         # As text, because heads 3 3 3 and 3 3 differ only in the number of layers, which has a line of its own.
         file, network = plain(in_file.get(name)), plain(in_network.get(name))

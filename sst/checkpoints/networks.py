@@ -28,7 +28,7 @@ OF_THE_MACHINE = ('backend', 'attention_dtype')  # options that belong to no fil
 def options_of(net: nn.Module) -> dict[str, Any] | None:
     """`network_g` without what belongs to a machine: who computes the attention, and in which format.
 
-    None for a network without window attention of ours that was not built from options here: its options are unknown.
+    None for a network of others that was not built from options here: its options are unknown.
     """
     if isinstance(net, AttentionNetwork):
         return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sst.archs import SST
-from sst.archs.sst_options import SSTOptions
-from sst.checkpoints.facts import Facts, facts, network_of, untold
+from sst.checkpoints.facts import Facts, facts, network_of, own_network, untold
 from sst.checkpoints.networks import (
     OF_THE_MACHINE,
     as_written,
@@ -47,7 +46,7 @@ def save_pretrained(
     """Write a network to a file that `from_pretrained`, `load_model` and path.pretrain_network_g read.
 
     Args:
-        net (nn.Module): an SST, or any network that is registered in BasicSR; its weights keep their dtype.
+        net (nn.Module): an SST, or any other network that is registered in BasicSR; its weights keep their dtype.
         path (str | Path): a `.safetensors` file, or a folder for `model.safetensors` and `config.json`, as the Hugging
             Face hub has them.
         metadata (Mapping | None): what else the file is to tell, as JSON: `name`, `training_data`, `licence`, ...
@@ -101,12 +100,12 @@ def from_pretrained(
         source (str | Path): as for `find_weights`: a file, a folder, a shipped name, `hf://owner/repo/file`.
         network_g (Mapping | None): the options of the network, all or those that the file does not tell, as an option
             file has them: `{'type': 'EDSR', 'num_in_ch': 3, ...}`.
-        window_sizes, num_heads, scale: the same, one by one, for SST. Released files never name their windows. An error
-            asks for the others where the shapes of the weights leave them open.
+        window_sizes, num_heads, scale: the same, one by one, for SST. Released files of SST never name their windows.
+            An error asks for the others where the shapes of the weights leave them open.
         imports (Sequence[str]): modules that register networks of your own, `.py` files or dotted names. Their code
             runs, so no weights file can name them.
         param_key (str | None): the entry of the file to take; None as for `read_weights`.
-        backend (str): who computes the attention of SST and SSTReal.
+        backend (str): who computes the attention of SST, ESC-RIB and SSTReal.
 
     Raises:
         MissingOptionsError: options are left open; the error says what to pass.
@@ -122,7 +121,7 @@ def from_pretrained(
 
 
 def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
-    """`network_g` of the network in a file, complete, except for an SST's options that belong to a machine.
+    """`network_g` of the network in a file, complete, except for options of our networks that belong to a machine.
 
     Args:
         weights (Weights): the file's.
@@ -133,35 +132,35 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
         MissingOptionsError, UserError: as `from_pretrained`.
     """
     found, in_file = facts(weights.state), weights.network_g
-    kind = (in_file or {}).get('type') or given.get('type') or ('SST' if found or in_file else None)
+    kind = (in_file or {}).get('type') or given.get('type') or (found.type if found else 'SST' if in_file else None)
     if kind is None:
-        network = _shown_by_shapes(weights.state, where, given) or _recognised(weights.state, where)
+        network = _released_network(weights.state, where, given) or _recognised(weights.state, where)
         require_known({**given, **network}, where)
         _require_agreement(network, as_written(given), where)
         return network
-    if kind != 'SST':
+    if (own := own_network(kind)) is None:
         network = as_written({**given, **(in_file or {})})
         require_known(network, where)
         require_harmless({key: value for key, value in (in_file or {}).items() if key not in given}, network, where)
         _require_agreement(network, as_written(given), where)
         return {key: value for key, value in network.items() if key not in OF_THE_MACHINE or not has_attention(kind)}
-    if found is None:
-        raise UserError(f'{where}: its weights are not those of an SST; name their network in network_g')
+    if found is None or found.type != kind:
+        raise UserError(f'{where}: its weights are not those of an {kind}; name their network in network_g')
     if in_file is None:
-        stated = {**given, **weights.stated}
+        stated = {**_only_window(found), **given, **weights.stated}
         _require_complete(found, stated, where)
         in_file = network_of(found, stated) | dict(given)
-    network = SSTOptions.parse(in_file, where=f'{where}: network_g').model_dump()
-    wanted = SSTOptions.parse(network | dict(given)).model_dump()
+    network = own.Options.parse(in_file, where=f'{where}: network_g').model_dump()
+    wanted = own.Options.parse(network | dict(given)).model_dump()
     _require_agreement(network, {key: wanted[key] for key in given}, where)
     _require_agreement(network, weights.stated, where, 'as its tensors say; write it anew with sst.save_pretrained')
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
 
 
-def _shown_by_shapes(state: Mapping[str, Tensor], where: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
-    """`network_g` of weights that one of our networks recognises (its `recognise`); None for those of others."""
+def _released_network(state: Mapping[str, Tensor], where: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """`network_g` of weights of a network that is recognised in its released size alone (`released_options`)."""
     for kind, network in NETWORKS.items():
-        found = network.recognise(state) if hasattr(network, 'recognise') else None
+        found = network.released_options(state) if hasattr(network, 'released_options') else None
         if found:
             return as_written({'type': kind, **found, **given})
         if found is not None:
@@ -230,21 +229,30 @@ def _require_complete(found: Facts, stated: Mapping[str, Any], where: str) -> No
     if not missing:
         return
     own = 'as in the option file that it was trained with'
-    choices = [f'window_sizes={PUBLISHED[name]["window_sizes"]} if it is {name}' for name in candidates(found)]
-    advice = {
-        'window_sizes': ', '.join(choices) or f'window_sizes=[...], {found.layers} sizes {own}',
-        'num_heads': f'num_heads=N {own}',
-        'scale': 'scale=2 or scale=3',
-    }
+    advice = {'num_heads': f'num_heads=N {own}', 'scale': 'scale=2 or scale=3'}
+    if 'window_sizes' in missing:
+        choices = [f'window_sizes={PUBLISHED[name]["window_sizes"]} if it is {name}' for name in candidates(found)]
+        sizes = len(found.options['window_sizes'])
+        advice['window_sizes'] = ', '.join(choices) or f'window_sizes=[...], {sizes} sizes {own}'
+    if 'window_size' in missing:
+        advice['window_size'] = f"network_g={{'window_size': N}} {own}"
     raise MissingOptionsError(
         f'{where}: does not tell its {" and ".join(missing)}, and no shape does; pass '
         f'{"; ".join(advice[key] for key in missing)}'
     )
 
 
+def _only_window(found: Facts) -> dict[str, int]:
+    """The window of the published network of these shapes, if all its windows are equal. Published sizes with windows
+    that differ exist in several kinds, so nothing is said of them."""
+    models = candidates(found) if 'window_size' in untold(found) else []
+    return {'window_size': PUBLISHED[models[0]]['window_size']} if len(models) == 1 else {}
+
+
 def candidates(found: Facts) -> list[str]:
     """The models of the paper that weights of these facts may be, windows aside."""
-    stand_in = {'window_sizes': [8] * found.layers, 'num_heads': 1, 'scale': 2}
+    layers = len(found.options.get('window_sizes', ()))
+    stand_in = {'window_sizes': [8] * layers, 'window_size': 8, 'num_heads': 1, 'scale': 2}
     try:
         return published_names(network_of(found, stand_in), any_windows=True)
     except UserError:  # shapes that no options have

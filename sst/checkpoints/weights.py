@@ -53,7 +53,8 @@ class Weights:
     @property
     def windows(self) -> tuple[int, ...]:
         """The windows that the file states in our form, or ()."""
-        windows = (self.network_g or {}).get('window_sizes') or self.stated.get('window_sizes')
+        network = self.network_g or {}
+        windows = network.get('window_sizes') or self.stated.get('window_sizes') or [network.get('window_size')]
         whole = isinstance(windows, (list, tuple)) and all(type(size) is int for size in windows)
         return tuple(windows) if windows and whole else ()
 

@@ -1,13 +1,10 @@
 """What to type if weights do not fit the network of an option file."""
 
-from dataclasses import replace
 from pathlib import Path
 
-import torch
-
-from sst.archs import SST
-from sst.checkpoints.facts import facts
+from sst.checkpoints.facts import facts, own_network
 from sst.checkpoints.fitting import MisfitError
+from sst.checkpoints.networks import built
 from sst.options.merging import read_chain
 from sst.options.references import resolve
 from sst.utils.errors import UserError
@@ -19,7 +16,7 @@ def advice(misfit: MisfitError, root: Path) -> str:
     """The option files in options/_base_/models that fit, and how the network of the weights is taken."""
     theirs, ours = misfit.theirs, misfit.ours
     scale = f' scale={theirs.scale}' if theirs.scale not in (None, ours.scale) else ''
-    if scale and replace(theirs, scale=ours.scale) == ours:
+    if scale and theirs.with_scale(ours.scale) == ours:
         return f'to take their scale: --force_yml{scale}'
     fitting = ' or '.join(
         str(MODELS / file.name) for file in sorted((root / MODELS).glob('*.yml')) if _fits(file, misfit)
@@ -31,11 +28,11 @@ def advice(misfit: MisfitError, root: Path) -> str:
 def _fits(file: Path, misfit: MisfitError) -> bool:
     try:
         network = resolve(read_chain(file).data | {'scale': misfit.ours.scale})[0]['network_g']
-        with torch.device('meta'):
-            net = SST(**network)
+        if own_network(network['type']) is None:
+            return False
+        net = built(network, 'meta')
     except (UserError, LookupError, TypeError, ValueError):  # somebody's own file, or that which takes any weights
         return False
     found = facts(net.state_dict())
-    windows = tuple(net.options['window_sizes'])
-    fits = found is not None and replace(found, scale=None) == replace(misfit.theirs, scale=None)
-    return fits and misfit.windows in ((), windows)
+    fits = found is not None and found.with_scale(None) == misfit.theirs.with_scale(None)
+    return fits and misfit.windows in ((), getattr(net, 'windows', ()))

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
-from sst.archs.attention import WindowAttention
+from sst.archs import WindowAttention
 from sst.driver.prepare import Run
 from sst.utils.tables import VisibleTable
 

@@ -113,7 +113,7 @@ def missing_sets(options: Options, root: Path, tells: bool) -> dict[str, str]:
 
 
 def check_network(net: torch.nn.Module, options: Options, device: torch.device) -> None:
-    """Raise `UserError` if a network cannot be computed on this device as the options ask."""
+    """Raise `UserError` if a network of ours cannot be computed on this device as the options ask."""
     if isinstance(net, AttentionNetwork):
         amp = options.train.amp if options.train else None
         net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sst.archs import AttentionNetwork, SSTReal
+from sst.archs import AttentionNetwork, SSTReal, WindowNetwork
 from sst.archs.sstreal_options import ffn_hidden
 from sst.inference.probing import NetworkProperties
 
@@ -67,7 +67,7 @@ class TileSize:
         net (nn.Module): on its device, in the dtype that it computes in.
         overlap (int): LR pixels that a tile reads beyond its border.
         multiple (int): the size of a tile is a multiple of it.
-        properties (NetworkProperties | None): of a network other than SST and SSTReal.
+        properties (NetworkProperties | None): of a network other than an AttentionNetwork.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class TileSize:
             properties = NetworkProperties(net.scale, multiple, _values(net))
         assert properties is not None, 'of other networks they must be given'
         self.properties = properties
-        weight = next(net.parameters(), torch.zeros(()))
+        weight = net.stem.weight if isinstance(net, AttentionNetwork) else next(net.parameters(), torch.zeros(()))
         self.device, self.element_size = weight.device, weight.element_size()
 
     def __call__(self, height: int, width: int) -> int | None:
@@ -111,15 +111,20 @@ class TileSize:
 
 
 def _values(net: AttentionNetwork) -> int:
-    """Values that a network has in memory at once for each LR pixel."""
-    return 20 * net.options['dim'] + (4 if isinstance(net, SSTReal) else 3) * _upsampled(net)
+    """Values that a network of ours has in memory at once for each LR pixel."""
+    if isinstance(net, SSTReal):
+        return 20 * net.options['dim'] + 4 * _upsampled(net)
+    assert isinstance(net, WindowNetwork)
+    return 7 * net.widest + 3 * _upsampled(net)
 
 
 def _widest(net: AttentionNetwork) -> int:
-    """Channels of the widest map of a network, counted for each LR pixel."""
-    dim, expansion = net.options['dim'], net.options['ffn_expansion']
-    hidden = 2 * ffn_hidden(dim, expansion) if isinstance(net, SSTReal) else int(dim * expansion)
-    return max(3 * dim, hidden, _upsampled(net))
+    """Channels of the widest map of a network of ours, counted for each LR pixel."""
+    if isinstance(net, SSTReal):
+        dim = net.options['dim']
+        return max(3 * dim, 2 * ffn_hidden(dim, net.options['ffn_expansion']), _upsampled(net))
+    assert isinstance(net, WindowNetwork)
+    return max(net.widest, _upsampled(net))
 
 
 def _upsampled(net: AttentionNetwork) -> int:

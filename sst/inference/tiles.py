@@ -193,9 +193,10 @@ def tiled(predict: Predict, lr: Tensor, *, scale: int, tile: int, overlap: int, 
 
 
 def window_multiple(net: nn.Module) -> int:
-    """What tiles should begin at multiples of: the least common multiple of an SST's windows, the `multiple` of others.
+    """What tiles should begin at multiples of: the least common multiple of the windows of a network of ours, the
+    `multiple` of others.
 
     1 for a network that has none.
     """
-    windows = getattr(net, 'options', {}).get('window_sizes')
+    windows = getattr(net, 'windows', ())
     return math.lcm(*windows) if windows else getattr(net, 'multiple', 1)

@@ -1,6 +1,7 @@
-"""Converts weights of the released SST files to our names.
+"""Converts weights of the released SST and ESC-RIB files to our names.
 
-The released names of a bias, a gate or an upsampler are in the attribute `released` of its class.
+The released names of a bias, a gate or an upsampler are in the attribute `released` of its class. `network_options`
+converts their option fields.
 """
 
 import re
@@ -12,25 +13,52 @@ from torch import Tensor
 from sst.options.registries import BIASES, GATES, UPSAMPLERS
 from sst.options.released import network_options
 
-__all__ = ['convert_state_dict', 'is_released', 'network_options']
+__all__ = ['convert_state_dict', 'is_released', 'network_options', 'released_type']
 
 # What converts the weights of the release's other networks, by our `type`.
 CONVERTERS: dict[str, Callable[[Mapping[str, Tensor], Mapping], dict[str, Tensor]]] = {}
+ATTENTION = {'to_qkv': 'qkv', 'to_out': 'proj'}
 # Released name of a layer's parameter -> ours. The weights of 1x1 convolutions become those of linear layers.
-LAYER_NAMES = {
+SST_LAYER = {
     'norm_attn': 'attn_norm',
     'norm_ffn': 'ffn_norm',
-    'attn.to_qkv': 'attn.qkv',
-    'attn.to_out': 'attn.proj',
     'ffn.proj': 'ffn.expand',
     'ffn.dwc': 'ffn.depthwise',
     'ffn.agg': 'ffn.project',
 }
+ESCRIB_BLOCK = {
+    'ln_proj': 'attention.ffn_norm',
+    'proj.proj': 'attention.ffn.expand',
+    'proj.dwc': 'attention.ffn.depthwise',
+    'proj.aggr': 'attention.ffn.project',
+    'ln_attn': 'attention.attn_norm',
+    'ln_out': 'norm',
+    'conv_out': 'conv',
+}
+ESCRIB_CONV = {  # `{}` is the number of the convolution in its block
+    'lns.{}': 'convs.{}.norm',
+    'convffns.{}.proj': 'convs.{}.ffn.expand',
+    'convffns.{}.dwc': 'convs.{}.ffn.depthwise',
+    'convffns.{}.aggr': 'convs.{}.ffn.project',
+    'pconvs.{}.plk.dwc_proj.1': 'convs.{}.mix.plk.dwc_proj.1',
+    'pconvs.{}.plk.dwc_proj.3': 'convs.{}.mix.plk.dwc_proj.3',
+    'pconvs.{}.aggr': 'convs.{}.mix.aggr',
+}
+ESCRIB_ENDS = {'proj': 'stem', 'last.0': 'norm', 'last.1': 'conv'}
+ESCRIB_MARKS = {'plk_filter', 'proj.weight', 'last.1.weight', 'blocks.0.attn.to_qkv.weight'}
+
+
+def released_type(state_dict: Mapping[str, Tensor]) -> str | None:
+    """The `type` of the network whose released names weights have; None for other names."""
+    names = {name.removeprefix('module.') for name in state_dict}
+    if names >= ESCRIB_MARKS:
+        return 'ESCRIB'
+    return 'SST' if 'proj.weight' in names and any(name.startswith('body.0.') for name in names) else None
 
 
 def is_released(state_dict: Mapping[str, Tensor]) -> bool:
     """Whether weights have the released names."""
-    return 'proj.weight' in state_dict and any(name.startswith('body.0.') for name in state_dict)
+    return released_type(state_dict) is not None
 
 
 def convert_state_dict(released: Mapping[str, Tensor], network_g: Mapping) -> dict[str, Tensor]:
@@ -48,52 +76,78 @@ def convert_state_dict(released: Mapping[str, Tensor], network_g: Mapping) -> di
     """
     if convert := CONVERTERS.get(network_g.get('type', '')):
         return convert(released, network_g)
-    num_blocks, num_layers, gate = network_g['num_blocks'], len(network_g['window_sizes']), network_g['gate']
+    our_name = _escrib_name if network_g.get('type') == 'ESCRIB' else _sst_name
     converted = {}
     for name, tensor in released.items():
         # a DistributedDataParallel wrapper adds 'module.' to names
-        ours = _our_name(name.removeprefix('module.'), num_blocks, num_layers, gate)
+        ours = _our_name(name.removeprefix('module.'), our_name, network_g)
         converted[ours] = our_shape(ours, tensor)
     return converted
 
 
-def _our_name(name: str, num_blocks: int, num_layers: int, gate: str) -> str:
+def _our_name(name: str, of_network: Callable[[str, Mapping], str | None], network_g: Mapping) -> str:
     """Our name for a released one."""
-    path, _, kind = name.rpartition('.')
+    path, stop, kind = name.rpartition('.')
+    if kind not in ('weight', 'bias'):  # a parameter without a module
+        path, stop, kind = name, '', ''
+    upsampler = _names(UPSAMPLERS).get(path.removeprefix('upsampler.')) if path.startswith('upsampler.') else None
+    ours = f'upsampler.{upsampler}' if upsampler else of_network(path, network_g)
+    if ours is None:
+        raise ValueError(f'{name!r} is not a weight of {_described(network_g)}')
+    return f'{ours}{stop}{kind}'
+
+
+def _sst_name(path: str, network_g: Mapping) -> str | None:
+    num_blocks, num_layers = network_g['num_blocks'], len(network_g['window_sizes'])
     if path == 'proj':
-        return f'stem.{kind}'
-    if path.startswith('upsampler.'):
-        part = path.removeprefix('upsampler.')
-        names = names_of(UPSAMPLERS)
-        if part in names:
-            return f'upsampler.{names[part]}.{kind}'
-    if match := re.fullmatch(r'body\.(\d+)\.(weight|bias)', name):
-        end = {num_blocks: 'norm', num_blocks + 1: 'conv'}.get(int(match[1]))
-        if end:
-            return f'{end}.{kind}'
-    if match := re.fullmatch(r'body\.(\d+)\.(\d+)\.(.+)', name):
-        block, layer, rest = int(match[1]), int(match[2]), match[3]
-        if layer == num_layers and rest in ('weight', 'bias'):
-            return f'blocks.{block}.conv.{rest}'
-        stem = rest.removesuffix('.weight').removesuffix('.bias')
-        names = LAYER_NAMES | names_of(BIASES, 'attn.bias.') | names_of({gate: GATES[gate]}, 'attn.gate.')
-        if stem in names:
-            return f'blocks.{block}.layers.{layer}.{names[stem]}{rest.removeprefix(stem)}'
-    raise ValueError(
-        f'{name!r} is not a weight of a released SST with {num_blocks} blocks of {num_layers} layers and gate {gate}'
-    )
+        return 'stem'
+    if match := re.fullmatch(r'body\.(\d+)', path):
+        return {num_blocks: 'norm', num_blocks + 1: 'conv'}.get(int(match[1]))
+    if match := re.fullmatch(r'body\.(\d+)\.(\d+)', path):
+        return f'blocks.{match[1]}.conv' if int(match[2]) == num_layers else None
+    if match := re.fullmatch(r'body\.(\d+)\.(\d+)\.(.+)', path):
+        ours = (SST_LAYER | attention_names(network_g['gate'])).get(match[3])
+        return f'blocks.{match[1]}.layers.{match[2]}.{ours}' if ours else None
+    return None
 
 
-def names_of(parts: Mapping[str, Any], start: str = '') -> dict[str, str]:
+def _escrib_name(path: str, network_g: Mapping) -> str | None:
+    if path == 'plk_filter':
+        return path
+    match = re.fullmatch(r'blocks\.(\d+)\.(.+)', path)
+    if not match:
+        return ESCRIB_ENDS.get(path)
+    block, rest = match.groups()
+    attention = attention_names(network_g['gate']).get(rest)
+    ours = ESCRIB_BLOCK.get(rest) or (f'attention.{attention}' if attention else None)
+    if ours is None and (conv := re.fullmatch(r'(\w+\.)(\d+)(\..+)?', rest)):
+        ours = ESCRIB_CONV.get(f'{conv[1]}{{}}{conv[3] or ""}', '').format(conv[2]) or None
+    return f'blocks.{block}.{ours}' if ours else None
+
+
+def attention_names(gate: str) -> dict[str, str]:
+    """Released names to ours, of the parameters of an attention with its bias and gate."""
+    own = {f'attn.{theirs}': f'attn.{ours}' for theirs, ours in ATTENTION.items()}
+    return own | _names(BIASES, 'attn.bias.') | _names({gate: GATES[gate]}, 'attn.gate.')
+
+
+def _names(parts: Mapping[str, Any], start: str = '') -> dict[str, str]:
     """From released names to our names, of the parameters of all these parts."""
     known = (part.released for part in parts.values() if 'released' in vars(part))
     return {theirs: f'{start}{ours}' for released in known for theirs, ours in released.names.items()}
+
+
+def _described(network_g: Mapping) -> str:
+    if network_g.get('type') == 'ESCRIB':
+        return f'a released ESC-RIB with gate {network_g["gate"]}'
+    layers = len(network_g['window_sizes'])
+    return f'a released SST with {network_g["num_blocks"]} blocks of {layers} layers and gate {network_g["gate"]}'
 
 
 def our_shape(name: str, tensor: Tensor) -> Tensor:
     """A released tensor in the shape that it has under our name."""
     if name.endswith('bias.hidden_bias'):
         return tensor.flatten()  # (1, hidden)
-    if tensor.dim() == 4 and tensor.shape[-2:] == (1, 1):
-        return tensor.flatten(1)  # a 1x1 convolution
+    if tensor.dim() == 4 and tensor.shape[-2:] == (1, 1) and name != 'plk_filter' and '.mix.' not in name:
+        return tensor.flatten(1)  # a 1x1 convolution, which is a linear layer here
     return tensor

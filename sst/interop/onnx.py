@@ -8,9 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sst.archs import SST, SSTReal
-from sst.archs.attention import WindowAttention
-from sst.archs.sst_arch import Layer
+from sst.archs import SST, SSTReal, WindowAttention, WindowNetwork
 from sst.checkpoints.networks import options_of, with_state
 from sst.inference import probe_network, required_multiple
 from sst.ops import Factored
@@ -72,11 +70,15 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
 
 def _model(net: nn.Module, opset: int, batches: bool) -> Any:
     """The ONNX model of an exportable network, for images of any size and, with `batches`, batches of any size."""
+    batch, channels, height, width = EXAMPLE
+    # With one image, one window would be taken for a fixed number.
+    further = 0 if batches else max(getattr(net, 'multiple', 0), *getattr(net, 'windows', ()), 0)
+    example = torch.rand(batch if batches else 1, channels, height + further, width + further)
     dim = torch.export.Dim
     sizes = {2: dim('height', min=1), 3: dim('width', min=1)} | ({0: dim('batch', min=1)} if batches else {})
     program = torch.onnx.export(
         net,
-        (torch.rand(EXAMPLE)[: 2 if batches else 1],),
+        (example,),
         input_names=['lr'],
         output_names=['sr'],
         dynamic_shapes={'lr': sizes},
@@ -102,12 +104,15 @@ def _difference(net: nn.Module, content: bytes) -> float:
 
 def exportable(net: nn.Module) -> tuple[nn.Module, int]:
     """A copy of the network, in float32 on the CPU, that accepts any size and uses plain operators; and its scale."""
-    if isinstance(net, SST):
-        plain = with_state(net.options, {name: value.float().cpu() for name, value in net.state_dict().items()})
-        for layer in plain.modules():
-            if isinstance(layer, Layer):
-                layer.attn = PlainAttention(layer.attn)  # type: ignore[assignment]  # of the same interface
-        return plain.requires_grad_(False), net.scale
+    if isinstance(net, WindowNetwork):
+        copy = with_state(net.options, {name: value.float().cpu() for name, value in net.state_dict().items()})
+        for layer in list(copy.modules()):
+            if isinstance(getattr(layer, 'attn', None), WindowAttention):
+                layer.attn = PlainAttention(layer.attn)  # type: ignore[arg-type]  # of the same interface
+        copy.requires_grad_(False)
+        if (multiple := required_multiple(net.options)) == 1:
+            return copy, net.scale
+        return Cropped(copy, net.scale, multiple).eval(), net.scale
     if isinstance(net, SSTReal):
         raise UserError('SSTReal: has no ONNX model, because it starts from noise; use sst-upscale or sst.load_model')
     copy = deepcopy(net).float().cpu().eval().requires_grad_(False)

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from sst.interop.official import CONVERTERS, LAYER_NAMES, names_of, our_shape
-from sst.options.registries import BIASES, GATES
+from sst.interop.official import CONVERTERS, attention_names, our_shape
 
 MARK = 'map_noise.mlp.0.weight'
 NAMES = {
@@ -63,7 +62,7 @@ def _our_name(name: str, gate: str) -> str:
     if match := re.fullmatch(r'proj_body\.(\d+)\.blocks\.(\d+)\.(.+)', name):
         block, layer, rest = match.groups()
         stem = rest.removesuffix('.weight').removesuffix('.bias')
-        names = LAYER_NAMES | FFN_NAMES | names_of(BIASES, 'attn.bias.') | names_of({gate: GATES[gate]}, 'attn.gate.')
+        names = FFN_NAMES | attention_names(gate)
         if stem in names:
             return f'blocks.{block}.layers.{layer}.{names[stem]}{rest.removeprefix(stem)}'
     raise ValueError(f'{name!r} is not a weight of a released SSTReal with gate {gate}')

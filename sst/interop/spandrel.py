@@ -87,6 +87,7 @@ def install(*, ignore_duplicates: bool = False) -> list[spandrel.ArchSupport]:
 def is_sst(state_dict: dict[str, Tensor]) -> bool:
     """Whether these are the weights of an SST, under our names or the released ones."""
     try:
-        return facts(weights_in(dict(state_dict), THE_STATE_DICT).state) is not None
+        found = facts(weights_in(dict(state_dict), THE_STATE_DICT).state)
     except UserError:  # of another network
         return False
+    return found is not None and found.type == 'SST'

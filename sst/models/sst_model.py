@@ -56,7 +56,7 @@ class SSTModel(BaseModel):
             logger.info(load_weights(net, weights, **reading_of(opt)))
         elif not self.is_train and any(True for _ in net.parameters()):
             logger.warning('The network has random weights: path.pretrain_network_g names none.')
-        self.net_g: Any = net  # which may get the methods of SST or of DistributedDataParallel
+        self.net_g: Any = net  # which may get the methods of WindowNetwork or of DistributedDataParallel
         self.net_g_ema: nn.Module | None = None
         self.results: dict[str, list[Row]] = {}
         self.stop_asked: Callable[[], int] = lambda: 0  # the number of a signal that ends a validation
@@ -274,7 +274,7 @@ class SSTModel(BaseModel):
 
         net = self.evaluated_network()
         if keywords := inference_kwargs(options):
-            net = deepcopy(net).optimize_for_inference(**keywords)  # type: ignore[operator]  # an SST
+            net = deepcopy(net).optimize_for_inference(**keywords)  # type: ignore[operator]  # a WindowNetwork
         predict = build_predictor(net, self.opt)
         with evaluating(net):
             return evaluate(

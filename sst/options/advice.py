@@ -23,11 +23,13 @@ REFUSED = {
     'ignore_resume_networks': 'a run goes on with all that its state holds; delete it',
 }
 
-# Fields of the released SST's network, with what they are when a file leaves them out.
+# Fields of the released networks, with our names for them.
 RELEASED = {
     'n_blocks': 'num_blocks',
     'exp_ratio': 'ffn_expansion',
     'ranks': 'bias.ranks',
+    'rank': 'bias.ranks',
+    'flashbias_rank': 'bias.ranks',
     'attn_type': 'bias.type',
     'rib_hidden_dim': 'bias.hidden',
     'rib_n_freqs': 'bias.bands',

@@ -8,7 +8,7 @@ from typing import Any
 from sst.options.faults import OptionsError
 from sst.options.merging import Merged, take_out
 from sst.options.references import resolve
-from sst.options.registries import scale_in
+from sst.options.registries import NETWORKS, scale_in
 from sst.utils.errors import UserError
 
 TYPE = 'from_weights'
@@ -51,7 +51,8 @@ def complete(merged: Merged, root: str | os.PathLike) -> None:
     except UserError as error:
         raise OptionsError('\n'.join(f'{where}: {line}' for line in str(error).splitlines())) from None
     del section['type']
-    if 'scale' in merged.data and network['type'] == 'SST':  # x2 weights may start x3 and x4
+    if 'scale' in merged.data and hasattr(NETWORKS[network['type']], 'recognise'):
+        # a network of ours, which weights of a smaller scale may start
         network['scale'] = '${scale}'
     _, scale = scale_in(network)
     merged.fill({'network_g': network} | ({'scale': scale} if scale else {}), str(path))

@@ -74,16 +74,16 @@ class Val(Section):
     pbar: bool = Field(default=True, description='whether to show a progress bar')
     use_ema: bool = Field(default=True, description='whether to take the averaged weights')
     dtype: Literal['float32', 'float16', 'bfloat16'] | None = Field(
-        default=None, description='number format of an SST; null is that of its weights'
+        default=None, description='number format of a network of ours; null is that of its weights'
     )
     fused: bool | None = Field(
         default=None,
-        description="whether Triton kernels compute an SST's ConvFFN and gate; null: a check decides, if dtype is set",
+        description='whether Triton kernels compute ConvFFN and gate; null: a check decides, if dtype is set',
     )
     graphs: int = Field(
         default=0,
         ge=0,
-        description='LR pixels of the largest input whose passes by an SST are replayed as CUDA graphs; 0 for none',
+        description='LR pixels of the largest input whose passes by networks of ours are CUDA graphs; 0 for none',
     )
     self_ensemble: bool = Field(default=False, description='whether to average over the eight flips and turns')
     tile: int | None = Field(

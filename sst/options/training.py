@@ -30,7 +30,7 @@ class Train(Section):
     compile: bool = Field(default=False, description='compile the network with torch.compile')
     recompute: bool = Field(
         default=False,
-        description="keep only each layer's input for the backward pass: less memory, more time; SST only",
+        description="keep only each layer's input for the backward pass: less memory, more time; our networks only",
     )
     accumulate: int = Field(
         default=1, ge=1, description="parts that a process's batch is cut into; one step for all of them"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sst.options.released import is_released, network_options
+from sst.options.released import network_options, released_kind
 
 Section = tuple[str | int, ...]
 
@@ -26,6 +26,7 @@ NOT_NEEDED = {
     'is_train': 'sst/train.py trains and sst/test.py tests',
     'dist': 'the environment tells the launcher',
     'print_network': '--dry-run tells the size of the network',
+    'use_ema': 'val.use_ema and path.param_key_g say which weights are tested',
     'use_static_graph': 'SST uses all its weights',
 }
 
@@ -57,7 +58,7 @@ def translate(content: dict[str, Any], processes: int) -> Iterator[str]:
         processes (int): how many train together; BasicSR counts samples for each of them.
 
     Raises:
-        ValueError: the released SST does not have such a network.
+        ValueError: the release does not have such a network.
     """
     if (model := content.get('model_type')) in MODELS:
         content['model_type'] = 'SSTModel'
@@ -70,9 +71,9 @@ def translate(content: dict[str, Any], processes: int) -> Iterator[str]:
             section[new] = section.pop(old)
             yield f'{old} becomes {new}'
     network = content.get('network_g')
-    if isinstance(network, Mapping) and is_released(network):
+    if isinstance(network, Mapping) and (kind := released_kind(network)):
         content['network_g'] = network_options(network)
-        yield 'network_g of the released SST becomes that of ours'
+        yield f'network_g of the released {kind} becomes that of ours'
     yield from _translate_batch(content.get('datasets'), processes)
 
 

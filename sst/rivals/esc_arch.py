@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from basicsr.utils.registry import ARCH_REGISTRY
 from torch import Tensor, nn
 
+from sst.archs.conv_attention import ConvAttention, turned_mean
 from sst.archs.layers import Conv2d
 from sst.ops.windows import map_windows
 from sst.rivals.parts import relative_index
@@ -84,12 +85,6 @@ class ESC(nn.Module):
         return F.pixel_shuffle(y + image.repeat_interleave(self.scale**2, dim=1), self.scale)
 
 
-def turned_mean(kernel: Tensor) -> Tensor:
-    """Mean of the eight flips and rotations of a kernel (..., K, K)."""
-    flips = (kernel, kernel.flip(-1), kernel.flip(-2), kernel.flip(-2, -1))
-    return torch.stack([turned for flip in flips for turned in (flip, flip.transpose(-2, -1))]).mean(dim=0)
-
-
 class Block(nn.Module):
     """x = FFN(LN x); x = x + attention(LN x); repeatedly x = x + ConvAttention(FFN(LN? x)); skip + conv(LN x)."""
 
@@ -149,37 +144,3 @@ class WindowAttention(nn.Module):
             return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2).flatten(2)
 
         return self.to_out(map_windows(attend, self.to_qkv(x), self.window, 0))
-
-
-class ConvAttention(nn.Module):
-    """The shared and the dynamic kernel on the first channels, then a 1x1 convolution of all."""
-
-    def __init__(self, dim: int, pdim: int) -> None:
-        super().__init__()
-        self.pdim = pdim
-        self.plk = DynamicKernel(pdim)
-        self.aggr = Conv2d(dim, dim, 1)
-
-    def forward(self, x: Tensor, kernel: Tensor) -> Tensor:
-        first, rest = x.split((self.pdim, x.shape[-1] - self.pdim), dim=-1)
-        seen = first.permute(0, 3, 1, 2)
-        mixed = F.conv2d(seen, kernel, padding='same').permute(0, 2, 3, 1) + self.plk(first)
-        return self.aggr(torch.cat((mixed, rest), dim=-1))
-
-
-class DynamicKernel(nn.Module):
-    """A depthwise 3x3 convolution whose kernel comes from the mean of each image."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        last = Conv2d(dim // 2, 9 * dim, 1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type] # it has a bias
-        self.dwc_proj = nn.Sequential(nn.Identity(), Conv2d(dim, dim // 2, 1), nn.GELU(), last)
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, height, width, dim = x.shape
-        kernels = self.dwc_proj(x.mean(dim=(1, 2), keepdim=True)).reshape(batch * dim, 1, 3, 3)
-        maps = x.permute(0, 3, 1, 2).reshape(1, batch * dim, height, width)  # the images side by side
-        y = F.conv2d(maps, kernels, padding=1, groups=batch * dim)
-        return y.reshape(batch, dim, height, width).permute(0, 2, 3, 1)

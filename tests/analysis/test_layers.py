@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from helpers import assert_close, picture, tiny_options
+from helpers import assert_close, picture, tiny_escrib, tiny_options
 
 from sst.analysis import attention_distance, bias_map, bias_spectrum, captured, gate_maps
 from sst.analysis.layers import layers_of
-from sst.archs import SST
+from sst.archs import ESCRIB, SST
 
 BIASES = {
     'RIB': {'type': 'RIB', 'ranks': [2, 4], 'hidden': 8, 'bands': 4},
@@ -41,6 +41,17 @@ def test_a_spectrum_has_the_singular_values_of_the_bias(kind):
         found = bias_spectrum(layer.attention)
         assert_close(found, expected[:, : found.shape[1]], 1e-5)
         assert expected[:, found.shape[1] :].abs().max() < 1e-4 * expected.max() if found.shape != expected.shape else 1
+
+
+def test_layers_of_escrib():
+    net = ESCRIB(**tiny_escrib()).eval()
+    lr = picture(6, 7)
+    layers = captured(net, lr)
+    assert [(layer.block, layer.layer, layer.attention.window) for layer in layers] == [(0, 0, 4), (1, 0, 4)]
+    for layer in layers:
+        assert bias_map(layer.attention).shape == (2, 4, 4)
+        assert layer.map.shape == (1, 6, 7, 12)
+        assert attention_distance(layer).shape == (2,)
 
 
 @pytest.mark.parametrize('kind', WITHOUT_TERM)

@@ -39,7 +39,7 @@ MISFITS = [
     ({'scale': 4}, 'scale is 4 in the file, 2 in network_g'),
     ({'bias': {'type': 'RPB'}}, 'bias is RPB in the file, RIB in network_g'),
     ({'gate': 'none'}, 'gate is none in the file, CLA in network_g'),
-    ({'ffn_expansion': 2.0}, 'ffn hidden is 24 in the file, 18 in network_g'),
+    ({'ffn_expansion': 2.0}, 'ffn_expansion is 2.0 in the file, 1.5 in network_g'),
     ({'upsampler': {'type': 'pixelshuffle', 'channels': 8}}, 'upsampler is pixelshuffle in the file'),
 ]
 
@@ -157,8 +157,11 @@ def test_a_test_run_never_resizes(tmp_path):
 def test_facts_are_read_off_shapes():
     net = SST(**tiny_options(scale=4, upsampler={'type': 'nearest_conv', 'channels': 6}))
     found = facts(net.state_dict())
-    assert (found.dim, found.blocks, found.layers, found.heads, found.bias['ranks']) == (12, 2, 2, (2, 2), (2, 4))
-    assert (found.gate, found.upsampler, found.scale) == ('CLA', {'type': 'nearest_conv', 'channels': 6}, 4)
+    options = found.options
+    assert (options['dim'], options['num_blocks'], options['window_sizes']) == (12, 2, (None, None))
+    assert (options['num_heads'], options['bias']['ranks']) == ((2, 2), (2, 4))
+    upsampler = {'type': 'nearest_conv', 'channels': 6}
+    assert (options['gate'], options['upsampler'], found.scale) == ('CLA', upsampler, 4)
 
 
 def test_loaded_weights_are_used_at_once(tmp_path):

@@ -11,7 +11,7 @@ from sst.archs import SST
 from sst.archs.sst_options import SSTOptions
 from sst.checkpoints.facts import facts, network_of
 from sst.checkpoints.pretrained import MissingOptionsError, from_pretrained, save_pretrained
-from sst.checkpoints.published import PUBLISHED, published_names
+from sst.checkpoints.published import PUBLISHED, published_names, stem_of
 from sst.checkpoints.weights import read_weights
 from sst.options import load_options
 from sst.utils.errors import UserError
@@ -170,7 +170,7 @@ def test_another_networks_weight_called_scale_is_its_own(tmp_path):
 
 @pytest.mark.parametrize('name', PUBLISHED)
 def test_published_models_are_those_of_the_option_files(name):
-    file = f'options/test_{name.replace("-", "_").replace("+", "_plus")}_x3.yml'
+    file = f'options/test_{stem_of(name)}_x3.yml'
     assert published_names(load_options(file)['network_g']) == [name]
 
 

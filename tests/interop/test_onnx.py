@@ -4,9 +4,10 @@ import json
 
 import pytest
 import torch
-from helpers import picture, tiny_options
+from helpers import picture, tiny_escrib, tiny_options
 
-from sst.archs import SST
+from sst.archs import ESCRIB, SST
+from sst.inference import padded
 from sst.interop.onnx import export_onnx
 from sst.utils.errors import UserError
 
@@ -64,6 +65,20 @@ def test_every_part(tmp_path, options):
     net = lively(**{'num_blocks': 1} | options)
     export_onnx(net, tmp_path / 'net.onnx')
     assert max(difference(net, tmp_path / 'net.onnx', *size) for size in [(8, 16), (13, 9), (3, 1)]) <= 1e-3
+
+
+def test_escrib_extends_images_to_whole_windows(tmp_path):
+    for pads in (True, False):
+        net = ESCRIB(**tiny_escrib(num_blocks=1, pad_to_window=pads, scale=3, window_size=32)).eval()
+        with torch.no_grad():
+            for weight in net.parameters():
+                weight += 0.1 * torch.randn_like(weight)
+        export_onnx(net, tmp_path / 'net.onnx')
+        for size in [(64, 32), (37, 9), (3, 1)]:
+            image = picture(*size)
+            with torch.no_grad():
+                expected = padded(net, image, scale=3, multiple=32 if pads else 1)
+            assert (run(tmp_path / 'net.onnx', image) - expected).abs().max() <= 1e-3
 
 
 def test_a_network_in_half_precision_is_exported_in_float32_and_left_as_it_is(tmp_path):

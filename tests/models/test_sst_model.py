@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.distributed as dist
-from helpers import assert_close
-from model_runs import batch, make_opt, train, weights
+from helpers import assert_close, tiny_escrib
+from model_runs import Loader, Pictures, batch, make_opt, train, weights
 
 from sst.models import ESRModel, SSTModel
 from sst.utils.errors import UserError
@@ -117,6 +117,21 @@ def test_recomputed_activations_change_nothing(tmp_path):
         torch.manual_seed(0)
         losses.append(train(SSTModel(make_opt(tmp_path, recompute=recompute)), 1, 3))
     assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize('recompute', [False, True])
+def test_escrib_trains_and_validates(tmp_path, recompute):
+    opt = make_opt(tmp_path, 'set', recompute=recompute, accumulate=2)
+    opt['network_g'] = {'type': 'ESCRIB', **tiny_escrib()}
+    torch.manual_seed(0)
+    model = SSTModel(opt)
+    model.rehearse()
+    losses = [train(model, 1, 1)[0] for _ in range(8)]  # the same batch each time
+    assert losses[-1] < losses[0]
+    data = Pictures()
+    model.opt['val'] |= {'dtype': 'bfloat16', 'metrics': model.opt['val']['metrics']}
+    model.validation(Loader(data), 1, None)
+    assert model.best_metric_results['set']['psnr']['val'] > 0
 
 
 REHEARSALS = [

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 from basicsr.archs import build_network
-from helpers import tiny_options
+from helpers import tiny_escrib, tiny_options
 from released import golden
 
-from sst.archs import SST
+from sst.archs import ESCRIB, SST
 from sst.checkpoints.pretrained import save_pretrained
 from sst.options import OptionsError, load_options
 
@@ -38,6 +38,12 @@ def test_what_the_files_say_goes_before_the_weights(tiny):
     network = load(tiny, *overrides)['network_g']
     assert (network['scale'], network['backend'], network['window_sizes']) == (2, 'reference', [2, 4])
     assert (network['bias'], network['dim']) == ({'type': 'RoPE'}, 12)
+
+
+def test_escrib_at_a_larger_scale_than_its_weights(tmp_path):
+    file = save_pretrained(ESCRIB(**tiny_escrib(scale=3)), tmp_path / 'tiny.safetensors')
+    network = load(file, 'scale=4')['network_g']
+    assert (network['type'], network['scale'], network['window_size']) == ('ESCRIB', 4, 4)
 
 
 def test_a_network_spelt_out_below_is_forgotten(tiny):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from basicsr.archs import build_network
 
-from sst.archs import SST
 from sst.options import load_options
 
 FOLDER = Path(__file__).parents[2] / 'options'
@@ -16,6 +16,7 @@ LIGHT, BASE, LARGE = (
     (20_314_947, 20_730_147, 21_311_427),
 )
 LARGEST = (33_892_195, 34_307_395, 34_888_675)
+ESC_RIB = (1_007_796, 1_016_451, 1_028_568)
 PLAIN, PLUS = [16, 32, 64, 16, 32, 64], [16, 32, 48, 32, 48, 96]
 MODELS = {
     'SST_light': (['DIV2K', 'DFLIP'], 64, 64, LIGHT, [8, 16, 32, 16, 32, 64]),
@@ -25,7 +26,9 @@ MODELS = {
     'SST_L': (['DF2K', 'DFLIP'], 32, 64, LARGE, PLAIN),
     'SST_L_plus': (['DF2K', 'DFLIP'], 32, 96, LARGE, PLUS),
     'SST_XL_plus': (['DFLIP'], 32, 96, LARGEST, PLUS),
+    'ESCRIB': (['DFLIP'], 64, 64, ESC_RIB, [64]),
 }
+CHAINED = ('ESCRIB',)  # x4 starts from x3
 SCALES = (2, 3, 4)
 TRAINING = [
     (f'train_{model}{"" if data == sets[0] else f"_{data}"}', model, data, scale)
@@ -38,10 +41,10 @@ TRAINING = [
 def check_network(options, model, scale):
     *_, parameters, windows = MODELS[model]
     assert (options['scale'], options['network_g']['scale']) == (scale, scale)
-    assert options['network_g'].pop('type') == 'SST'
-    assert options['network_g']['window_sizes'] == windows
     with torch.device('meta'):
-        net = SST(**options['network_g'])
+        net = build_network(options['network_g'])
+    assert type(net).__name__ == model.split('_')[0]
+    assert list(net.windows) == windows
     assert sum(parameter.numel() for parameter in net.parameters()) == parameters[scale - 2]
 
 
@@ -61,7 +64,8 @@ def test_training(name, model, data, scale):
     else:
         milestones = [125_000, 200_000, 225_000, 237_500, 245_000]
         assert (train['total_iter'], train['optim_g']) == (250_000, optimiser | {'lr': 2.5e-4})
-        assert options['path']['pretrain_network_g'] == f'experiments/{name}_x2/models/net_g_latest.pth'
+        start = scale - 1 if model in CHAINED else 2
+        assert options['path']['pretrain_network_g'] == f'experiments/{name}_x{start}/models/net_g_latest.pth'
     assert (train['scheduler']['milestones'], train['scheduler']['gamma']) == (milestones, 0.5)
     assert (train['ema_decay'], train['pixel_opt']['type']) == (0.999, 'L1Loss')
     assert options['val']['val_freq'] == options['logger']['save_checkpoint_freq'] == 5000

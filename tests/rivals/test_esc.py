@@ -5,7 +5,8 @@ import torch
 from helpers import assert_close, picture
 from rival_checks import check_batch, check_gradients, check_training_step, multiply_adds, on_meta, parameters
 
-from sst.rivals.esc_arch import ESC, SIZES, DynamicKernel, WindowAttention, turned_mean
+from sst.archs.conv_attention import DynamicKernel, turned_mean
+from sst.rivals.esc_arch import ESC, SIZES, WindowAttention
 from sst.rivals.parts import relative_index
 
 COUNTS = {

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -78,6 +80,35 @@ def test_option_file(tmp_path):
     assert options['datasets']['train']['batch_size'] == 64  # 16 on each of 4 GPUs
     assert options['network_g']['bias'] == {'type': 'RIB', 'ranks': [16, 16, 16, 24, 24, 24], 'hidden': 32, 'bands': 10}
     assert options['train']['warmup_iter'] == 20000
+
+
+def test_option_file_of_escrib(tmp_path):
+    network = """\
+network_g:
+  type: ESCRIB
+  dim: 64
+  pdim: 16
+  kernel_size: 13
+  n_blocks: 5
+  conv_blocks: 5
+  window_size: 64
+  num_heads: 4
+  upscaling_factor: 2
+  exp_ratio: 1.25
+  attn_type: RIB
+  rank: 16
+  rib_hidden_dim: 32
+  rib_n_freqs: 10
+  gate_type: DWC
+path:
+"""
+    start, end = RELEASED.index('network_g:'), RELEASED.index('path:')
+    (tmp_path / 'released.yml').write_text(RELEASED[:start] + network + RELEASED[end:].removeprefix('path:\n'))
+    convert_official.main([str(tmp_path / 'released.yml'), '--output', str(tmp_path / 'ours')])
+    for file in (tmp_path / 'released.yml', tmp_path / 'ours' / 'released.yml'):  # it can be used as it is, too
+        found = load_options(file)['network_g']
+        ours = load_options(Path(__file__).parents[2] / 'options' / 'test_ESCRIB_x2.yml')['network_g']
+        assert found == ours
 
 
 def test_weights_keep_the_options_given_with_them(tmp_path):

@@ -1,88 +1,62 @@
-"""Window attention as a module, and what all networks made of it can do besides enlarging."""
+"""What all networks of window attention share: their preparation for inference, and their checks."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from sst.archs import gates
-from sst.archs.bias import build_bias
-from sst.archs.layers import Conv2d
-from sst.ops import UnsupportedBackendError, check_backend, check_fused_layers, window_attention
-from sst.ops.attention import default_dtype
-from sst.ops.backends import BACKENDS
-from sst.ops.backends.base import Inputs
+from sst.archs.window_attention import WindowAttention
+from sst.archs.window_options import windows_of
+from sst.ops import UnsupportedBackendError, check_fused_layers
 from sst.ops.cuda_graphs import CudaGraphs
 from sst.ops.fused_check import SIZE, Agree, decide
-from sst.ops.verdicts import Case
-from sst.options.registries import GATES
 
 
-class WindowAttention(nn.Module):
-    """Multi-head attention in windows with a positional bias and a gate (Eq. 4-11)."""
+class Layer(nn.Module):
+    """A part that is compiled as a whole, and whose activations can be computed again in the backward pass."""
 
-    def __init__(self, options: dict, index: int) -> None:
-        super().__init__()
-        dim, windows = options['dim'], options['window_sizes']
-        self.window = windows[index]
-        self.num_heads = options['num_heads'][index]
-        # If all windows have one size, every second layer shifts them, so that they exchange information.
-        self.shift = self.window // 2 if index % 2 and len(set(windows)) == 1 else 0
-        self.backend = options['backend']
-        self.dtype = None if options['attention_dtype'] == 'auto' else getattr(torch, options['attention_dtype'])
-        self.qkv = nn.Linear(dim, 3 * dim)
-        self.bias = build_bias(options['bias'], index, window=self.window, num_heads=self.num_heads, dim=dim)
-        self.gate = GATES.build(options['gate'], dim=dim)
-        self.proj = nn.Linear(dim, dim)
+    recompute = False
 
-    def forward(self, x: Tensor) -> Tensor:
-        term, rotation = self.bias.tables()
-        gate = self.gate(x)
-        out = window_attention(
-            self.qkv(x),
-            self.window,
-            self.num_heads,
-            term,
-            rotation=rotation,
-            gate=gate,
-            shift=self.shift,
-            backend=self.backend,
-            dtype=self.dtype,
-        )
-        return self.proj(out)
 
-    def case(self, map_dtype: torch.dtype, device: torch.device, gradients: bool) -> Case | None:
-        """What the choice of the fused kernels depends on; None if they are not to choose or cannot compute this."""
-        term, rotation = self.bias.tables()
-        qkv = torch.empty(1, 1, 1, 3 * self.proj.in_features, device=device, dtype=map_dtype)
-        inputs = Inputs(
-            qkv, self.window, self.num_heads, term, rotation, None, self.shift, self.dtype or default_dtype(qkv)
-        )
-        if self.backend != 'auto' or BACKENDS['fused'].unsupported(inputs):
-            return None
-        gated = not isinstance(self.gate, gates.NoGate)
-        sizes = self.window, self.num_heads, inputs.head_dim, inputs.rank
-        return Case(map_dtype, inputs.dtype, *sizes, gated, gradients)
-
-    def check_backend(self, device: torch.device, dtype: torch.dtype) -> None:
-        """See `AttentionNetwork.check_backend`."""
-        term, rotation = self.bias.tables()
-        sizes = {'dim': self.proj.in_features, 'window': self.window, 'num_heads': self.num_heads}
-        check_backend(self.backend, device, dtype, **sizes, term=term, rotation=rotation, dtype=self.dtype)
+def run_layer(layer: nn.Module, *inputs: Tensor) -> Tensor:
+    """Apply a `Layer`. If its `recompute` is set, only its inputs are kept for the backward pass."""
+    if layer.recompute and torch.is_grad_enabled():
+        return checkpoint(layer, *inputs, use_reentrant=False)
+    return layer(*inputs)
 
 
 class AttentionNetwork(nn.Module):
-    """The base of networks with `WindowAttention`: preparation for inference, and checks of the backend.
+    """The base of networks with `WindowAttention`.
 
-    A subclass has the modules `stem`, blocks with a flag `recompute`, and layers with a `WindowAttention` as `attn`.
+    A subclass builds `stem`, and parts that are a `Layer`.
+
+    Args:
+        options (dict): the checked options of the network.
     """
 
     cuda_dtype: ClassVar[torch.dtype] = torch.float16  # what `optimize_for_inference` takes on CUDA by default
     starts_from_noise: ClassVar[bool] = False  # then it takes more than the LR image
-    options: dict[str, Any]
-    scale: int
-    stem: Conv2d
-    graphs: CudaGraphs | None = None
+    stem: nn.Conv2d
+
+    def __init__(self, options: dict[str, Any]) -> None:
+        super().__init__()
+        self.options, self.scale = options, options['scale']
+        self.graphs: CudaGraphs | None = None
+
+    def attentions(self) -> Iterator[WindowAttention]:
+        """All attentions, in order."""
+        return (module for module in self.modules() if isinstance(module, WindowAttention))
+
+    def layers(self) -> Iterator[Layer]:
+        """All layers, in order."""
+        return (module for module in self.modules() if isinstance(module, Layer))
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Sides of the windows in a block, in pixels."""
+        return windows_of(self.options)
 
     def optimize_for_inference(
         self, dtype: torch.dtype | None = None, *, fused: bool | None = None, graphs: int = 0
@@ -148,8 +122,7 @@ class AttentionNetwork(nn.Module):
             agree (Callable): see `sst.ops.fused_check.decide`.
         """
         device, dtype = self.stem.weight.device, map_dtype or self.stem.weight.dtype
-        attentions = (module for module in self.modules() if isinstance(module, WindowAttention))
-        cases = (attention.case(dtype, device, gradients) for attention in attentions)
+        cases = (attention.case(dtype, device, gradients) for attention in self.attentions())
         decide(filter(None, cases), device, size, batch, agree=agree)
 
     def check_inference(self, device: torch.device, dtype: torch.dtype, *, fused: bool, graphs: int) -> None:
@@ -170,15 +143,13 @@ class AttentionNetwork(nn.Module):
 
     def recompute_activations(self) -> None:
         """Keep only the input of each layer for the backward pass and compute the rest again, to save memory."""
-        for module in self.modules():
-            if hasattr(module, 'recompute'):
-                module.recompute = True  # type: ignore[assignment]  # a flag
+        for layer in self.layers():
+            layer.recompute = True
 
     def compile_layers(self) -> None:
-        """Compile each layer by torch.compile. Layers with equal windows share code, so this takes little time."""
-        for module in self.modules():
-            if isinstance(getattr(module, 'attn', None), WindowAttention):
-                module.compile()
+        """Compile each layer by torch.compile. Layers of equal shapes share code, so this takes little time."""
+        for layer in self.layers():
+            layer.compile()
 
     def check_backend(self, device: torch.device, dtype: torch.dtype = torch.float32) -> None:
         """Raise UnsupportedBackendError if the attention backend of the options cannot compute on `device`.
@@ -187,6 +158,5 @@ class AttentionNetwork(nn.Module):
             device (torch.device): where the network will run; the network itself may be on `meta`.
             dtype (torch.dtype): dtype of the maps, which is half precision under autocast.
         """
-        for module in self.modules():
-            if isinstance(module, WindowAttention):
-                module.check_backend(device, dtype)
+        for attention in self.attentions():
+            attention.check_backend(device, dtype)
