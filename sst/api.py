@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from copy import copy
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -12,18 +13,30 @@ import PIL.Image
 import torch
 from torch import Tensor, nn
 
-from sst.archs import WindowNetwork
+from sst.archs import AttentionNetwork, SSTReal
 from sst.checkpoints.networks import options_of
 from sst.checkpoints.pretrained import from_pretrained
-from sst.inference import Tiler, TileSize, padded, probe_network, required_multiple, self_ensemble, window_multiple
+from sst.inference import (
+    OneStepTiler,
+    Tiler,
+    TileSize,
+    one_step_multiple,
+    padded,
+    probe_network,
+    required_multiple,
+    self_ensemble,
+    window_multiple,
+)
 from sst.inference.devices import best_device
 from sst.inference.enlarging import Bands, Samples, enlarge, whole
+from sst.utils.errors import UserError
 
 Image = TypeVar('Image', np.ndarray, Tensor, PIL.Image.Image)
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 SHAPES = ((), (1,), (2,), (3,), (4,))  # beyond (H, W): grey, with alpha, RGB, RGBA
 MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's images: those that stay what they are
 SIMPLER = {'1': 'L', 'La': 'LA'}
+_NO_NOISE = 'guidance and seed are for networks that start from noise, and {} does not; leave them out'
 BEYOND = 1.0  # how far floating-point images may lie outside [0, 1]: results of other programs overshoot a little
 
 
@@ -31,8 +44,8 @@ class Upscaler:
     """A network that takes images as they are and gives them back enlarged, of the same kind.
 
     Args:
-        net (nn.Module): an SST or any other network from RGB to RGB in [0, 1]. It is taken over: moved, and prepared
-            for inference.
+        net (nn.Module): an SST, an SSTReal or any other network from RGB to RGB in [0, 1]. It is taken over: moved, and
+            prepared for inference.
         device (str | torch.device | None): None: CUDA, else Apple's MPS, else the CPU.
         dtype (str | torch.dtype | None): of maps and weights; networks of others keep their weights and compute
             under autocast, and turn to float32 for good where a result is not finite. None: float16 on CUDA, else
@@ -41,10 +54,13 @@ class Upscaler:
             memory allows, so that most are computed whole. None: every image is computed whole.
         overlap (int): LR pixels that a tile reads beyond its border.
         ensemble (bool): take the mean over the eight flips and turns: eight times the time for a little more quality.
+        guidance (float | None): for SSTReal alone, 0 to 10: more is more detail, true or not. None: as the weights say.
+        seed (int | None): for SSTReal alone, of the noise that every image starts from. None: 0.
 
     Raises:
-        ValueError: the dtype is unknown, or tile or overlap is not such a number.
-        UserError: the network does not take or give RGB in [0, 1], or its scale is not a whole number.
+        ValueError: the dtype is unknown, or tile, overlap, guidance or seed is not such a number.
+        UserError: guidance or seed is given for another network than SSTReal; the network does not take or give RGB in
+            [0, 1], or its scale is not a whole number.
     """
 
     def __init__(
@@ -56,6 +72,8 @@ class Upscaler:
         tile: int | Literal['auto'] | None = 'auto',
         overlap: int = 32,
         ensemble: bool = False,
+        guidance: float | None = None,
+        seed: int | None = None,
     ) -> None:
         self.device = torch.device(device) if device is not None else best_device()
         chosen = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
@@ -66,9 +84,12 @@ class Upscaler:
                 f'tile {tile!r}, overlap {overlap!r}: the tile must be at least 1 LR pixel, "auto" or None, and the '
                 'overlap a whole number from 0 on'
             )
+        self.starts_from_noise = isinstance(net, SSTReal)  # then it takes guidance and seed
+        if not (self.starts_from_noise or guidance is seed is None):
+            raise UserError(_NO_NOISE.format(type(net).__name__))
         self.net = net.to(self.device)
         properties, required = None, required_multiple(options_of(net) or {})
-        if isinstance(net, WindowNetwork):
+        if isinstance(net, AttentionNetwork):
             net.optimize_for_inference(chosen)
             self.scale, self.dtype = net.scale, net.stem.weight.dtype
         else:
@@ -78,12 +99,17 @@ class Upscaler:
             properties = probe_network(net, self.device, required)
             self.scale, required = properties.scale, properties.multiple
         predict = partial(padded, self._predict, scale=self.scale, multiple=required)
-        multiple = math.lcm(required, window_multiple(net))
+        multiple = one_step_multiple(net) if isinstance(net, SSTReal) else math.lcm(required, window_multiple(net))
         if ensemble:
             predict = partial(self_ensemble, predict)
         self._tile_size = TileSize(self.net, overlap, multiple, properties)
         size = self._tile_size if tile == 'auto' else tile
-        self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
+        self._one_step: Callable[..., OneStepTiler] | None = None
+        if isinstance(net, SSTReal):
+            self._one_step = partial(OneStepTiler, net, ensemble=ensemble, tile=size, overlap=overlap)
+            self._tiler: Tiler = self._one_step(guidance=guidance, seed=seed or 0)
+        else:
+            self._tiler = Tiler(predict, self.scale, tile=size, overlap=overlap, multiple=multiple)
 
     def enlarge(
         self,
@@ -128,12 +154,20 @@ class Upscaler:
             return self._array(image)
         raise TypeError(f'{type(image).__name__}: is no image; use a NumPy array, a Pillow image or a tensor')
 
+    def with_noise(self, guidance: float | None = None, seed: int | None = None) -> 'Upscaler':
+        """The same for another guidance and seed, with the same network. Arguments and errors as for `Upscaler`."""
+        if self._one_step is None:
+            raise UserError(_NO_NOISE.format(type(self.net).__name__))
+        twin = copy(self)
+        twin._tiler = self._one_step(guidance=guidance, seed=seed or 0)
+        return twin
+
     def __repr__(self) -> str:
         return f'{type(self).__name__}(x{self.scale}, {str(self.dtype).removeprefix("torch.")} on {self.device})'
 
     def _predict(self, lr: Tensor) -> Tensor:
         lr = lr.to(self.device, torch.float32)
-        if isinstance(self.net, WindowNetwork):  # which is in its dtype
+        if isinstance(self.net, AttentionNetwork):  # which is in its dtype
             return self.net(lr)
         if self.dtype is not torch.float32:
             with torch.autocast(self.device.type, self.dtype):
@@ -192,6 +226,8 @@ def load_model(
     tile: int | Literal['auto'] | None = 'auto',
     overlap: int = 32,
     ensemble: bool = False,
+    guidance: float | None = None,
+    seed: int | None = None,
     **network: Any,
 ) -> Upscaler:
     """A network ready to enlarge images.
@@ -199,7 +235,7 @@ def load_model(
     Args:
         source (str | Path): the name of weights that ship (`SST-tiny-x2`), a weights file of any origin, a folder
             written by `save_pretrained`, or `hf://owner/repo/file`.
-        device, dtype, tile, overlap, ensemble: as for `Upscaler`.
+        device, dtype, tile, overlap, ensemble, guidance, seed: as for `Upscaler`.
         **network: what `from_pretrained` takes besides: `network_g`, `window_sizes`, `num_heads` and `scale` say what
             the file does not tell, `imports` where a network of your own is registered, `param_key` which entry of the
             file to take, and `backend` who computes the attention.
@@ -208,7 +244,7 @@ def load_model(
         UserError: the weights are missing, broken or leave options open, in one line that says what to do.
     """
     net = from_pretrained(source, **network)
-    return Upscaler(net, device, dtype, tile=tile, overlap=overlap, ensemble=ensemble)
+    return Upscaler(net, device, dtype, tile=tile, overlap=overlap, ensemble=ensemble, guidance=guidance, seed=seed)
 
 
 def _require_range(least: float, greatest: float) -> None:

@@ -51,6 +51,24 @@ def tiny_escrib(**changes) -> dict:
     return options | changes
 
 
+def tiny_real_options(**changes) -> dict:
+    """Options of an SSTReal that is quick on a CPU and uses every part."""
+    options = {
+        'dim': 8,
+        'num_blocks': 3,
+        'window_sizes': [4, 8],
+        'num_heads': 2,
+        'ffn_expansion': 2.0,
+        'bias': {'type': 'RIB', 'ranks': 2, 'hidden': 4, 'bands': 3},
+        'upsampler_channels': 4,
+        'noise_channels': 6,
+        'embedding_channels': 8,
+        'lr_blocks': 2,
+        'middle_block': 1,
+    }
+    return options | changes
+
+
 def picture(height: int, width: int, batch: int = 1) -> Tensor:
     """A random picture batch (B, 3, H, W) in [0, 1]."""
     return torch.rand(batch, 3, height, width)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from sst.archs.layers import Conv2d, ConvFFN
 from sst.archs.shapes import below, expansion_of, indices, part_recognised
 from sst.archs.sst_options import SSTOptions
-from sst.archs.window_attention import WindowAttention
+from sst.archs.window_attention import attention_of_layer
 from sst.archs.window_network import Layer, WindowNetwork, run_layer
 from sst.options.registries import BIASES, GATES, UPSAMPLERS
 
@@ -84,12 +84,9 @@ class SSTLayer(Layer):
 
     def __init__(self, options: dict, index: int) -> None:
         super().__init__()
-        dim, windows = options['dim'], options['window_sizes']
-        window, num_heads = windows[index], options['num_heads'][index]
-        # If all windows have one size, every second layer shifts them, so that they exchange information.
-        shift = window // 2 if index % 2 and len(set(windows)) == 1 else 0
+        dim = options['dim']
         self.attn_norm = nn.LayerNorm(dim, eps=1e-6)
-        self.attn = WindowAttention(options, window=window, num_heads=num_heads, layer=index, shift=shift)
+        self.attn = attention_of_layer(options, index)
         self.ffn_norm = nn.LayerNorm(dim, eps=1e-6)
         self.ffn = ConvFFN(dim, int(dim * options['ffn_expansion']))
 

@@ -9,6 +9,7 @@ from sst.archs.bias.base import WHOLE_NUMBERS, PerLayer
 from sst.archs.layers import MOST_CHANNELS
 from sst.archs.window_options import (
     LARGEST_WINDOW,
+    AttentionOptions,
     WindowNetworkOptions,
     heads_fault,
     options_per_layer,
@@ -29,25 +30,15 @@ Sizes = Annotated[
 ]
 
 
-class SSTOptions(WindowNetworkOptions):
-    """Options of the network SST; the defaults are SST-light at x2.
+class WindowListOptions(AttentionOptions):
+    """Options of blocks whose layers have windows of their own.
 
     After parsing `window_sizes`, `num_heads` and `bias.ranks` are tuples with one entry per layer of a block.
     """
 
-    type: Literal['SST'] = Field(default='SST', description='the network SST')
-    dim: int = Field(default=48, ge=1, le=MOST_CHANNELS, description='channels of the maps')
     window_sizes: Sizes = Field(default=WINDOWS, description='window size in pixels of each layer of a block')
     num_heads: PerLayer = Field(
         default=(3,) * 6, description='heads: one number, or a list with one per layer of a block'
-    )
-    ffn_expansion: float = Field(
-        default=1.5, gt=0, le=64, description='hidden channels of the ConvFFN, in multiples of dim'
-    )
-    bias: Annotated[Any, part_of(BIASES)] = Field(
-        default={'type': 'RIB', 'ranks': [16, 16, 16, 24, 24, 24]},
-        validate_default=True,
-        description='positional bias of the attention',
     )
 
     @model_validator(mode='before')
@@ -56,9 +47,9 @@ class SSTOptions(WindowNetworkOptions):
         """Repeat single numbers once per layer."""
         if not isinstance(options, Mapping):
             return options
-        windows = options.get('window_sizes', WINDOWS)
+        windows = options.get('window_sizes', cls.model_fields['window_sizes'].default)
         layers = len(windows) if isinstance(windows, (list, tuple)) else 1
-        heads = repeated(options.get('num_heads', 3), layers)
+        heads = repeated(options.get('num_heads', cls.model_fields['num_heads'].default[0]), layers)
         return with_bias_per_layer({**options, 'num_heads': heads}, layers)
 
     @model_validator(mode='after')
@@ -84,3 +75,18 @@ class SSTOptions(WindowNetworkOptions):
             (('num_heads',) if alike else ('num_heads', index), heads_fault(heads, self.dim))
             for heads, index in wrong.items()
         ]
+
+
+class SSTOptions(WindowNetworkOptions, WindowListOptions):
+    """Options of the network SST; the defaults are SST-light at x2."""
+
+    type: Literal['SST'] = Field(default='SST', description='the network SST')
+    dim: int = Field(default=48, ge=1, le=MOST_CHANNELS, description='channels of the maps')
+    ffn_expansion: float = Field(
+        default=1.5, gt=0, le=64, description='hidden channels of the ConvFFN, in multiples of dim'
+    )
+    bias: Annotated[Any, part_of(BIASES)] = Field(
+        default={'type': 'RIB', 'ranks': [16, 16, 16, 24, 24, 24]},
+        validate_default=True,
+        description='positional bias of the attention',
+    )

@@ -74,3 +74,12 @@ class WindowAttention(nn.Module):
         term, rotation = self.bias.tables()
         sizes = {'dim': self.proj.in_features, 'window': self.window, 'num_heads': self.num_heads}
         check_backend(self.backend, device, dtype, **sizes, term=term, rotation=rotation, dtype=self.dtype)
+
+
+def attention_of_layer(options: Mapping[str, Any], index: int) -> WindowAttention:
+    """The attention of a layer of a block with `window_sizes` and `num_heads`; `index` is the layer's, from 0."""
+    windows = options['window_sizes']
+    window = windows[index]
+    # If all windows have one size, every second layer shifts them, so that they exchange information.
+    shift = window // 2 if index % 2 and len(set(windows)) == 1 else 0
+    return WindowAttention(options, window=window, num_heads=options['num_heads'][index], layer=index, shift=shift)

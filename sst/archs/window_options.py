@@ -1,7 +1,7 @@
 """The options that our networks of window attention share."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, ValidationError
 
@@ -17,21 +17,17 @@ BACKENDS: tuple[str, ...] = get_args(Backend)
 LARGEST_WINDOW = 1024
 
 
-class WindowNetworkOptions(PartOptions):
-    """Options of a network of window attention."""
+class AttentionOptions(PartOptions):
+    """Options of blocks with window attention."""
 
-    scale: Annotated[Literal[2, 3, 4], only(2, 3, 4)] = Field(default=2, description='enlargement')
+    least_hidden: ClassVar[int] = 1  # of dim * ffn_expansion
+    scale: int = Field(default=2, description='enlargement')
     dim: int = Field(ge=1, le=MOST_CHANNELS, description='channels of the maps')
     num_blocks: int = Field(default=5, ge=1, le=1000, description='number of blocks')
     ffn_expansion: float = Field(gt=0, le=64, description='hidden channels of the ConvFFN, in multiples of dim')
     bias: Annotated[Any, part_of(BIASES)] = Field(description='positional bias of the attention')
     gate: Annotated[Any, part_of(GATES, plain=True)] = Field(
         default='CLA', description='gate on the output of the attention'
-    )
-    upsampler: Annotated[Any, part_of(UPSAMPLERS)] = Field(
-        default={'type': 'pixelshuffle_direct'},
-        validate_default=True,
-        description='from the features to the enlarged image',
     )
     backend: Backend = Field(default='auto', description='how the attention is computed; auto takes the fastest way')
     attention_dtype: Literal['auto', 'float32', 'float16', 'bfloat16'] = Field(
@@ -56,11 +52,22 @@ class WindowNetworkOptions(PartOptions):
             raise options_error(faults_of(error, cls), lambda place: f'{where}.' if place else where) from None
 
     def ffn_faults(self) -> list[Fault]:
-        """A fault if the ConvFFN would have no channels."""
-        if int(self.dim * self.ffn_expansion) >= 1:
+        """A fault if the FFN would have no channels."""
+        if int(self.dim * self.ffn_expansion) >= self.least_hidden:
             return []
-        text = f'must be at least {1 / self.dim:.3g} with dim {self.dim}, not {self.ffn_expansion}'
+        text = f'must be at least {self.least_hidden / self.dim:.3g} with dim {self.dim}, not {self.ffn_expansion}'
         return [(('ffn_expansion',), text)]
+
+
+class WindowNetworkOptions(AttentionOptions):
+    """Options of a network of window attention from LR to SR images."""
+
+    scale: Annotated[Literal[2, 3, 4], only(2, 3, 4)] = Field(default=2, description='enlargement')
+    upsampler: Annotated[Any, part_of(UPSAMPLERS)] = Field(
+        default={'type': 'pixelshuffle_direct'},
+        validate_default=True,
+        description='from the features to the enlarged image',
+    )
 
 
 def windows_of(network: Mapping[str, Any]) -> tuple[int, ...]:

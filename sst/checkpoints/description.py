@@ -8,6 +8,7 @@ from typing import Any
 
 from sst.archs.window_options import windows_of
 from sst.checkpoints.facts import Facts, facts, untold
+from sst.checkpoints.networks import has_attention
 from sst.checkpoints.pretrained import MissingOptionsError, candidates, network_in
 from sst.checkpoints.published import published_names
 from sst.checkpoints.weights import Weights, read_weights
@@ -49,12 +50,12 @@ def describe(
         'file': str(path),
         'bytes': path.stat().st_size,
         'format': 'safetensors' if is_safetensors(path) else 'PyTorch',
-        'names': weights.origin or ('ours' if found else 'other'),
+        'names': weights.origin or ('ours' if found or has_attention(options.get('type', '')) else 'other'),
         'entries': list(weights.entries),
         'entry': weights.key,
         'model': _model(weights, found, network, options),
         'scale': scale_in(options)[1] or (found.scale if found else None),
-        'windows': list(windows_of(network)) if network and found else None,
+        'windows': list(windows_of(options)) if options and (found or 'window_sizes' in options) else None,
         'network_g': options or None,
         'parameters': dtypes.total(),
         'dtype': dict(dtypes),

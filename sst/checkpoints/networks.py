@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sst.archs import WindowNetwork
+from sst.archs import AttentionNetwork
 from sst.checkpoints.fitting import fitting
 from sst.checkpoints.weights import Weights
 from sst.options.imports import load_parts
@@ -30,10 +30,16 @@ def options_of(net: nn.Module) -> dict[str, Any] | None:
 
     None for a network of others that was not built from options here: its options are unknown.
     """
-    if isinstance(net, WindowNetwork):
+    if isinstance(net, AttentionNetwork):
         return {key: value for key, value in net.options.items() if key not in OF_THE_MACHINE}
     options = getattr(net, 'network_g', None)
     return options if isinstance(options, dict) else None
+
+
+def has_attention(kind: str) -> bool:
+    """Whether a registered network is made of our window attention, and so has the options of a machine."""
+    network = NETWORKS.get(kind)
+    return isinstance(network, type) and issubclass(network, AttentionNetwork)
 
 
 def as_written(network: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,7 +78,7 @@ def built(network: Mapping[str, Any], device: str, where: str = 'network_g') -> 
             net = in_unit_range(NETWORKS[kind](**arguments))
     except Exception as fault:  # constructors of other people raise anything
         raise UserError(f'{where}: {kind} cannot be built from these options: {reason_of(fault)}') from fault
-    if not isinstance(net, WindowNetwork):
+    if not isinstance(net, AttentionNetwork):
         net.network_g = dict(network)  # type: ignore[assignment]  # for `options_of`; modules take any attribute
     return net
 

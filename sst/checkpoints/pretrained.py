@@ -9,12 +9,21 @@ from torch import Tensor, nn
 
 from sst.archs import SST
 from sst.checkpoints.facts import Facts, facts, network_of, own_network, untold
-from sst.checkpoints.networks import OF_THE_MACHINE, as_written, build, options_of, require_harmless, require_known
+from sst.checkpoints.networks import (
+    OF_THE_MACHINE,
+    as_written,
+    build,
+    has_attention,
+    options_of,
+    require_harmless,
+    require_known,
+)
 from sst.checkpoints.published import PUBLISHED, published_names
 from sst.checkpoints.sources import CONFIG, IN_A_FOLDER, find_weights
 from sst.checkpoints.weights import STATED, Weights, read_weights
 from sst.options.from_weights import reads_networks
 from sst.options.imports import load_parts
+from sst.options.registries import NETWORKS
 from sst.rivals.any_spandrel_arch import described
 from sst.rivals.recognition import kinds_of, recognised
 from sst.utils.errors import UserError
@@ -96,7 +105,7 @@ def from_pretrained(
         imports (Sequence[str]): modules that register networks of your own, `.py` files or dotted names. Their code
             runs, so no weights file can name them.
         param_key (str | None): the entry of the file to take; None as for `read_weights`.
-        backend (str): who computes the attention of SST and ESC-RIB.
+        backend (str): who computes the attention of SST, ESC-RIB and SSTReal.
 
     Raises:
         MissingOptionsError: options are left open; the error says what to pass.
@@ -108,7 +117,7 @@ def from_pretrained(
     one_by_one = {'window_sizes': window_sizes, 'num_heads': num_heads, 'scale': scale}
     given = {**(network_g or {}), **{key: value for key, value in one_by_one.items() if value is not None}}
     network = network_in(weights, str(path), given)
-    return build(network | ({'backend': backend} if own_network(network['type']) else {}), weights, str(path))
+    return build(network | ({'backend': backend} if has_attention(network['type']) else {}), weights, str(path))
 
 
 def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -125,7 +134,7 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
     found, in_file = facts(weights.state), weights.network_g
     kind = (in_file or {}).get('type') or given.get('type') or (found.type if found else 'SST' if in_file else None)
     if kind is None:
-        network = _recognised(weights.state, where)
+        network = _released_network(weights.state, where, given) or _recognised(weights.state, where)
         require_known({**given, **network}, where)
         _require_agreement(network, as_written(given), where)
         return network
@@ -134,7 +143,7 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
         require_known(network, where)
         require_harmless({key: value for key, value in (in_file or {}).items() if key not in given}, network, where)
         _require_agreement(network, as_written(given), where)
-        return network
+        return {key: value for key, value in network.items() if key not in OF_THE_MACHINE or not has_attention(kind)}
     if found is None or found.type != kind:
         raise UserError(f'{where}: its weights are not those of an {kind}; name their network in network_g')
     if in_file is None:
@@ -146,6 +155,18 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
     _require_agreement(network, {key: wanted[key] for key in given}, where)
     _require_agreement(network, weights.stated, where, 'as its tensors say; write it anew with sst.save_pretrained')
     return {key: value for key, value in network.items() if key not in OF_THE_MACHINE}
+
+
+def _released_network(state: Mapping[str, Tensor], where: str, given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """`network_g` of weights of a network that is recognised in its released size alone (`released_options`)."""
+    for kind, network in NETWORKS.items():
+        found = network.released_options(state) if hasattr(network, 'released_options') else None
+        if found:
+            return as_written({'type': kind, **found, **given})
+        if found is not None:
+            how = "pass its network_g={'type': '" + kind + "', ...}, in programs --network FILE.yml"
+            raise MissingOptionsError(f'{where}: holds an {kind} of a size that was not released; {how}')
+    return None
 
 
 def _recognised(state: Mapping[str, Tensor], where: str) -> dict[str, Any]:

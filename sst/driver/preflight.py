@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from sst.archs import WindowNetwork
+from sst.archs import AttentionNetwork
 from sst.checkpoints.sources import HUB, download, shipped
 from sst.data.storage import lmdb_damage
 from sst.data.stream import check_batch
@@ -114,7 +114,7 @@ def missing_sets(options: Options, root: Path, tells: bool) -> dict[str, str]:
 
 def check_network(net: torch.nn.Module, options: Options, device: torch.device) -> None:
     """Raise `UserError` if a network of ours cannot be computed on this device as the options ask."""
-    if isinstance(net, WindowNetwork):
+    if isinstance(net, AttentionNetwork):
         amp = options.train.amp if options.train else None
         net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
         if keywords := inference_kwargs(dict(options.val)):

@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from sst.archs import WindowNetwork
+from sst.archs import AttentionNetwork, SSTReal, WindowNetwork
+from sst.archs.sstreal_options import ffn_hidden
 from sst.inference.probing import NetworkProperties
 
 # On a CPU larger tiles gain little: they only save computing the overlaps twice.
 MOST_ON_CPU = 1_200_000_000  # bytes, without the gaps between blocks that the allocator keeps
+MOST_OF_SSTREAL = 3_500_000_000  # on a CPU, because its tiles read 64 pixels or more on each side
 MOST_PIXELS = 2048 * 2048  # of a tile
 MOST_VALUES = 2**31 - 1  # of a map, because kernels count them in 32 bits
 SMALLEST = 64  # LR pixels a side
@@ -65,18 +67,22 @@ class TileSize:
         net (nn.Module): on its device, in the dtype that it computes in.
         overlap (int): LR pixels that a tile reads beyond its border.
         multiple (int): the size of a tile is a multiple of it.
-        properties (NetworkProperties | None): of a network other than a WindowNetwork.
+        properties (NetworkProperties | None): of a network other than an AttentionNetwork.
     """
 
     def __init__(
         self, net: nn.Module, overlap: int, multiple: int, properties: NetworkProperties | None = None
     ) -> None:
-        self.overlap, self.multiple = overlap, multiple
-        self.properties = properties or NetworkProperties(net.scale, multiple, _values(net))  # type: ignore[arg-type]  # a WindowNetwork
-        self.most_pixels = (
-            min(MOST_PIXELS, MOST_VALUES // _widest(net)) if isinstance(net, WindowNetwork) else MOST_PIXELS
-        )
-        weight = net.stem.weight if isinstance(net, WindowNetwork) else next(net.parameters(), torch.zeros(()))
+        self.overlap, self.multiple, self.most_on_cpu = overlap, multiple, MOST_ON_CPU
+        if isinstance(net, SSTReal):
+            self.overlap, self.most_on_cpu = math.ceil(overlap / multiple) * multiple, MOST_OF_SSTREAL
+        self.most_pixels = MOST_PIXELS
+        if isinstance(net, AttentionNetwork):
+            self.most_pixels = min(MOST_PIXELS, MOST_VALUES // _widest(net))
+            properties = NetworkProperties(net.scale, multiple, _values(net))
+        assert properties is not None, 'of other networks they must be given'
+        self.properties = properties
+        weight = net.stem.weight if isinstance(net, AttentionNetwork) else next(net.parameters(), torch.zeros(()))
         self.device, self.element_size = weight.device, weight.element_size()
 
     def __call__(self, height: int, width: int) -> int | None:
@@ -95,7 +101,7 @@ class TileSize:
 
     def _budget(self) -> float:
         free = free_memory(self.device)
-        return 0.7 * free if self.device.type != 'cpu' else min(0.5 * free, MOST_ON_CPU)
+        return 0.7 * free if self.device.type != 'cpu' else min(0.5 * free, self.most_on_cpu)
 
     def needed(self, height: int, width: int, whole_width: int) -> int:
         """Bytes that a tile needs, about: maps of the widest layer and the upsampler, and its rows of the result."""
@@ -104,16 +110,28 @@ class TileSize:
         return int(height * width * (self.properties.values * self.element_size + 4 * 3 * 4 * enlarged)) + rows
 
 
-def _values(net: WindowNetwork) -> int:
+def _values(net: AttentionNetwork) -> int:
     """Values that a network of ours has in memory at once for each LR pixel."""
-    channels = net.options['upsampler'].get('channels') or 3
-    return 7 * net.widest + 3 * channels * net.scale**2
+    if isinstance(net, SSTReal):
+        return 20 * net.options['dim'] + 4 * _upsampled(net)
+    assert isinstance(net, WindowNetwork)
+    return 7 * net.widest + 3 * _upsampled(net)
 
 
-def _widest(net: WindowNetwork) -> int:
+def _widest(net: AttentionNetwork) -> int:
     """Channels of the widest map of a network of ours, counted for each LR pixel."""
-    channels = net.options['upsampler'].get('channels') or 3
-    return max(net.widest, channels * net.scale**2)
+    if isinstance(net, SSTReal):
+        dim = net.options['dim']
+        return max(3 * dim, 2 * ffn_hidden(dim, net.options['ffn_expansion']), _upsampled(net))
+    assert isinstance(net, WindowNetwork)
+    return max(net.widest, _upsampled(net))
+
+
+def _upsampled(net: AttentionNetwork) -> int:
+    """Values of the upsampler's widest map for each LR pixel."""
+    if isinstance(net, SSTReal):
+        return net.options['upsampler_channels'] * net.scale**2
+    return (net.options['upsampler'].get('channels') or 3) * net.scale**2
 
 
 def is_out_of_memory(fault: BaseException) -> bool:

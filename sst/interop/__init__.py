@@ -1,3 +1,3 @@
 """Other people's files and programs: released checkpoints and option files, spandrel, ONNX."""
 
-from sst.interop import released  # noqa: F401  # imported to register
+from sst.interop import released, released_real  # noqa: F401  # imported to register

@@ -15,6 +15,8 @@ from sst.options.released import network_options
 
 __all__ = ['convert_state_dict', 'is_released', 'network_options', 'released_type']
 
+# What converts the weights of the release's other networks, by our `type`.
+CONVERTERS: dict[str, Callable[[Mapping[str, Tensor], Mapping], dict[str, Tensor]]] = {}
 ATTENTION = {'to_qkv': 'qkv', 'to_out': 'proj'}
 # Released name of a layer's parameter -> ours. The weights of 1x1 convolutions become those of linear layers.
 SST_LAYER = {
@@ -72,12 +74,14 @@ def convert_state_dict(released: Mapping[str, Tensor], network_g: Mapping) -> di
     Raises:
         ValueError: no released file has a weight of this name.
     """
+    if convert := CONVERTERS.get(network_g.get('type', '')):
+        return convert(released, network_g)
     our_name = _escrib_name if network_g.get('type') == 'ESCRIB' else _sst_name
     converted = {}
     for name, tensor in released.items():
         # a DistributedDataParallel wrapper adds 'module.' to names
         ours = _our_name(name.removeprefix('module.'), our_name, network_g)
-        converted[ours] = _our_shape(ours, tensor)
+        converted[ours] = our_shape(ours, tensor)
     return converted
 
 
@@ -102,7 +106,7 @@ def _sst_name(path: str, network_g: Mapping) -> str | None:
     if match := re.fullmatch(r'body\.(\d+)\.(\d+)', path):
         return f'blocks.{match[1]}.conv' if int(match[2]) == num_layers else None
     if match := re.fullmatch(r'body\.(\d+)\.(\d+)\.(.+)', path):
-        ours = (SST_LAYER | _attention_names(network_g['gate'])).get(match[3])
+        ours = (SST_LAYER | attention_names(network_g['gate'])).get(match[3])
         return f'blocks.{match[1]}.layers.{match[2]}.{ours}' if ours else None
     return None
 
@@ -114,14 +118,14 @@ def _escrib_name(path: str, network_g: Mapping) -> str | None:
     if not match:
         return ESCRIB_ENDS.get(path)
     block, rest = match.groups()
-    attention = _attention_names(network_g['gate']).get(rest)
+    attention = attention_names(network_g['gate']).get(rest)
     ours = ESCRIB_BLOCK.get(rest) or (f'attention.{attention}' if attention else None)
     if ours is None and (conv := re.fullmatch(r'(\w+\.)(\d+)(\..+)?', rest)):
         ours = ESCRIB_CONV.get(f'{conv[1]}{{}}{conv[3] or ""}', '').format(conv[2]) or None
     return f'blocks.{block}.{ours}' if ours else None
 
 
-def _attention_names(gate: str) -> dict[str, str]:
+def attention_names(gate: str) -> dict[str, str]:
     """Released names to ours, of the parameters of an attention with its bias and gate."""
     own = {f'attn.{theirs}': f'attn.{ours}' for theirs, ours in ATTENTION.items()}
     return own | _names(BIASES, 'attn.bias.') | _names({gate: GATES[gate]}, 'attn.gate.')
@@ -140,7 +144,8 @@ def _described(network_g: Mapping) -> str:
     return f'a released SST with {network_g["num_blocks"]} blocks of {layers} layers and gate {network_g["gate"]}'
 
 
-def _our_shape(name: str, tensor: Tensor) -> Tensor:
+def our_shape(name: str, tensor: Tensor) -> Tensor:
+    """A released tensor in the shape that it has under our name."""
     if name.endswith('bias.hidden_bias'):
         return tensor.flatten()  # (1, hidden)
     if tensor.dim() == 4 and tensor.shape[-2:] == (1, 1) and name != 'plk_filter' and '.mix.' not in name:

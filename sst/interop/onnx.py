@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sst.archs import SST, WindowAttention, WindowNetwork
+from sst.archs import SST, SSTReal, WindowAttention, WindowNetwork
 from sst.checkpoints.networks import options_of, with_state
 from sst.inference import probe_network, required_multiple
 from sst.ops import Factored
@@ -113,6 +113,8 @@ def exportable(net: nn.Module) -> tuple[nn.Module, int]:
         if (multiple := required_multiple(net.options)) == 1:
             return copy, net.scale
         return Cropped(copy, net.scale, multiple).eval(), net.scale
+    if isinstance(net, SSTReal):
+        raise UserError('SSTReal: has no ONNX model, because it starts from noise; use sst-upscale or sst.load_model')
     copy = deepcopy(net).float().cpu().eval().requires_grad_(False)
     properties = probe_network(copy, torch.device('cpu'), required_multiple(options_of(net) or {}))
     return Cropped(copy, properties.scale, properties.multiple).eval(), properties.scale

@@ -7,10 +7,13 @@ from torch import Tensor
 from sst.archs.shapes import indices
 from sst.checkpoints.weights import TRANSLATORS
 from sst.interop.official import convert_state_dict, released_type
+from sst.interop.released_real import convert_real, gate_in, is_released_real
 
 
 def ours_of_released(state: dict[str, Tensor]) -> dict[str, Tensor] | None:
     """Released weights under our names; None for other weights. Raises ValueError for an unknown name."""
+    if is_released_real(state):
+        return convert_real(state, {'gate': gate_in(state)})
     kind = released_type(state)
     return convert_state_dict(state, released_structure(state, kind)) if kind else None
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sst.archs import WindowNetwork
+from sst.archs import AttentionNetwork
 from sst.checkpoints.fitting import fitting, load_weights
 from sst.checkpoints.networks import built
 from sst.checkpoints.weights import weights_in
@@ -87,7 +87,7 @@ class SSTModel(BaseModel):
         if train['recompute']:
             self.net_g.recompute_activations()
         if train['compile']:
-            self.net_g.compile_layers() if isinstance(self.net_g, WindowNetwork) else self.net_g.compile()
+            self.net_g.compile_layers() if isinstance(self.net_g, AttentionNetwork) else self.net_g.compile()
         self.stream: dict[str, int] | None = None  # what the order of samples depends on; states hold it
         self.log: dict[str, Tensor] = {}
         self.best_metric_results: dict = {}
@@ -134,7 +134,7 @@ class SSTModel(BaseModel):
     def choose_kernels(self) -> None:
         """Check on a GPU which layers the fused kernels compute. Every process must call it; they decide together."""
         net = self.get_bare_model(self.net_g)
-        if self.device.type != 'cuda' or not isinstance(net, WindowNetwork):
+        if self.device.type != 'cuda' or not isinstance(net, AttentionNetwork):
             return
         net.choose_kernels(agree=self._all_of)
         if self.is_train:

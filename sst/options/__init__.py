@@ -3,6 +3,7 @@
 What a file may hold is in `schema.py`; the kinds of parts that it may name are in `registries.py`.
 """
 
+from sst.options import released_real  # noqa: F401  # imported to register
 from sst.options.document import write_document
 from sst.options.faults import OptionsError
 from sst.options.json_schema import write_schema

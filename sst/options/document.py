@@ -21,16 +21,17 @@ Schema = Mapping[str, Any]
 
 
 def write_document(path: str | os.PathLike = 'docs/options.md') -> Path:
-    """Write the page."""
+    """Write the page. A section that stands under several others, such as a bias of two networks, is written once."""
     schema = Options.model_json_schema()
     target = Path(path)
-    target.write_text('\n'.join([HEAD, *_sections('', schema, schema['$defs'])]) + '\n', encoding='utf-8')
+    tables = dict.fromkeys('\n'.join(table) for table in _sections('', schema, schema['$defs']))
+    target.write_text('\n'.join([HEAD, *tables]) + '\n', encoding='utf-8')
     return target
 
 
-def _sections(place: str, section: Schema, known: Schema) -> Iterator[str]:
+def _sections(place: str, section: Schema, known: Schema) -> Iterator[Iterator[str]]:
     """The section's table, then those of the sections in it."""
-    yield from _table(place, section)
+    yield _table(place, section)
     fields = {**section.get('properties', {})}
     for pattern, field in section.get('patternProperties', {}).items():
         fields['val_1' if pattern.startswith('^(val') else pattern] = field

@@ -3,7 +3,7 @@
 What a bias, a gate or an upsampler is called there, the part itself says (`released`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +54,14 @@ RELEASED = {
 }
 
 
+# What reads the options of the release's other networks, by their `type` there.
+OTHER_NETWORKS: dict[str, Callable[[Mapping], dict]] = {}
+
+
 def released_kind(network: Mapping) -> str | None:
     """`type` of the network of ours whose released fields these are; None if they are not those of a release."""
+    if network.get('type') in OTHER_NETWORKS:
+        return network['type']
     kind = _kind(network)
     return kind if set(RELEASED[kind].required) <= network.keys() and 'n_blocks' in network else None
 
@@ -73,6 +79,8 @@ def network_options(released: Mapping) -> dict:
     Raises:
         ValueError: for a field or a value that the released code does not have.
     """
+    if read := OTHER_NETWORKS.get(released.get('type', '')):
+        return read(released)
     kind = _kind(released)
     known = RELEASED[kind]
     given = {key: value for key, value in released.items() if key != 'type' and value is not None}
@@ -89,9 +97,9 @@ def network_options(released: Mapping) -> dict:
     return {
         'type': kind,
         **{ours: fields[theirs] for theirs, ours in known.fields.items()},
-        'bias': _part(BIASES, 'attn_type', fields),
-        'gate': _part(GATES, 'gate_type', fields)['type'],
-        'upsampler': _part(UPSAMPLERS, 'upsampler_type', fields),
+        'bias': part_of_release(BIASES, 'attn_type', fields),
+        'gate': part_of_release(GATES, 'gate_type', fields)['type'],
+        'upsampler': part_of_release(UPSAMPLERS, 'upsampler_type', fields),
     }
 
 
@@ -104,7 +112,7 @@ def _rank(fields: Mapping[str, Any]) -> int:
     return fields['rank'] or fields['flashbias_rank'] or 256 - fields['dim'] // fields['num_heads']
 
 
-def _part(registry: Registry, key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+def part_of_release(registry: Registry, key: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The part that a released option means, with its options."""
     released = {name: part.released for name, part in registry.items() if 'released' in vars(part)}
     for name, known in released.items():

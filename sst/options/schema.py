@@ -187,11 +187,15 @@ class Options(Section):
         return self
 
     def _inference_faults(self) -> list[Fault]:
-        if hasattr(NETWORKS.get(self.network_g.type), 'optimize_for_inference'):
-            return []
+        network: Any = NETWORKS.get(self.network_g.type)
+        without: dict[str, Any] = {}
+        if not hasattr(network, 'optimize_for_inference'):
+            without = {'dtype': None, 'fused': None, 'graphs': 0}
+        elif network.starts_from_noise:
+            without = {'graphs': 0, 'tile_grid': None}
         return [
             (('val', key), f'must be {shown(unused)} for a network {self.network_g.type}, not {shown(given)}')
-            for key, unused in (('dtype', None), ('fused', None), ('graphs', 0))
+            for key, unused in without.items()
             if (given := getattr(self.val, key)) != unused
         ]
 
@@ -217,6 +221,10 @@ class Options(Section):
             near = max(data.gt_size // self.scale, 1) * self.scale
             text = f'must be a multiple of scale {self.scale}, such as {near}, not {data.gt_size}'
             faults.append((('datasets', 'train', 'gt_size'), text))
+        if getattr(NETWORKS.get(self.network_g.type), 'starts_from_noise', False):
+            how = 'to test it: python sst/test.py -opt options/test_SSTReal_x4.yml'
+            text = f'must be another network, because {self.network_g.type} cannot be trained here yet; {how}'
+            faults.append((('network_g', 'type'), text))
         if self.train.recompute and not hasattr(NETWORKS.get(self.network_g.type), 'recompute_activations'):
             faults.append((('train', 'recompute'), f'must be false for a network {self.network_g.type}'))
         return faults

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from sst.archs.sstreal_arch import checked_guidance
+from sst.archs.sstreal_options import MOST_GUIDANCE
+from sst.archs.sstreal_start import MOST_SEED
 from sst.checkpoints.sources import shipped
 from sst.utils import pixels
 from sst.utils.command_line import CommandLine, add_network_arguments, number_up_to
@@ -32,6 +35,8 @@ class Settings(argparse.Namespace):
     tile: int | Literal['auto'] | None
     overlap: int
     ensemble: bool
+    guidance: float | None
+    seed: int | None
     dtype: str | None
     device: str | None
     window_sizes: list[int] | None
@@ -100,6 +105,10 @@ def _add_network(parser: CommandLine) -> None:
     add('--overlap', '--tile_pad', dest='overlap', type=_whole(0, 4096), default=32, metavar='N', help=overlap_help)
     ensemble_help = 'take the mean of the eight flips and turns: a little better, eight times the time'
     add('--self-ensemble', dest='ensemble', action='store_true', help=ensemble_help)
+    guidance_help = 'of SSTReal, from 0 to 10: more is more detail, true or not (as the weights say, usually 2)'
+    add('--guidance', type=_guidance, metavar='X', help=guidance_help)
+    seed_help = 'of the noise that SSTReal starts from: another one gives other details (0)'
+    add('--seed', type=_whole(0, MOST_SEED), metavar='N', help=seed_help)
     dtype = parser.add_mutually_exclusive_group()
     dtype.add_argument('--dtype', choices=DTYPES, help='number format of the network (float16 on CUDA, else float32)')
     fp32_help = 'the same as --dtype float32'
@@ -147,6 +156,13 @@ def _gpu(text: str) -> str:
             f'must be one GPU, not {text!r}; for several use: torchrun --nproc_per_node=N sst/upscale.py ...'
         )
     return 'cpu' if text == '-1' else f'cuda:{_whole(0, 1000, "-1 for the CPU or ")(text)}'
+
+
+def _guidance(text: str) -> float:
+    try:
+        return checked_guidance(float(text))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be a number from 0 to {MOST_GUIDANCE:g}, not {text!r}') from None
 
 
 def _numbers(text: str) -> list[int]:

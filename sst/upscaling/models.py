@@ -58,6 +58,8 @@ class Models:
                 tile=settings.tile,
                 overlap=settings.overlap,
                 ensemble=settings.ensemble,
+                guidance=settings.guidance,
+                seed=settings.seed,
             )
         except MissingOptionsError as error:
             options = '--window-sizes 16,32,... and --num-heads 6, or --network FILE.yml'

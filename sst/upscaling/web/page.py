@@ -12,6 +12,7 @@ from gradio import processing_utils
 from starlette.types import ASGIApp
 
 from sst.api import Upscaler
+from sst.archs.sstreal_start import checked_seed
 from sst.upscaling.web.enlarging import SCALES, Result, enlarge_upload, preview_upload
 from sst.upscaling.web.examples import write_examples
 from sst.upscaling.web.gate import Gate
@@ -71,10 +72,14 @@ class Page:
         size = f'<p>{width} × {height} pixels</p>'
         return gr.update(value=str(preview), visible=True), gr.update(value=size, visible=True)
 
-    def enlarge(self, upload: str | None, model: str, choice: str, other: float | None) -> tuple[Any, str, Any]:
+    def enlarge(
+        self, upload: str | None, model: str, choice: str, other: float | None, seed: float | None = None
+    ) -> tuple[Any, str, Any]:
         """The two pictures to compare, what is said about them, and the file to download."""
         upscaler = self.models[model]
         try:
+            if upscaler.starts_from_noise:
+                upscaler = upscaler.with_noise(seed=_checked_seed(seed))
             result = self._enlarged(upload, choice, other, upscaler)
         except UserError as error:
             raise gr.Error(html.escape(str(error)), duration=None, print_exception=False) from error
@@ -99,7 +104,7 @@ class Page:
             with gr.Row(equal_height=False):
                 with gr.Column(scale=4, min_width=300):
                     upload = self._upload()
-                    model, choice, other = self._choices()
+                    model, choice, other, seed = self._choices()
                     button = gr.Button('Enlarge', variant='primary', elem_id='enlarge')
                 with gr.Column(scale=8, min_width=300):
                     comparison = gr.ImageSlider(
@@ -119,7 +124,7 @@ class Page:
             gr.HTML(_PRIVACY, elem_id='privacy')
             button.click(
                 self.enlarge,
-                [upload, model, choice, other],
+                [upload, model, choice, other, seed],
                 [comparison, facts, download],
                 concurrency_limit=1,  # one picture at a time on the device; the others see their place
                 show_progress_on=comparison,
@@ -155,8 +160,8 @@ class Page:
             )
         return upload
 
-    def _choices(self) -> tuple[gr.Dropdown, gr.Radio, gr.Number]:
-        """Network and scale."""
+    def _choices(self) -> tuple[gr.Dropdown, gr.Radio, gr.Number, gr.Number]:
+        """Network, scale, and the seed of networks that start from noise."""
         names = list(self.models)
         first = str(self.models[names[0]].scale)
         choice = gr.Radio(
@@ -169,6 +174,8 @@ class Page:
             1.5, label='Other scale', minimum=SCALES[0], maximum=SCALES[1], step=0.1, visible=False, elem_id='other'
         )
         model = gr.Dropdown(names, value=names[0], label='Network', elem_id='model')
+        noisy = self.models[names[0]].starts_from_noise
+        seed = gr.Number(0, label='Seed of the noise', minimum=0, precision=0, visible=noisy, elem_id='seed')
         choice.change(
             lambda chosen: gr.update(visible=chosen == _OTHER),
             choice,
@@ -177,13 +184,16 @@ class Page:
             api_visibility='private',
         )
         model.change(
-            lambda name: gr.update(value=str(self.models[name].scale)),
+            lambda name: (
+                gr.update(value=str(self.models[name].scale)),
+                gr.update(visible=self.models[name].starts_from_noise),
+            ),
             model,
-            choice,
+            [choice, seed],
             show_progress='hidden',
             api_visibility='private',
         )
-        return model, choice, other
+        return model, choice, other, seed
 
 
 def application(
@@ -230,6 +240,13 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill='*primary_700',
         button_primary_background_fill_hover='*primary_800',
     )
+
+
+def _checked_seed(seed: float | None) -> int:
+    try:
+        return checked_seed(int(seed or 0))
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _facts(result: Result, model: str, device: str) -> str:
