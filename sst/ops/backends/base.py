@@ -39,6 +39,12 @@ class Inputs:
         """Number of channels that the factors add to q and k."""
         return self.factors[0].shape[-1] if self.factors else 0
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether gradients of this call are recorded."""
+        tensors = (self.qkv, *(self.factors or ()), self.gate)
+        return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
     def unfactored(self) -> list[str]:
         """For backends that add only factored terms: the reason not to serve, or an empty list."""
         if self.term is None or isinstance(self.term, Factored):

@@ -51,7 +51,7 @@ class Fused(Backend):
             return False
         sizes = inputs.window, inputs.num_heads, inputs.head_dim, inputs.rank
         dtypes = inputs.qkv.dtype, inputs.dtype
-        return taken(inputs.qkv.device, *dtypes, *sizes, inputs.gate is not None, needs_gradients(inputs))
+        return taken(inputs.qkv.device, *dtypes, *sizes, inputs.gate is not None, inputs.needs_gradients)
 
     def unsupported(self, inputs: Inputs) -> list[str]:
         reasons = [*device_reasons(inputs.qkv.device), *self._dtype_reasons(inputs)]
@@ -79,9 +79,4 @@ class Fused(Backend):
     def __call__(self, inputs: Inputs) -> Tensor:
         factors = inputs.factors or (None, None)
         options = (inputs.window, inputs.num_heads, inputs.shift, inputs.dtype)
-        return fused_attention(inputs.qkv, *factors, inputs.gate, *options, needs_gradients(inputs))[0]
-
-
-def needs_gradients(inputs: Inputs) -> bool:
-    tensors = (inputs.qkv, *(inputs.factors or ()), inputs.gate)
-    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+        return fused_attention(inputs.qkv, *factors, inputs.gate, *options, inputs.needs_gradients)[0]
