@@ -45,7 +45,7 @@ def test_table_json_csv_and_chart(arguments, tmp_path, capsys):
     lines = [line.replace('│', ' ').split() for line in printed.splitlines()]
     assert ['fast', 'sdpa', 'float32', '500', '0.0%', '4.00', '3'] in [line[:7] for line in lines]
     assert ['published', 'sdpa', 'float32', '2,000', '0.0%', '1.00', '3'] in [line[:7] for line in lines]
-    assert "not measured: fast flash float32: attention backend 'flash'" in printed
+    assert "not measured: SST-light fast flash float32: attention backend 'flash'" in printed
     result = json.loads((tmp_path / 'out' / 'result.json').read_text())
     rows = list(csv.DictReader(table.open(newline='')))
     assert [row['mode'] for row in rows] == [row['mode'] for row in result['rows']]
