@@ -61,7 +61,12 @@ AGAINST: dict[str, dict[str, Any]] = {
     'cuda': {'modes': ['fast']},
 }
 PAIRS = ['SST-light', 'SwinIR-light', 'ATD-light', 'SST-L', 'SwinIR', 'HAT']
-GROWTH: dict[str, Any] = {'json': Path('results/growth.json'), 'chart': Path('results/growth.png')}
+GROWTH: dict[str, Any] = {
+    'models': ['SST-light'],
+    'scales': ['2'],
+    'json': Path('results/growth.json'),
+    'chart': Path('results/growth.png'),
+}
 NOT_OF_GROWTH = ('against', 'modes', 'backends', 'dtypes', 'tasks', 'size', 'batch', 'patch', 'repeats', 'csv')
 
 
@@ -110,7 +115,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--work', help=argparse.SUPPRESS)  # how this program calls itself
     args = parser.parse_args(arguments)
     if args.grow and (given := [name for name in NOT_OF_GROWTH if getattr(args, name)]):
-        parser.error(f'--grow cannot be combined with --{" --".join(given)}; leave one of them out')
+        raise UserError(f'--grow cannot be combined with --{" --".join(given)}; leave one of them out')
     against = {'models': PAIRS, 'scales': ['2'], 'tasks': ['inference'], **AGAINST[args.device]}
     defaults = {**COMMON, **DEFAULTS[args.device], **(against if args.against else {}), **(GROWTH if args.grow else {})}
     for name, value in defaults.items():
@@ -164,7 +169,8 @@ def benchmark(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    args = read_arguments(arguments)
+    with in_one_line():
+        args = read_arguments(arguments)
     if args.work:
         print(json.dumps(work(json.loads(args.work))))
         return

@@ -157,7 +157,7 @@ def draw(outcome: dict[str, Any], figure: Any) -> None:
         axes.grid(alpha=0.3)
         axes.legend()
     figure.suptitle(
-        f'{outcome["machine"]["device"]}, {outcome["machine"]["threads"]} CPU threads; grey: in proportion to the pixels'
+        f'{outcome["machine"]["device"]}, {outcome["machine"]["threads"]} CPU threads; grey: proportional to pixels'
     )
 
 

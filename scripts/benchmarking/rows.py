@@ -12,10 +12,10 @@ from benchmarking.costs import TRAINING, Ceilings, count_multiply_adds, floor, m
 from benchmarking.published import PublishedSST
 from benchmarking.rivals import on_meta
 from sst.archs import SST
+from sst.interop.onnx import require_packages
 from sst.ops import UnsupportedBackendError
 from sst.utils.errors import UserError
-from sst.utils.optional import require
-from standings.entries import RIVALS, Entry
+from standings.entries import Entry
 
 # fast: as sst/train.py and sst/test.py compute; compiled: the same through torch.compile; published: see published.py.
 # In inference alone, fused: with fused=True of SST.optimize_for_inference; graphed: replayed as a CUDA graph; onnx: by
@@ -152,12 +152,11 @@ def obstacle(row: Row) -> str | None:
     Raises:
         UserError: the network's options are faulty.
     """
-    if row.model in RIVALS:
-        try:
-            row.network()
-        except UserError as reason:  # the option files are right, so a package is missing
-            return ' '.join(str(reason).split())
     if row.entry.is_rival:
+        try:
+            on_meta(row.entry)
+        except UserError as reason:  # a package is missing, most likely
+            return ' '.join(str(reason).split())
         return None
     with torch.device('meta'):
         net = SST(**row.network())
@@ -178,8 +177,7 @@ def _obstacle_to_onnx(device: torch.device) -> str | None:
     if device.type != 'cpu':
         return 'mode onnx is for the CPU; take --device cpu'
     try:
-        for package, part in (('onnx', 'save'), ('onnxscript', 'opset18'), ('onnxruntime', 'InferenceSession')):
-            require(package, part, 'onnx', 'mode onnx')
+        require_packages('mode onnx')
     except UserError as reason:
         return str(reason)
     return None

@@ -89,7 +89,7 @@ def run(rows: Sequence[Row], device: str, rounds: int, threads: int | None = Non
     results = []
     for row in rows:
         reason = {'refused': refused[row]} if refused[row] else {}
-        facts = {} if reason and row.entry.is_rival else known(row, ceilings)  # a package of its network is missing
+        facts = {} if reason and row.entry.is_rival else known(row, ceilings)  # it cannot be built
         results.append(asdict(row) | facts | (reason or combined(answers[row])))
     add_speeds(results)
     add_ratios(results)

@@ -49,8 +49,7 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
     """
     if opset < OPSET:
         raise UserError(f'opset {opset}: must be at least {OPSET}')
-    for package, part in (('onnx', 'save'), ('onnxscript', 'opset18'), ('onnxruntime', 'InferenceSession')):
-        require(package, part, 'onnx', f'{path}: ONNX export')  # torch's exporter needs the second
+    require_packages(f'{path}: ONNX export')
     import onnx
 
     plain, scale = exportable(net)
@@ -67,6 +66,13 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
     content = model.SerializeToString()
     write_whole(Path(path), lambda file: file.write(content), advice='free some space or correct the rights')
     return scale
+
+
+def require_packages(purpose: str) -> None:
+    """Raise UserError where a package of the extra `onnx` cannot be used; `purpose` is what needs it."""
+    # torch's exporter needs the second
+    for package, part in (('onnx', 'save'), ('onnxscript', 'opset18'), ('onnxruntime', 'InferenceSession')):
+        require(package, part, 'onnx', purpose)
 
 
 def _model(net: nn.Module, opset: int, batches: bool) -> Any:
