@@ -7,6 +7,7 @@ tiles, so its memory grows with the width of the image alone. Both go through `s
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from itertools import product
 from typing import Any
 
 from rich.table import Table
@@ -14,7 +15,9 @@ from rich.table import Table
 from benchmarking import run
 from benchmarking.passes import ONE_TILE, Point
 from benchmarking.report import describe_machine, short, wide_console
+from sst.checkpoints.networks import built
 from sst.utils.errors import UserError
+from standings.entries import Entry
 
 SIDES = (64, 128, 256, 512, 1024, 2048)  # LR pixels
 WAYS = {'whole': 'o', 'tiles': 's'}  # and their markers
@@ -53,14 +56,13 @@ def grow(
             `tiles` and, from the second size of a way on, `power` (see `add_powers`).
 
     Raises:
-        UserError: the machine could not be measured.
+        UserError: a network cannot be built, or the machine could not be measured.
     """
+    for model, scale in product(models, scales):
+        built(Entry(model, scale).options()['network_g'], 'meta')
     points = [
         Point(model, scale, side, way, device, seconds)
-        for model in models
-        for scale in scales
-        for side in sorted(set(sides))
-        for way in WAYS
+        for model, scale, side, way in product(models, scales, sorted(set(sides)), WAYS)
     ]
     tasks = {point: {'point': asdict(point), 'threads': threads, 'limit': LIMIT} for point in points}
     machine = run.measure_machine(device, threads)['machine']

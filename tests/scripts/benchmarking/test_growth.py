@@ -1,6 +1,7 @@
 """Growth with the size of images: small networks, from the command line and in this process."""
 
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -97,9 +98,16 @@ def test_power_of_a_straight_line_is_one():
 
 
 @pytest.mark.parametrize(
-    'arguments', [['--grow', '--modes', 'fast'], ['--grow', '--against'], ['--grow', '64', '--size', '8x8']]
+    'arguments',
+    [
+        ['--grow', '--modes', 'fast'],
+        ['--grow', '--against'],
+        ['--grow', '64', '--size', '8x8'],
+        ['--grow', '64', '--models', 'missing.yml', '--json', os.devnull],
+        ['--grow', '64', '--models', 'SST-lite', '--json', os.devnull],
+    ],
 )
-def test_growth_has_ways_of_its_own(arguments, capsys):
+def test_bad_arguments_are_one_line(arguments, capsys):
     with pytest.raises(SystemExit) as stop:
         benchmark.main(arguments)
     assert stop.value.code == 2
