@@ -22,7 +22,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from benchmarking.rows import AUTO_DTYPES, Row
-from benchmarking.run import timed
+from benchmarking.run import problem, timed
 from measuring.processes import in_process
 from measuring.results import check_words, make_folders, origin, positive, size, words, write_results
 from sst.rivals.figures import published_figures
@@ -151,10 +151,6 @@ def row_to_measure(entry: Entry, task: str, args: argparse.Namespace) -> Row:
     batch = args.batch if training else 1
     return Row(entry.model, entry.scale, 'fast', 'auto', dtype, kind, batch, height, width, args.device,
                args.repeats, args.seconds)  # fmt: skip
-
-
-def problem(answer: dict[str, Any]) -> str | None:
-    return answer.get('refused') or answer.get('failed')
 
 
 def row_of(entry: Entry, answers: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:

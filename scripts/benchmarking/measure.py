@@ -1,10 +1,9 @@
 """Measures one row, in a process of its own: neither memory nor warmth passes from one row to another."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from benchmarking.onnx import OnnxNetwork
 from benchmarking.published import PublishedSST
+from benchmarking.rivals import build_rival
 from benchmarking.rows import DTYPES, Row
 from measuring.machine import synchronize
+from measuring.memory import PeakMemory
 from sst.archs import SST, WindowAttention, WindowNetwork
+from sst.interop.onnx import export_onnx
 from sst.models.optimiser import build_optimiser
 from sst.utils.precision import full_float32, use_tf32
 
@@ -28,20 +31,28 @@ SHARPER = 8  # times the initial weights: leaving out the bias is then an error 
 TOLERANCE = {'float32': 1e-4, 'float16': 2e-2, 'bfloat16': 6e-2}
 
 
-def measure(row: Row) -> dict[str, Any]:
+def measure(row: Row, model: str | Path = '') -> dict[str, Any]:
     """Run the row and say how long each repetition took (s), what memory it needed (bytes) and how exact it is.
 
     `memory` is on CUDA the most that torch had allocated, weights included, as in the paper, on the CPU how much the
     process grew. `error` is the relative L2 error against backend `reference` in float32 on a small picture, of what
-    the network adds to the enlarged input, in training of all gradients; `wrong` says that it is too large.
+    the network adds to the enlarged input, in training of all gradients; `wrong` says that it is too large. A rival has
+    times and memory alone.
+
+    Args:
+        row (Row): the row.
+        model (str | Path): the file that `export` wrote, for mode `onnx`.
     """
     torch.manual_seed(0)
     device = torch.device(row.device)
     messages = _Messages()
     if row.mode != 'published':  # whose products were in full float32, and its convolutions in TF32
         use_tf32(True)
-    base = sharpened(SST(**row.network() | {'backend': 'reference'}))
-    net = build(row, base)
+    if row.entry.is_rival:
+        times, peak = timed(row, build_rival(row.entry, row.device, DTYPES[row.dtype], training=row.training))
+        return {'times': times, 'memory': peak}
+    base = reference(row)
+    net = OnnxNetwork(model) if row.mode == 'onnx' else build(row, base)
     times, peak = timed(row, net)
     attention = ', '.join(messages.found) or row.backend  # nothing is logged from compiled code
     error = relative_error(row, net, base.to(device))
@@ -52,16 +63,24 @@ def measure(row: Row) -> dict[str, Any]:
 def timed(row: Row, net: nn.Module) -> tuple[list[float], int]:
     """Seconds of each repetition, and the memory that they needed; see `measure`."""
     device = torch.device(row.device)
-    if device.type == 'cuda':
-        if row.training and isinstance(net, WindowNetwork):  # in inference the network is prepared
-            net.choose_kernels((row.height, row.width), row.batch, map_dtype=DTYPES[row.dtype], gradients=True)
-        torch.cuda.reset_peak_memory_stats(device)
-    before = _resident('VmRSS')
-    with suppress(OSError):
-        Path('/proc/self/clear_refs').write_text('5', encoding='utf-8')  # the peak counts from here
+    if (
+        device.type == 'cuda' and row.training and isinstance(net, WindowNetwork)
+    ):  # in inference the network is prepared
+        net.choose_kernels((row.height, row.width), row.batch, map_dtype=DTYPES[row.dtype], gradients=True)
+    memory = PeakMemory(device)
     times = repeat(training_step(row, net) if row.training else inference(row, net), row, device)
-    peak = torch.cuda.max_memory_allocated(device) if device.type == 'cuda' else _resident('VmHWM') - before
-    return times, peak
+    return times, memory.peak()
+
+
+def reference(row: Row) -> WindowNetwork:
+    """The row's network with backend `reference`, sharpened. Its weights follow from torch's seed."""
+    return sharpened(SST(**row.network() | {'backend': 'reference'}))
+
+
+def export(row: Row, model: str | Path) -> None:
+    """Write the row's network as an ONNX model, with the weights that it is measured with. Raises UserError."""
+    torch.manual_seed(0)
+    export_onnx(reference(row), model)
 
 
 @torch.no_grad()
@@ -147,11 +166,11 @@ def repeat(call: Callable[[int], object], row: Row, device: torch.device) -> lis
 
 
 def relative_error(row: Row, net: nn.Module, base: WindowNetwork) -> float:
-    """See `measure`. Called after the measurement; gives `net` the weights of `base` again."""
+    """See `measure`. Called after the measurement; gives `net`, if it was trained, the weights of `base` again."""
     state = base.state_dict()
     if isinstance(net, PublishedSST):
         net.load(state)
-    else:
+    elif row.training:
         net.load_state_dict(state)
     lr = _pictures(row, *CHECK_SIZE)[0, :1]
     if row.training:
@@ -194,14 +213,6 @@ def _pictures(row: Row, height: int, width: int) -> Tensor:
     """(INPUTS, batch, 3, height, width), random in [0, 1]."""
     generator = torch.Generator().manual_seed(0)
     return torch.rand(INPUTS, row.batch, 3, height, width, generator=generator).to(row.device)
-
-
-def _resident(field: str) -> int:
-    """Bytes of memory of this process: VmRSS now, VmHWM at its peak. Linux alone tells; 0 elsewhere."""
-    if sys.platform != 'linux':
-        return 0
-    lines = Path('/proc/self/status').read_text(encoding='utf-8').splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(f'{field}:'))
 
 
 class _Messages(logging.Handler):

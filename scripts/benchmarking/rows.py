@@ -9,25 +9,36 @@ from typing import Any
 import torch
 
 from benchmarking.costs import TRAINING, Ceilings, count_multiply_adds, floor, multiply_adds
-from benchmarking.models import load_network
 from benchmarking.published import PublishedSST
+from benchmarking.rivals import on_meta
 from sst.archs import SST
+from sst.interop.onnx import require_packages
 from sst.ops import UnsupportedBackendError
+from sst.utils.errors import UserError
+from standings.entries import Entry
 
 # fast: as sst/train.py and sst/test.py compute; compiled: the same through torch.compile; published: see published.py.
-# In inference alone, fused: with fused=True of SST.optimize_for_inference; graphed: replayed as a CUDA graph.
-MODES = ('fast', 'compiled', 'fused', 'graphed', 'fused+graphed', 'published')
+# In inference alone, fused: with fused=True of SST.optimize_for_inference; graphed: replayed as a CUDA graph; onnx: by
+# ONNX Runtime on the CPU, from our own export.
+MODES = ('fast', 'compiled', 'fused', 'graphed', 'fused+graphed', 'published', 'onnx')
+ONE_WAY = {'published': ('sdpa', 'float32'), 'onnx': ('', 'float32')}  # backend and dtype, of modes that have only one
 TASKS = ('inference', 'training')
 DTYPES = {'float32': torch.float32, 'float16': torch.float16, 'bfloat16': torch.bfloat16}
 AUTO_DTYPES = {('cuda', 'inference'): 'float16', ('cuda', 'training'): 'bfloat16'}  # elsewhere float32
+
+
+def way(mode: str, backend: str, dtype: str) -> str:
+    """How a row is computed, in words."""
+    return ' '.join(filter(None, (mode, backend, dtype)))
 
 
 @dataclass(frozen=True)
 class Row:
     """One way to compute one network: everything that a process needs to measure it.
 
-    `dtype` is that of maps and weights in inference and of autocast in training, `height` and `width` those of the LR
-    pictures, `repeats` how often is measured, `seconds` when to stop before that (after two at the least).
+    `backend` is empty where SST's attention is not called: in ONNX Runtime and in rivals. `dtype` is that of maps and
+    weights in inference and of autocast in training and in rivals, `height` and `width` are those of the LR pictures,
+    `repeats` how often is measured, `seconds` when to stop before that (after two at the least).
     """
 
     model: str
@@ -45,8 +56,11 @@ class Row:
 
     @property
     def name(self) -> str:
-        way = self.mode if self.mode == 'published' else f'{self.mode} {self.backend} {self.dtype}'
-        return f'{self.model} x{self.scale} {self.task} {way}'
+        return f'{self.model} x{self.scale} {self.task} {way(self.mode, self.backend, self.dtype)}'
+
+    @property
+    def entry(self) -> Entry:
+        return Entry(self.model, self.scale)
 
     @property
     def pixels(self) -> int:
@@ -64,8 +78,12 @@ class Row:
         return {'dtype': DTYPES[self.dtype], 'fused': 'fused' in parts, 'graphs': graphs}
 
     def network(self) -> dict[str, Any]:
-        """`network_g`, with the row's backend. Attention computes in the dtype of the maps or as the default says."""
-        return load_network(self.model, self.scale) | {'backend': self.backend, 'attention_dtype': 'auto'}
+        """`network_g`, of an SST with the row's backend. Attention computes in the dtype of the maps or as the default
+        says."""
+        network = self.entry.options()['network_g']
+        return (
+            network if self.entry.is_rival else network | {'backend': self.backend or 'auto', 'attention_dtype': 'auto'}
+        )
 
 
 @dataclass(frozen=True)
@@ -87,7 +105,8 @@ def plan(
     workload: Workload,
     **common: Any,
 ) -> list[Row]:
-    """All combinations, the published style once per model, scale and task: it has one backend and one dtype.
+    """All combinations. The modes of `ONE_WAY` come once per model, scale and task. A rival has mode `fast` alone,
+    whatever modes are named, and no backend.
 
     Args:
         models, scales, modes, backends, dtypes, tasks (Sequence): what is combined; dtype `auto` is float32 on the
@@ -100,23 +119,28 @@ def plan(
     """
     rows = []
     for model, scale, task in product(models, scales, tasks):
-        windows = load_network(model, scale)['window_sizes']
+        entry = Entry(model, scale)
         if task == 'training':
-            height = width = workload.patch or (96 if max(windows) > 64 else 64)
+            height = width = workload.patch or _published_patch(entry)
         else:
             width, height = (-(-side // scale) for side in workload.output)
         batch = workload.batch if task == 'training' else 1
-        for mode, backend, dtype in _ways(modes, backends, dtypes, common['device'], task):
+        chosen = (('fast',), ('',)) if entry.is_rival else (modes, backends)
+        for mode, backend, dtype in _ways(*chosen, dtypes, common['device'], task):
             rows.append(Row(model, scale, mode, backend, dtype, task, batch, height, width, **common))
     return list(dict.fromkeys(rows))  # on the CPU auto and float32 are one
+
+
+def _published_patch(entry: Entry) -> int:
+    return 96 if not entry.is_rival and max(entry.options()['network_g']['window_sizes']) > 64 else 64
 
 
 def _ways(
     modes: Sequence[str], backends: Sequence[str], dtypes: Sequence[str], device: str, task: str
 ) -> Iterator[tuple[str, str, str]]:
     for mode in modes:
-        if mode == 'published':
-            yield mode, 'sdpa', 'float32'
+        if mode in ONE_WAY:
+            yield mode, *ONE_WAY[mode]
             continue
         for backend, dtype in product(backends, dtypes):
             yield mode, backend, AUTO_DTYPES.get((device, task), 'float32') if dtype == 'auto' else dtype
@@ -128,11 +152,19 @@ def obstacle(row: Row) -> str | None:
     Raises:
         UserError: the network's options are faulty.
     """
+    if row.entry.is_rival:
+        try:
+            on_meta(row.entry)
+        except UserError as reason:  # a package is missing, most likely
+            return ' '.join(str(reason).split())
+        return None
     with torch.device('meta'):
         net = SST(**row.network())
     kwargs, device = row.inference_kwargs, torch.device(row.device)
-    if row.training and (kwargs['fused'] or kwargs['graphs']):
+    if row.training and (kwargs['fused'] or kwargs['graphs'] or row.mode == 'onnx'):
         return f'mode {row.mode} is for inference; take --tasks inference'
+    if row.mode == 'onnx':
+        return _obstacle_to_onnx(device)
     try:
         net.check_backend(device, DTYPES[row.dtype])
         net.check_inference(device, **kwargs)
@@ -141,15 +173,28 @@ def obstacle(row: Row) -> str | None:
     return None
 
 
+def _obstacle_to_onnx(device: torch.device) -> str | None:
+    if device.type != 'cpu':
+        return 'mode onnx is for the CPU; take --device cpu'
+    try:
+        require_packages('mode onnx')
+    except UserError as reason:
+        return str(reason)
+    return None
+
+
 def known(row: Row, ceilings: Ceilings) -> dict[str, Any]:
     """The network's options and what follows: parameters, multiply-adds of the batch, floor in seconds.
 
     `multiply_adds` are by formula, `multiply_adds_as_published` what torch counts in the published style, v padded.
     A training step counts three forward passes: torch's counter miscounts the backward pass of depthwise convolutions.
+    Of a rival torch counts `multiply_adds`, and there is no floor.
     """
     network = row.network()
     times = row.batch * (TRAINING if row.training else 1)
-    parameters, counted = _counted(row.model, row.scale, row.height, row.width)
+    parameters, counted = _counted(row.entry, row.height, row.width)
+    if row.entry.is_rival:
+        return {'network': network, 'parameters': parameters, 'multiply_adds': times * counted}
     least = floor(network, row.pixels, ceilings, training=row.training)
     return {
         'network': network,
@@ -162,8 +207,11 @@ def known(row: Row, ceilings: Ceilings) -> dict[str, Any]:
 
 
 @cache
-def _counted(model: str, scale: int, height: int, width: int) -> tuple[int, int]:
-    """Parameters, and multiply-adds of one LR picture in the published style as torch counts them."""
-    with torch.device('meta'):
-        net = PublishedSST(load_network(model, scale))
+def _counted(entry: Entry, height: int, width: int) -> tuple[int, int]:
+    """Parameters, and multiply-adds of one LR picture as torch counts them, of an SST in the published style."""
+    if entry.is_rival:
+        net = on_meta(entry)
+    else:
+        with torch.device('meta'):
+            net = PublishedSST(entry.options()['network_g'])
     return sum(parameter.numel() for parameter in net.parameters()), count_multiply_adds(net, height, width)

@@ -14,7 +14,7 @@ from benchmarking.costs import Ceilings
 from sst.driver.record import git_commit
 from sst.utils.cores import usable_cores
 
-PACKAGES = ('torch', 'triton', 'flash-attn', 'numpy', 'basicsr')
+PACKAGES = ('torch', 'triton', 'flash-attn', 'numpy', 'basicsr', 'onnxruntime', 'spandrel')
 
 
 def describe(device: torch.device) -> dict[str, Any]:

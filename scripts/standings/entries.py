@@ -44,6 +44,12 @@ class Entry:
             return OPTIONS / f'test_{stem_of(self.model)}_x{self.scale}.yml'
         return OPTIONS / 'rivals' / f'{self.model}.yml' if self.model in RIVALS else Path(self.model)
 
+    @property
+    def is_rival(self) -> bool:
+        """Whether its network is no SST; a file of a name that is not known here is read. Raises UserError."""
+        known = (TINY, *OURS)
+        return self.model in RIVALS or (self.model not in known and self.options()['network_g']['type'] != 'SST')
+
     def arguments(self, *changes: str) -> list[str]:
         """What `--force_yml` takes."""
         return [*([] if self.model in OURS else [f'scale={self.scale}']), *changes]

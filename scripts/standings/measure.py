@@ -1,17 +1,15 @@
 """Measures one model in a process of its own: what it costs by count, and its time and memory."""
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from benchmarking.costs import count_multiply_adds, multiply_adds
 from benchmarking.measure import timed
+from benchmarking.rivals import build_rival
 from benchmarking.rows import DTYPES, Row
-from sst.archs import SST, WindowNetwork
+from sst.archs import WindowNetwork
 from sst.checkpoints.networks import built
-from sst.inference.apply import build_predictor
 from sst.utils.errors import UserError
 from standings.entries import Entry
 
@@ -37,7 +35,7 @@ def costs(row: Row) -> dict[str, Any]:
     network = Entry(row.model, row.scale).options()['network_g']
     net = built(network, 'meta').eval()
     width, height = (-(-side // row.scale) for side in COUNTED)
-    if isinstance(net, SST):
+    if isinstance(net, WindowNetwork):
         count = multiply_adds(network, height, width, published=True).total
     else:
         count = count_multiply_adds(net, height, width)
@@ -47,28 +45,14 @@ def costs(row: Row) -> dict[str, Any]:
 def measured(row: Row) -> dict[str, Any]:
     """Seconds of each repetition and the memory that they needed (bytes), with random weights."""
     torch.manual_seed(0)
-    options = Entry(row.model, row.scale).options('val:tile_grid=null')  # images are enlarged whole
-    net = built(options['network_g'], row.device)
+    entry, dtype = Entry(row.model, row.scale), DTYPES[row.dtype]
+    if entry.is_rival:
+        net = build_rival(entry, row.device, dtype, training=row.training)
+    else:
+        net = built(entry.options()['network_g'], row.device)
     if row.training:
         net.train()
     elif isinstance(net, WindowNetwork):
-        net.optimize_for_inference(DTYPES[row.dtype])
-    else:
-        net = InHalf(net.eval().requires_grad_(False), options, row)
+        net.optimize_for_inference(dtype)
     times, memory = timed(row, net)
     return {'times': times, 'memory': memory}
-
-
-class InHalf(nn.Module):
-    """A network padded as its test says, under autocast where half precision is asked for."""
-
-    def __init__(self, net: nn.Module, options: dict[str, Any], row: Row) -> None:
-        super().__init__()
-        self.net = net
-        self.predict: Callable[[Tensor], Tensor] = build_predictor(net, options)
-        self.row = row
-
-    def forward(self, lr: Tensor) -> Tensor:
-        dtype = DTYPES[self.row.dtype]
-        with torch.autocast(self.row.device, dtype, enabled=dtype is not torch.float32):
-            return self.predict(lr)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from sst.archs import SST, SSTReal, WindowAttention, WindowNetwork
 from sst.checkpoints.networks import options_of, with_state
 from sst.inference import probe_network, required_multiple
-from sst.ops import Factored
+from sst.ops import Factored, norm_linear
 from sst.ops.windows import map_windows
 from sst.utils.errors import UserError
 from sst.utils.files import one_line, write_whole
@@ -48,8 +48,7 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
     """
     if opset < OPSET:
         raise UserError(f'opset {opset}: must be at least {OPSET}')
-    for package, part in (('onnx', 'save'), ('onnxscript', 'opset18'), ('onnxruntime', 'InferenceSession')):
-        require(package, part, 'onnx', f'{path}: ONNX export')  # torch's exporter needs the second
+    require_packages(f'{path}: ONNX export')
     import onnx
 
     plain, scale = exportable(net)
@@ -66,6 +65,13 @@ def export_onnx(net: nn.Module, path: str | Path, opset: int = OPSET) -> int:
     content = model.SerializeToString()
     write_whole(Path(path), lambda file: file.write(content), advice='free some space or correct the rights')
     return scale
+
+
+def require_packages(purpose: str) -> None:
+    """Raise UserError where a package of the extra `onnx` cannot be used; `purpose` is what needs it."""
+    # torch's exporter needs the second
+    for package, part in (('onnx', 'save'), ('onnxscript', 'opset18'), ('onnxruntime', 'InferenceSession')):
+        require(package, part, 'onnx', purpose)
 
 
 def _model(net: nn.Module, opset: int, batches: bool) -> Any:
@@ -146,10 +152,10 @@ class PlainAttention(nn.Module):
         self.qkv, self.gate, self.proj = attention.qkv, attention.gate, attention.proj
         self.bias = attention.bias
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         out = map_windows(self._attended, self.qkv(x), self.window, self.shift, pad=extended)
         gate = self.gate(x)
-        return self.proj(out if gate is None else out * gate)
+        return norm_linear(out if gate is None else out * gate, None, self.proj, skip=skip)
 
     def _attended(self, tokens: Tensor) -> Tensor:
         """(M, N, 3C) to (M, N, C): Eq. 4-6."""

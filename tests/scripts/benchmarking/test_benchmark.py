@@ -17,6 +17,7 @@ from benchmarking.costs import Ceilings
 from measuring.results import write_chart
 from sst.ops.backends import fused
 from sst.utils.errors import UserError
+from standings.entries import RIVALS
 
 ROOT = Path(__file__).parents[3]
 CEILINGS = Ceilings(1e12, 1e11, 1e11, 4)
@@ -24,11 +25,13 @@ CEILINGS = Ceilings(1e12, 1e11, 1e11, 4)
 
 @pytest.fixture
 def arguments(tmp_path, monkeypatch):
-    """Arguments for SST-light on the CPU whose rows are not run: the published style takes 2 s, all others 0.5 s."""
+    """Arguments for rows on the CPU that are not run: the published style takes 2 s, rivals 1, all others 0.5."""
 
     def in_process(task):
         if 'machine' in task:
             return {'machine': {'device': 'a processor', 'threads': 1, 'load': 0.0}, 'ceilings': asdict(CEILINGS)}
+        if task['row']['model'] in RIVALS:
+            return {'times': [1.0, 1.0], 'memory': 4_000_000}
         time = 2.0 if task['row']['mode'] == 'published' else 0.5
         return {'times': [time, time], 'memory': 3_000_000, 'error': 1e-7, 'wrong': False, 'attention': 'sdpa'}
 
@@ -45,12 +48,52 @@ def test_table_json_csv_and_chart(arguments, tmp_path, capsys):
     lines = [line.replace('│', ' ').split() for line in printed.splitlines()]
     assert ['fast', 'sdpa', 'float32', '500', '0.0%', '4.00', '3'] in [line[:7] for line in lines]
     assert ['published', 'sdpa', 'float32', '2,000', '0.0%', '1.00', '3'] in [line[:7] for line in lines]
-    assert "not measured: fast flash float32: attention backend 'flash'" in printed
+    assert "not measured: SST-light fast flash float32: attention backend 'flash'" in printed
     result = json.loads((tmp_path / 'out' / 'result.json').read_text())
     rows = list(csv.DictReader(table.open(newline='')))
     assert [row['mode'] for row in rows] == [row['mode'] for row in result['rows']]
     assert len(rows) == 6
     assert cv2.imread(str(chart)) is not None
+
+
+def test_rivals_are_compared_with_the_sst_before_them(arguments, tmp_path, capsys):
+    models = ['--models', 'SST-light,SwinIR-light,SST-light+,ELAN-light', '--modes', 'fast,published']
+    benchmark.main([*arguments, *models, '--tasks', 'inference', '--size', '16x16', '--csv', str(tmp_path / 'a.csv')])
+    rows = json.loads((tmp_path / 'out' / 'result.json').read_text())['rows']
+    assert [(row['model'], row['mode'], row['against'], row['ratio']) for row in rows] == [
+        ('SST-light', 'fast', 'SST-light', 1),
+        ('SST-light', 'published', 'SST-light', 4),
+        ('SwinIR-light', 'fast', 'SST-light', 2),
+        ('SST-light+', 'fast', 'SST-light+', 1),
+        ('SST-light+', 'published', 'SST-light+', 4),
+        ('ELAN-light', 'fast', 'SST-light+', 2),
+    ]
+    assert rows[2].keys().isdisjoint({'speed', 'error', 'floor'})
+    assert (rows[2]['parameters'], rows[2]['multiply_adds'] > 0) == (910_152, True)
+    lines = [line.replace('│', ' ').split() for line in capsys.readouterr().out.splitlines()]
+    assert ['SwinIR-light', 'fast', 'float32', '1,000', '2.00', '0.0%', '-', '4', '-', '-'] in lines
+
+
+def test_against_is_what_a_user_would_take_instead(arguments, tmp_path):
+    benchmark.main([*arguments, '--against', '--size', '32x32'])
+    rows = json.loads((tmp_path / 'out' / 'result.json').read_text())['rows']
+    pairs = {row['model']: row['against'] for row in rows}
+    assert pairs == {
+        'SST-light': 'SST-light',
+        'SwinIR-light': 'SST-light',
+        'ATD-light': 'SST-light',
+        'SST-L': 'SST-L',
+        'SwinIR': 'SST-L',
+        'HAT': 'SST-L',
+    }
+    assert [row['model'] for row in rows if row['mode'] == 'onnx'] == ['SST-light', 'SST-L']
+    assert {(row['task'], row['scale'], row['height'], row['width']) for row in rows} == {('inference', 2, 16, 16)}
+
+
+def test_a_rival_whose_package_is_missing_is_a_row_with_its_reason(arguments, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'spandrel', None)
+    benchmark.main([*arguments, '--models', 'SST-light,HAT', '--tasks', 'inference', '--size', '16x16'])
+    assert 'sst-sr[spandrel]' in capsys.readouterr().out
 
 
 def test_figures_of_the_paper_stand_beside_the_same_model_and_size(arguments, capsys):

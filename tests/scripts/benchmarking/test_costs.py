@@ -5,9 +5,9 @@ import torch
 from helpers import tiny_options
 
 from benchmarking.costs import H200, count_multiply_adds, floor, multiply_adds
-from benchmarking.models import load_network
 from benchmarking.published import PublishedSST
 from sst.rivals.figures import published_figures
+from standings.entries import Entry
 
 UPSAMPLERS = [
     ({'type': 'pixelshuffle_direct'}, 2),
@@ -34,6 +34,10 @@ FLOORS = {
 }
 
 
+def network(model, scale):
+    return Entry(model, scale).options()['network_g']
+
+
 @pytest.mark.parametrize(('upsampler', 'scale'), UPSAMPLERS)
 @pytest.mark.parametrize('size', [(12, 24), (7, 13)])
 def test_formula_is_what_torch_counts(upsampler, scale, size):
@@ -57,13 +61,13 @@ COUNTED = [*product(('SST-light', 'SST-light+'), (2, 3, 4)), ('SST-L', 2), ('SST
 @pytest.mark.parametrize(('model', 'scale'), COUNTED)
 def test_multiply_adds_are_those_of_the_paper(model, scale):
     height, width = -(-720 // scale), -(-1280 // scale)
-    counted = multiply_adds(load_network(model, scale), height, width, published=True)
+    counted = multiply_adds(network(model, scale), height, width, published=True)
     assert counted.total / 1e9 == pytest.approx(published_figures(model, scale)['multiply_adds'] / 1e9, rel=0.004)
 
 
 @pytest.mark.parametrize(('model', 'scale'), FLOORS)
 def test_floor(model, scale):
-    time = floor(load_network(model, scale), 1280 * 720 // scale**2, H200)
+    time = floor(network(model, scale), 1280 * 720 // scale**2, H200)
     for name, expected in zip(('exp', 'attention', 'dense', 'copy', 'total'), FLOORS[model, scale], strict=True):
         digit = 1 if isinstance(expected, int) else 0.1
         assert 1000 * getattr(time, name) == pytest.approx(expected, abs=0.6 * digit), name

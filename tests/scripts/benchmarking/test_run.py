@@ -1,4 +1,5 @@
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -6,9 +7,9 @@ import pytest
 import torch
 
 from benchmarking import run as run_module
-from benchmarking.measure import measure
+from benchmarking.measure import export, measure
 from benchmarking.rows import Row, Workload, obstacle, plan
-from benchmarking.run import add_speeds, combined, in_process, run
+from benchmarking.run import add_ratios, add_speeds, combined, in_process, run
 from sst.ops.backends.fused import INSTALLED
 from sst.ops.backends.sdpa import SDPA
 
@@ -54,6 +55,30 @@ def test_cuda_graphs(model, mode):
     assert not measure(row(model, mode=mode, device='cuda', dtype='float16'))['wrong']
 
 
+def test_onnx_runtime_is_timed_and_right(model, tmp_path):
+    pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnxscript')
+    onnx = row(model, mode='onnx', backend='')
+    export(onnx, tmp_path / 'model.onnx')
+    answer = measure(onnx, tmp_path / 'model.onnx')
+    assert len(answer['times']) == 2
+    assert 0 < answer['error'] < 1e-5
+
+
+def test_rivals_are_timed(model):
+    for task in ('inference', 'training'):
+        answer = measure(row('ELAN-light', backend='', task=task))
+        assert answer.keys() == {'times', 'memory'}
+        assert len(answer['times']) == 2
+
+
+def test_onnx_runtime_is_refused_where_it_cannot_run(model, monkeypatch):
+    assert 'inference' in obstacle(row(model, mode='onnx', backend='', task='training'))
+    assert '--device cpu' in obstacle(row(model, mode='onnx', backend='', device='cuda'))
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    assert 'sst-sr[onnx]' in obstacle(row(model, mode='onnx', backend=''))
+
+
 def test_modes_of_inference_are_refused_elsewhere(model):
     assert obstacle(row(model, mode='fused', task='training')) == 'mode fused is for inference; take --tasks inference'
     assert 'CUDA graphs need a CUDA device' in obstacle(row(model, mode='graphed'))
@@ -70,6 +95,29 @@ def test_process_of_its_own(model):
     assert len(answer['times']) == 2
     assert answer['memory'] > 0
     assert answer['attention'] in ('native on cpu in float32', 'sdpa on cpu in float32')
+
+
+def test_threads_of_a_process():
+    assert in_process({'machine': 'cpu', 'threads': 2})['machine']['threads'] == 2
+
+
+def test_onnx_rows_get_their_model_once_and_its_failure_is_theirs(model, monkeypatch):
+    tasks = []
+
+    def in_process(task):
+        tasks.append(task)
+        if 'machine' in task:
+            return {'machine': {}, 'ceilings': asdict(run_module.Ceilings(1e11, 1e10, 1e9, 4))}
+        return {} if task.get('export') else answer([1.0])
+
+    monkeypatch.setattr(run_module, 'in_process', in_process)
+    monkeypatch.setattr(run_module, 'obstacle', lambda row: None)
+    onnx = row(model, mode='onnx', backend='')
+    assert run([onnx], 'cpu', rounds=2)['rows'][0]['times'] == [[1.0], [1.0]]
+    assert [task.get('export', False) for task in tasks] == [False, True, False, False]
+    assert len({task['model'] for task in tasks[1:]}) == 1
+    monkeypatch.setattr(run_module, 'in_process', lambda task: {'failed': 'no'} if 'row' in task else in_process(task))
+    assert run([onnx], 'cpu', rounds=2)['rows'][0]['failed'] == 'no'
 
 
 def test_failure_is_the_last_line_of_the_process():
@@ -120,6 +168,36 @@ def test_medians_of_processes_and_speeds_within_a_round():
     add_speeds(results)
     assert quick['latency'] == 5.5
     assert [result['speed'] for result in results] == [2, 1]
+
+
+def test_ratios_are_within_one_input():
+    same = {'scale': 2, 'task': 'inference', 'batch': 1, 'height': 8, 'mode': 'fast'}
+    results = [
+        same | {'model': 'HAT', 'width': 8, 'times': [[9.0]]},  # before any SST
+        same | {'model': 'SST', 'width': 8, 'times': [[2.0], [4.0]]},
+        same | {'model': 'HAT', 'width': 8, 'times': [[4.0], [12.0]]},
+        same | {'model': 'HAT', 'width': 9, 'times': [[4.0], [12.0]]},
+        same | {'model': 'HAT', 'width': 8, 'refused': 'memory'},
+    ]
+    add_ratios(results)
+    assert [result['against'] for result in results] == ['HAT', 'SST', 'SST', 'SST', 'SST']
+    assert [result.get('ratio') for result in results] == [None, 1, 2.5, None, None]
+
+
+def test_a_rival_has_one_way():
+    rows = plan(
+        ['HAT'],
+        [2],
+        ['onnx', 'published'],
+        ['sdpa', 'native'],
+        ['auto', 'float32'],
+        ['inference'],
+        Workload((16, 16), 8),
+        device='cpu',
+        repeats=1,
+        seconds=1.0,
+    )
+    assert [(row.mode, row.backend, row.dtype) for row in rows] == [('fast', '', 'float32')]
 
 
 def test_plan():
