@@ -42,7 +42,7 @@ def test_no_configuration_changes_results(tensors, configuration):
     expected = window_attention(
         leaves[0], WINDOW, HEADS, Factored(*leaves[1:3]), gate=leaves[3], shift=3, backend='reference'
     )
-    call = Call.of(qkv, factor_q, factor_k, gate, WINDOW, HEADS, 3, torch.float32)
+    call = Call.of(qkv, factor_q, factor_k, gate, WINDOW, HEADS, 3, 0, torch.float32)
     out, attended, lse = launch.forward(call, configuration, differentiable=True)
     assert_close(out, expected, 1e-5)
     results = launch.backward(call, Gradients.of(call, grad, attended, lse), configuration, configuration)

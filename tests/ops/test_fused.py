@@ -108,7 +108,7 @@ def test_factors_learn_where_the_map_needs_no_gradient():
 def test_the_operators_fulfil_what_torch_demands_of_operators():
     leaves = make_inputs(5, 6, 4, heads=1)
     tensors = (leaves['qkv'], leaves['factor_q'], leaves['factor_k'], leaves['gate'])
-    torch.library.opcheck(torch.ops.sst.window_attention, (*tensors, 4, 1, 0, torch.float32, True))
+    torch.library.opcheck(torch.ops.sst.window_attention, (*tensors, 4, 1, 0, 0, torch.float32, True))
 
 
 @pytest.fixture
