@@ -75,11 +75,12 @@ class WindowAttention(KeepsResults):
     def choose_padding(self, map_dtype: torch.dtype, device: torch.device, gradients: bool) -> None:
         """Have q, k and v projected to padded heads where the fused kernels will compute and read them faster so."""
         self._kept, self.padding = None, 0
-        inputs = self._inputs(map_dtype, device, gradients)
-        padding = worthwhile_padding(inputs.head_dim)
+        padding = worthwhile_padding(self.proj.in_features // self.num_heads)
+        if not padding:
+            return
         with torch.set_grad_enabled(gradients):
-            if padding and select_backend(self.backend, inputs).name == 'fused':
-                self.padding = padding
+            chosen = select_backend(self.backend, self._inputs(map_dtype, device, gradients))
+        self.padding = padding if chosen.name == 'fused' else 0
 
     def _inputs(self, map_dtype: torch.dtype, device: torch.device, gradients: bool) -> Inputs:
         """A call of the attention as far as the choice of a backend depends on it."""

@@ -100,7 +100,8 @@ class WindowNetwork(nn.Module):
     def widest(self) -> int:
         """Channels of the widest map between the stem and the upsampler."""
         dim = self.options['dim']
-        return max(3 * dim, int(dim * self.options['ffn_expansion']))
+        padding = max((attention.num_heads * attention.padding for attention in self.attentions()), default=0)
+        return max(3 * (dim + padding), int(dim * self.options['ffn_expansion']))
 
     def _tables(self) -> list:
         """What all layers keep beside their weights: positional tables, and padded weights where they have them."""
