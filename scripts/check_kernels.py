@@ -2,7 +2,8 @@
 
 For every layer of the published models it prints registers per thread, bytes per thread that did not fit into them,
 shared memory and, of attention, issue slots: the time to issue the instructions of the inner loop, in times of its
-exponentials; then that loop's loads from global memory, and how many read 4 bytes only. It fails where a kernel of the forward pass does not fit.
+exponentials. Then come that loop's loads from global memory, and how many of them are narrow: they read 4 bytes only.
+It fails where a kernel of the forward pass does not fit.
 """
 
 import argparse

@@ -160,7 +160,8 @@ class WindowNetwork(nn.Module):
         """Have a check on this machine decide which layers `auto` computes by the fused kernels.
 
         In these layers, and in those whose options name the kernels, heads of sizes like 30 are padded from now on.
-        Neither weights nor results change. `optimize_for_inference` and the training model call it. Without it, `auto` takes another backend.
+        Neither weights nor results change. `optimize_for_inference` and the training model call it. Without it, `auto`
+        takes another backend.
 
         Args:
             size (tuple[int, int]), batch (int): height and width of the LR images, and how many.

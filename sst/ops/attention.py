@@ -48,7 +48,7 @@ def window_attention(
         rotation (Rotation | None): applied to q and k.
         gate (Tensor | None): (B, H, W, C), multiplied with the result.
         shift (int): the padded map is rolled by (-shift, -shift) before and back after; there is no mask.
-        padding (int): qkv has that many channels of zeros after the d of each head, (B, H, W, 3 * heads * (d + padding)).
+        padding (int): channels of zeros that qkv, (B, H, W, 3 * heads * (d + padding)), has after the d of each head.
             They change no value: d counts without them, and so does C of all other maps. Their gradient is 0.
         backend (str): 'auto' or a name from `available_backends()`.
         dtype (torch.dtype | None): the dtype that attention computes in. None: that of the input, except bfloat16 for
@@ -67,7 +67,9 @@ def window_attention(
         )
     channels = qkv.shape[-1] // (3 * num_heads)
     if not 0 <= padding < max(channels, 1):
-        raise ValueError(f'padding must be 0 to {channels - 1}, less than the {channels} channels of a head, not {padding}')
+        raise ValueError(
+            f'padding must be 0 to {channels - 1}, less than the {channels} channels of a head, not {padding}'
+        )
     if window < 1:
         raise ValueError(f'window must be at least 1, not {window}')
     if isinstance(term, Factored):

@@ -29,8 +29,8 @@ class KeepsResults(nn.Module):
     """A module that keeps a result of its weights alone while no gradients are recorded.
 
     The result is computed again when a weight was changed in place, loaded or replaced, after a pass with gradients (an
-    optimiser may have followed), and after a change of mode, dtype or device. Writing into `weight.data` in place is not
-    noticed; call `eval()` afterwards.
+    optimiser may have followed), and after a change of mode, dtype or device. Writing into `weight.data` in place is
+    not noticed; call `eval()` afterwards.
     """
 
     def __init__(self) -> None:

@@ -236,8 +236,7 @@ def test_padded_weights_are_kept_until_a_weight_changes(wide):
 
 
 def test_another_backend_computes_what_was_prepared_for_this_one(wide):
-    net, other = wide
-    for attention in net.attentions():
+    for attention in wide[0].attentions():
         attention.backend = 'sdpa'
     lr = torch.rand(1, 3, 5, 7, device=DEVICE)
     assert_close(*(each(lr) for each in wide), 1e-5)

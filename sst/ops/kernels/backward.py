@@ -142,7 +142,6 @@ def key_kernel(
     for the keys' factor, d_factor (shares, heads, N, COLUMNS).
     """
     N: tl.constexpr = WINDOW * WINDOW
-    C: tl.constexpr = HEADS * D
     PART: tl.constexpr = HEADS * PITCH  # channels of q, of k and of v
     BLOCKS: tl.constexpr = (N + BLOCK_N - 1) // BLOCK_N
 

@@ -77,8 +77,8 @@ HALF, FLOAT32 = (torch.float16, torch.bfloat16), (torch.float32,)
 HOPPER_ON = (90, 2**31)
 PUBLISHED = (0, 64)  # no published model is wider
 
-# The first row that fits is used. Those with `heads` are for the published models: by counts of a compiler, not by times.
-# They issue fewer instructions than the rows below them, spill nothing, and leave room for as many warps.
+# The first row that fits is used. Those with `heads` are for the published models, by a compiler's counts: they issue
+# fewer instructions than the rows below them, spill nothing, and leave room for as many warps.
 TABLE = (
     Row(FORWARD, HALF, (80, 90), (32, 32), ANY, Configuration(256, 128, num_warps=16), heads=(16, 16)),
     Row(FORWARD, HALF, (90, 90), (48, 48), ANY, Configuration(256, 128, num_warps=16), heads=(16, 16)),
