@@ -46,8 +46,8 @@ def forward_kernel(
     """One program: BLOCK_M queries of one head in one window, against all its keys.
 
     qkv is (B, H, W, 3 * HEADS * PITCH), factor_q and factor_k are (heads, N, COLUMNS) or None, gate (B, H, W, C) or
-    None. Writes out (B, H, W, C) and, unless None, the result before the gate, attended (B, H, W, C), and the log-sum-exp of the
-    logits to base 2, lse (windows, heads, N), where the query is no padding.
+    None. Writes out (B, H, W, C) and, unless None, the result before the gate, attended (B, H, W, C), and the
+    log-sum-exp of the logits to base 2, lse (windows, heads, N), where the query is no padding.
     """
     N: tl.constexpr = WINDOW * WINDOW
     C: tl.constexpr = HEADS * D
