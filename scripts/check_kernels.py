@@ -2,7 +2,8 @@
 
 For every layer of the published models it prints registers per thread, bytes per thread that did not fit into them,
 shared memory and, of attention, issue slots: the time to issue the instructions of the inner loop, in times of its
-exponentials. It fails where a kernel of the forward pass does not fit.
+exponentials. Then come that loop's loads from global memory, and how many of them are narrow: they read 4 bytes only.
+It fails where a kernel of the forward pass does not fit.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def compile_present(map_dtype: str | None, build: Build) -> Usage:
 def table(results: dict[Build, Usage], capabilities: Sequence[int]) -> Table:
     """One line for a kernel of a layer, a column for each compute capability."""
     columns = ('kernel', 'dtype', 'head/widths', 'rank', 'window', 'heads', *(f'sm_{c}' for c in capabilities))
-    shown = Table(*columns, title='registers / spilled bytes / KiB shared / issue slots')
+    shown = Table(*columns, title='registers / spilled bytes / KiB shared / issue slots / loads / narrow')
     for build in results:
         if build.capability == capabilities[0]:
             cells = (cell(target, results[target]) for target in (replace(build, capability=c) for c in capabilities))
@@ -74,12 +75,13 @@ def table(results: dict[Build, Usage], capabilities: Sequence[int]) -> Table:
 
 
 def cell(build: Build, usage: Usage) -> str:
-    """What a kernel takes, and its issue slots where it has a loop."""
+    """What a kernel takes, and its issue slots and loads where it has a loop."""
     if usage.loop is None:
         return str(usage)
     configuration = build.present()
     logits = configuration.block_m * configuration.block_n
-    return f'{usage} / {usage.loop.slots(logits, configuration.num_warps):.2f}'
+    slots = usage.loop.slots(logits, configuration.num_warps)
+    return f'{usage} / {slots:.2f} / {usage.loop.loads} / {usage.loop.narrow}'
 
 
 if __name__ == '__main__':

@@ -20,8 +20,8 @@ SHARED_MEMORY = {80: 163 * 1024, 87: 163 * 1024, 90: FULL_MEMORY, 100: FULL_MEMO
 class Choices:
     """All combinations of these are candidates."""
 
-    blocks: Sequence[int] = (32, 64, 128)
-    warps: Sequence[int] = (4, 8)
+    blocks: Sequence[int] = (32, 64, 128, 256)
+    warps: Sequence[int] = (4, 8, 16)
     stages: Sequence[int] = (2, 3, 4)
 
 
@@ -31,7 +31,7 @@ def plan(layers: Sequence[Layer], kernels: Sequence[str], dtypes: Sequence[str],
     Of layers that would share a row of the table the first stands for all. Large windows go first, and float16 in the
     forward kernel and bfloat16 in the others, as the network is tested and trained.
     """
-    distinct = {(layer.layout.width, layer.window): layer for layer in reversed(layers)}
+    distinct = {(layer.layout.width, layer.head_dim, layer.window): layer for layer in reversed(layers)}
     builds = [Build(*case, capability) for case in product(kernels, dtypes, distinct.values())]
 
     def rank(build: Build) -> tuple[bool, int, int, int]:

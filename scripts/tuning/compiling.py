@@ -8,7 +8,7 @@ import torch
 
 from sst.ops.kernels.configurations import KERNELS, Configuration, find_configuration
 from sst.ops.kernels.geometry import Geometry
-from sst.ops.kernels.layout import Layout
+from sst.ops.kernels.layout import Layout, worthwhile_padding
 from sst.ops.kernels.pointwise_op import DepthwiseBlocks, LinearBlocks, channel_tiles
 from sst.options import load_options
 from sst.utils.optional import require
@@ -33,7 +33,7 @@ class Layer:
 
     @property
     def layout(self) -> Layout:
-        return Layout(self.head_dim, self.rank)
+        return Layout(self.head_dim, self.rank, worthwhile_padding(self.head_dim))
 
     def cells(self) -> tuple[str, ...]:
         return tuple(map(str, (self.head_dim, self.rank, self.window, self.num_heads)))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 EXPONENTIAL = 'MUFU.EX2'
 INSTRUCTION = re.compile(r'/\*([0-9a-f]{4,})\*/\s+(.*?);')  # address, text
+LOAD = re.compile(r'\bLDG(STS)?\b[\w.]*')
 JUMP = re.compile(r'\bBRA\b.* 0x([0-9a-f]+)')
 SCHEDULERS = 4  # of a multiprocessor, with an instruction of a warp per clock each
 EXPONENTIALS_PER_CLOCK = 16  # of a multiprocessor
@@ -20,6 +21,8 @@ class Loop:
 
     instructions: int
     exponentials: int
+    loads: int  # from global memory
+    narrow: int  # of them, those of at most 4 bytes
 
     def slots(self, logits: int, warps: int) -> float:
         """Time to issue a step's instructions, in times of its exponentials: below 1 the exponentials are the limit.
@@ -43,8 +46,14 @@ def inner_loop(cubin: bytes) -> Loop | None:
     """The shortest loop with exponentials; None where there is none, as in a window of one step."""
     code = {int(address, 16): text for address, text in INSTRUCTION.findall(_dump(cubin, '--dump-sass'))}
     bodies = [[text for at, text in code.items() if first <= at <= last] for first, last in _loops(code)]
-    loops = [Loop(len(body), sum(EXPONENTIAL in text for text in body)) for body in bodies]
+    loops = [_counted(body) for body in bodies]
     return min((loop for loop in loops if loop.exponentials), key=lambda loop: loop.instructions, default=None)
+
+
+def _counted(body: list[str]) -> Loop:
+    loads = [found[0] for found in map(LOAD.search, body) if found]
+    narrow = sum(not load.endswith(('.64', '.128')) for load in loads)
+    return Loop(len(body), sum(EXPONENTIAL in text for text in body), len(loads), narrow)
 
 
 def _loops(code: dict[int, str]) -> Iterator[tuple[int, int]]:

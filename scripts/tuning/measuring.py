@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sst.ops import Factored, window_attention
+from sst.ops.heads import crop_heads, pad_heads
 from sst.ops.kernels import launch
 from sst.ops.kernels.configurations import Configuration
 from sst.ops.kernels.launch import Call, Gradients
@@ -76,9 +77,10 @@ class Sample:
     def call(self) -> Call:
         layer = self.build.layer
         factor_q, factor_k = self.factors or (None, None)
-        return Call.of(
-            self.qkv, factor_q, factor_k, self.gate, layer.window, layer.num_heads, 0, self.build.torch_dtype
-        )
+        padding = layer.layout.padding
+        qkv = pad_heads(self.qkv, 3 * layer.num_heads, padding)
+        sizes = layer.window, layer.num_heads, 0, padding
+        return Call.of(qkv, factor_q, factor_k, self.gate, *sizes, self.build.torch_dtype)
 
     def reference(self) -> list[Tensor]:
         """The right result, or where the kernel takes gradients, those of qkv, factors and gate."""
@@ -99,8 +101,10 @@ class Sample:
         if kernel == 'forward':
             return [out]
         gradients = Gradients.of(call, self.grad, attended, lse)
-        results = launch.backward(call, gradients, taken['query'], taken['key'])
-        return [result for result in results if result.numel()]
+        d_qkv, *others = launch.backward(call, gradients, taken['query'], taken['key'])
+        layer = self.build.layer
+        d_qkv = crop_heads(d_qkv, 3 * layer.num_heads, layer.layout.padding)
+        return [result for result in (d_qkv, *others) if result.numel()]
 
     @torch.no_grad()
     def prepared(self) -> Callable[[Configuration], object]:

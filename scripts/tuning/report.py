@@ -85,10 +85,10 @@ def rows(results: Sequence[Result]) -> list[str]:
 
 def _row(result: Result, best: Trial) -> str:
     build, c = result.build, best.configuration
-    width, window = build.layer.layout.width, build.layer.window
+    width, window, head = build.layer.layout.width, build.layer.window, build.layer.head_dim
     spans = ', '.join(f'({at}, {at})' for at in (build.capability, width, window))
     configuration = f'Configuration({c.block_m}, {c.block_n}, num_warps={c.num_warps}, num_stages={c.num_stages})'
-    return f'Row(({build.kernel!r},), (torch.{build.dtype},), {spans}, {configuration}),'
+    return f'Row(({build.kernel!r},), (torch.{build.dtype},), {spans}, {configuration}, heads=({head}, {head})),'
 
 
 def as_json(result: Result) -> dict[str, Any]:

@@ -113,7 +113,9 @@ class AttentionNetwork(nn.Module):
     ) -> None:
         """Have a check on this machine decide which layers `auto` computes by the fused kernels.
 
-        `optimize_for_inference` and the training model call it. Without it, `auto` takes another backend.
+        In these layers, and in those whose options name the kernels, heads of sizes like 30 are padded from now on.
+        Neither weights nor results change. `optimize_for_inference` and the training model call it. Without it, `auto`
+        takes another backend.
 
         Args:
             size (tuple[int, int]), batch (int): height and width of the LR images, and how many.
@@ -124,6 +126,8 @@ class AttentionNetwork(nn.Module):
         device, dtype = self.stem.weight.device, map_dtype or self.stem.weight.dtype
         cases = (attention.case(dtype, device, gradients) for attention in self.attentions())
         decide(filter(None, cases), device, size, batch, agree=agree)
+        for attention in self.attentions():
+            attention.choose_padding(dtype, device, gradients)
 
     def check_inference(self, device: torch.device, dtype: torch.dtype, *, fused: bool, graphs: int) -> None:
         """Raise the errors that `optimize_for_inference` would raise on `device`."""

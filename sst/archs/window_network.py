@@ -67,12 +67,13 @@ class WindowNetwork(AttentionNetwork):
     def widest(self) -> int:
         """Channels of the widest map between the stem and the upsampler."""
         dim = self.options['dim']
-        return max(3 * dim, int(dim * self.options['ffn_expansion']))
+        padding = max((attention.num_heads * attention.padding for attention in self.attentions()), default=0)
+        return max(3 * (dim + padding), int(dim * self.options['ffn_expansion']))
 
     def fused_is_better(self, dtype: torch.dtype) -> bool:
         layer: Any = next(layer for layer in self.layers() if hasattr(layer, 'attn'))
         return fused_layers_are_better(layer, dtype, self.stem.weight.device)
 
     def _tables(self) -> list:
-        """The positional tables of all layers, which the biases keep."""
-        return [attention.bias.tables() for attention in self.attentions()]
+        """What all layers keep beside their weights: positional tables, and padded weights where they have them."""
+        return [(a.bias.tables(), a.padded_weights() if a.padding else None) for a in self.attentions()]

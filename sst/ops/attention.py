@@ -30,6 +30,7 @@ def window_attention(
     rotation: Rotation | None = None,
     gate: Tensor | None = None,
     shift: int = 0,
+    padding: int = 0,
     backend: str = 'auto',
     dtype: torch.dtype | None = None,
 ) -> Tensor:
@@ -47,6 +48,8 @@ def window_attention(
         rotation (Rotation | None): applied to q and k.
         gate (Tensor | None): (B, H, W, C), multiplied with the result.
         shift (int): the padded map is rolled by (-shift, -shift) before and back after; there is no mask.
+        padding (int): channels of zeros that qkv, (B, H, W, 3 * heads * (d + padding)), has after the d of each head.
+            They change no value: d counts without them, and so does C of all other maps. Their gradient is 0.
         backend (str): 'auto' or a name from `available_backends()`.
         dtype (torch.dtype | None): the dtype that attention computes in. None: that of the input, except bfloat16 for
             float32 on CUDA, as published. `reference` always computes in float32.
@@ -55,12 +58,17 @@ def window_attention(
         Tensor: (B, H, W, C) in the dtype of `qkv`.
 
     Raises:
-        ValueError: the channels, the window or the factors do not fit.
+        ValueError: the channels, their padding, the window or the factors do not fit.
         UnsupportedBackendError: the backend is unknown or cannot compute this; the message says why, and which can.
     """
     if qkv.dim() != 4 or qkv.shape[-1] % (3 * num_heads):
         raise ValueError(
             f'qkv must be (B, H, W, 3C) with C a multiple of num_heads {num_heads}, not {tuple(qkv.shape)}'
+        )
+    channels = qkv.shape[-1] // (3 * num_heads)
+    if not 0 <= padding < max(channels, 1):
+        raise ValueError(
+            f'padding must be 0 to {channels - 1}, less than the {channels} channels of a head, not {padding}'
         )
     if window < 1:
         raise ValueError(f'window must be at least 1, not {window}')
@@ -70,12 +78,12 @@ def window_attention(
             raise ValueError(
                 f'both factors of the term must be ({num_heads}, {window**2}, rank), not {shapes[0]} and {shapes[1]}'
             )
-    inputs = Inputs(qkv, window, num_heads, term, rotation, gate, shift, dtype or default_dtype(qkv))
+    inputs = Inputs(qkv, window, num_heads, term, rotation, gate, shift, dtype or default_dtype(qkv), padding)
     with autocast_off(qkv.device):  # because `dtype` says in which precision to compute
         chosen = select_backend(backend, inputs)
         if not torch.compiler.is_compiling():
             _log_once(chosen.name, qkv.device.type, inputs.dtype)
-        return chosen(inputs)
+        return chosen(inputs.without_padding() if padding and not chosen.reads_padding(inputs) else inputs)
 
 
 def check_backend(

@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -25,6 +25,8 @@ from torch import Tensor
 from sst.ops import verdicts
 from sst.ops.backends import BACKENDS
 from sst.ops.backends.base import Inputs
+from sst.ops.heads import pad_heads
+from sst.ops.kernels.layout import worthwhile_padding
 from sst.ops.terms import Factored
 from sst.ops.verdicts import Case
 from sst.ops.windows import pad_to_multiple, partition, windows_along
@@ -128,7 +130,7 @@ def examine(
         return Verdict(False, f'{type(fault).__name__}: {reason_of(fault)}')
     able = (b for b in BACKENDS.values() if b.name != 'fused' and b.automatic(inputs) and not b.unsupported(inputs))
     other = next(able)
-    ours, theirs = (_work(backend, inputs, case) for backend in (BACKENDS['fused'], other))
+    ours, theirs = _work(BACKENDS['fused'], _padded(inputs), case), _work(other, inputs, case)
     return _judged(device, case.dtype, lambda: worst_error(case, device), ours, theirs, other.name, seconds_of)
 
 
@@ -163,7 +165,7 @@ def worst_error(case: Case, device: torch.device) -> float:
     leaves = _leaves(inputs)
     exact = [leaf.detach().float().requires_grad_() for leaf in leaves]
     with torch.set_grad_enabled(case.gradients), full_float32():
-        results = BACKENDS['fused'](inputs).flatten(1, 2)[0, chosen].float()
+        results = BACKENDS['fused'](_padded(inputs)).flatten(1, 2)[0, chosen].float()
         expected = _equations(case, exact, chosen)
     pairs = [(results, expected)]
     if case.gradients:
@@ -211,6 +213,12 @@ def _random_inputs(case: Case, device: torch.device, height: int, width: int, ba
     qkv = random(batch, height, width, 3 * channels, dtype=case.map_dtype)
     gate = random(batch, height, width, channels, dtype=case.map_dtype) if case.gated else None
     return Inputs(qkv, case.window, case.num_heads, term, None, gate, 0, case.dtype)
+
+
+def _padded(inputs: Inputs) -> Inputs:
+    """The same as networks give them to the fused kernels."""
+    padding = worthwhile_padding(inputs.head_dim)
+    return replace(inputs, qkv=pad_heads(inputs.qkv, 3 * inputs.num_heads, padding), padding=padding)
 
 
 def _leaves(inputs: Inputs) -> list[Tensor]:

@@ -9,7 +9,7 @@ from sst.ops.backends import fused
 from sst.ops.kernels import configurations, launch
 from sst.ops.kernels.configurations import KERNELS, Configuration, Row, find_configuration
 from sst.ops.kernels.launch import Call, Gradients
-from sst.ops.kernels.layout import Layout
+from sst.ops.kernels.layout import Layout, worthwhile_padding
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 WINDOW, HEADS, HEAD_DIM, RANK = 8, 2, 30, 18
@@ -42,7 +42,7 @@ def test_no_configuration_changes_results(tensors, configuration):
     expected = window_attention(
         leaves[0], WINDOW, HEADS, Factored(*leaves[1:3]), gate=leaves[3], shift=3, backend='reference'
     )
-    call = Call.of(qkv, factor_q, factor_k, gate, WINDOW, HEADS, 3, torch.float32)
+    call = Call.of(qkv, factor_q, factor_k, gate, WINDOW, HEADS, 3, 0, torch.float32)
     out, attended, lse = launch.forward(call, configuration, differentiable=True)
     assert_close(out, expected, 1e-5)
     results = launch.backward(call, Gradients.of(call, grad, attended, lse), configuration, configuration)
@@ -60,6 +60,37 @@ def test_every_call_has_a_configuration_with_blocks_that_fit_the_window(kernel, 
         configuration = find_configuration(kernel, dtype, capability, Layout(head_dim, rank), window)
         for block in (configuration.block_m, configuration.block_n):
             assert 16 <= block < max(2 * window**2, 17)
+
+
+def test_rows_can_tell_heads_apart_that_are_as_wide():
+    hopper = ('forward', torch.float16, 90)
+    assert Layout(30, 34).width == Layout(32, 32).width
+    found = [find_configuration(*hopper, layout, 96) for layout in (Layout(30, 34), Layout(32, 32), Layout(29, 34))]
+    assert [(c.block_m, c.block_n, c.num_warps) for c in found] == [(128, 128, 8), (256, 128, 16), (128, 64, 8)]
+
+
+@pytest.mark.parametrize('row', configurations.TABLE, ids=str)
+def test_every_warp_of_a_row_has_rows_of_its_own(row):
+    if row.dtypes != configurations.FLOAT32:
+        for kernel in row.kernels:
+            assert row.configuration.rows(kernel) >= 16 * row.configuration.num_warps
+
+
+@pytest.mark.parametrize(
+    ('head_dim', 'padding'), [(8, 0), (16, 0), (20, 0), (30, 2), (32, 0), (45, 3), (54, 2), (63, 1), (64, 0), (1, 0)]
+)
+def test_heads_are_padded_where_it_costs_little(head_dim, padding):
+    assert worthwhile_padding(head_dim) == padding
+
+
+@pytest.mark.parametrize('head_dim', [1, 5, 16, 30, 32, 45])
+@pytest.mark.parametrize('rank', [1, 2, 16, 18, 34, 64])
+def test_prepared_factors_can_be_restored(head_dim, rank):
+    layout, factor = Layout(head_dim, rank), torch.rand(2, 4, rank)
+    prepared = layout.prepare(factor, torch.float32)
+    assert prepared.shape == (2, 4, layout.columns)
+    assert layout.rank_lanes % 8 == layout.columns % 8 == 0
+    assert torch.equal(layout.restore(prepared), factor)
 
 
 def test_a_row_on_top_is_for_its_calls_alone(monkeypatch):

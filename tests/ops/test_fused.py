@@ -6,7 +6,7 @@ from itertools import product
 import attention_cases
 import pytest
 import torch
-from attention_cases import DEVICE, attend, compare
+from attention_cases import DEVICE, attend, compare, run
 from helpers import assert_close, tiny_options
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from sst.archs import SST
 from sst.ops import RelativeTable, Rotation, UnsupportedBackendError, check_backend, window_attention
 from sst.ops.backends import fused
+from sst.ops.heads import pad_heads
 from sst.ops.kernels import launch
 
 pytestmark = pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
@@ -72,6 +73,39 @@ def test_half_precision(map_dtype, dtype):
     assert_agrees(make_inputs(13, 17, head_dim=30, rank=34, dtype=map_dtype), dtype=dtype)
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16], ids=str)
+@pytest.mark.parametrize('backend', ['fused', 'sdpa', 'reference'])
+@pytest.mark.parametrize(
+    ('head_dim', 'rank', 'padding'), [(30, 34, 2), (30, 18, 2), (30, 0, 2), (30, 2, 2), (45, 24, 3), (13, 4, 9)]
+)
+def test_padding_of_heads_changes_nothing(head_dim, rank, padding, backend, dtype):
+    leaves = make_inputs(7, 11, head_dim=head_dim, rank=rank, dtype=dtype)
+    padded = leaves | {'qkv': pad_heads(leaves['qkv'], 6, padding).detach().requires_grad_()}
+    out, gradients = run(padded, padding=padding, backend=backend, dtype=torch.float32)
+    expected, expected_gradients = run(leaves, backend='reference')
+    expected_gradients['qkv'] = pad_heads(expected_gradients['qkv'], 6, padding)
+    assert_close(out, expected, TOLERANCE[dtype])
+    for name, gradient in gradients.items():
+        assert_close(gradient, expected_gradients[name], TOLERANCE[dtype], f'gradient of {name}')
+    in_padding = gradients['qkv'].unflatten(-1, (6, -1))[..., head_dim:]
+    assert not in_padding.any()
+
+
+def test_padding_without_a_gate():
+    leaves = make_inputs(9, 14, head_dim=30, gated=False)
+    padded = leaves | {'qkv': pad_heads(leaves['qkv'], 6, 2)}
+    results = [attend(leaves, backend='reference'), attend(padded, padding=2, backend='fused', dtype=torch.float32)]
+    gradients = [torch.autograd.grad(result.square().sum(), list(leaves.values())) for result in results]
+    for result, expected in zip((results[1], *gradients[1]), (results[0], *gradients[0]), strict=True):
+        assert_close(result, expected, 1e-5)
+
+
+@pytest.mark.parametrize('padding', [-1, 16])
+def test_padding_is_less_than_a_head(padding):
+    with pytest.raises(ValueError, match=f'0 to 15, less than the 16 channels of a head, not {padding}'):
+        window_attention(torch.rand(1, 8, 8, 96), 8, 2, padding=padding)
+
+
 @pytest.mark.parametrize('size', [3e-4, 1e3])
 def test_gradients_of_any_size_fit_into_float16(size):
     leaves = make_inputs(32, 32, 32)
@@ -108,7 +142,7 @@ def test_factors_learn_where_the_map_needs_no_gradient():
 def test_the_operators_fulfil_what_torch_demands_of_operators():
     leaves = make_inputs(5, 6, 4, heads=1)
     tensors = (leaves['qkv'], leaves['factor_q'], leaves['factor_k'], leaves['gate'])
-    torch.library.opcheck(torch.ops.sst.window_attention, (*tensors, 4, 1, 0, torch.float32, True))
+    torch.library.opcheck(torch.ops.sst.window_attention, (*tensors, 4, 1, 0, 0, torch.float32, True))
 
 
 @pytest.fixture
@@ -142,6 +176,84 @@ def test_compiles_as_one_graph(nets):
     result.square().sum().backward()
     weight = net.blocks[0].layers[0].attn.bias.query_weight
     assert weight.grad.norm() > 0
+
+
+# ---- networks whose heads are padded
+
+
+@pytest.fixture
+def wide():
+    """A network with heads of 30, prepared for the fused backend, and the same with the reference."""
+    options = tiny_options(backend='fused', attention_dtype='float32', num_blocks=1, dim=60, num_heads=2)
+    net = SST(**options).to(DEVICE)
+    other = SST(**options | {'backend': 'reference'}).to(DEVICE)
+    other.load_state_dict(net.state_dict())
+    for each in (net, other):
+        each.choose_kernels((8, 8), gradients=True)
+    return net, other
+
+
+@pytest.fixture
+def projected(monkeypatch):
+    """The channels of each qkv that the kernels read."""
+    channels, original = [], fused.Fused.__call__
+    spy = lambda self, inputs: channels.append(inputs.qkv.shape[-1]) or original(self, inputs)  # noqa: E731
+    monkeypatch.setattr(fused.Fused, '__call__', spy)
+    return channels
+
+
+def test_a_network_pads_its_heads_and_stays_what_it_is(wide, projected):
+    net, other = wide
+    assert net.state_dict().keys() == other.state_dict().keys()
+    assert {attention.padding for attention in other.attentions()} == {0}
+    lr = torch.rand(1, 3, 5, 7, device=DEVICE)
+    results = [each(lr) for each in wide]
+    assert set(projected) == {3 * 2 * 32}
+    assert_close(*results, 1e-5)
+    gradients = [
+        torch.autograd.grad(result.square().sum(), list(each.parameters()))
+        for each, result in zip(wide, results, strict=True)
+    ]
+    for (name, weight), gradient, expected in zip(net.named_parameters(), *gradients, strict=True):
+        assert gradient.shape == weight.shape
+        assert_close(gradient, expected, 1e-4, f'gradient of {name}')
+
+
+@torch.no_grad()
+def test_padded_weights_are_kept_until_a_weight_changes(wide):
+    net, other = (each.eval() for each in wide)
+    lr = torch.rand(1, 3, 5, 7, device=DEVICE)
+    attention = next(net.attentions())
+    assert attention.padded_weights()[0] is attention.padded_weights()[0]
+    assert_close(net(lr), other(lr), 1e-5)
+    for each in wide:
+        next(each.attentions()).qkv.weight.mul_(3)
+    assert_close(net(lr), other(lr), 1e-5)
+    for each in wide:
+        next(each.attentions()).qkv.weight.data.mul_(2)  # changes no version
+        each.eval()
+    assert_close(net(lr), other(lr), 1e-5)
+
+
+def test_another_backend_computes_what_was_prepared_for_this_one(wide):
+    for attention in wide[0].attentions():
+        attention.backend = 'sdpa'
+    lr = torch.rand(1, 3, 5, 7, device=DEVICE)
+    assert_close(*(each(lr) for each in wide), 1e-5)
+
+
+def test_a_padded_network_compiles_as_one_graph(wide):
+    net, other = wide
+    compiled = torch.compile(net, fullgraph=True, backend='aot_eager')
+    lr = torch.rand(1, 3, 5, 7, device=DEVICE)
+    assert_close(compiled(lr), other(lr), 1e-5)
+
+
+def test_heads_that_are_aligned_are_not_padded(nets, projected):
+    net, _ = nets
+    net.choose_kernels((8, 8))
+    net(torch.rand(1, 3, 5, 7, device=DEVICE))
+    assert {attention.padding for attention in net.attentions()} == {0}
 
 
 # ---- the choice of this backend

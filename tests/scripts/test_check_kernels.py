@@ -15,7 +15,9 @@ from tuning.sweep import usage_of
 ROOT = Path(__file__).parents[2]
 
 SST_L_PLUS = Layer(head_dim=32, rank=32, window=96, num_heads=6)
-MOST_SLOTS = {'forward': 1.2, 'query': 1.25, 'key': 1.5}  # on sm_90, in times of the exponentials
+SST_PLUS = [Layer(head_dim=30, rank=34, window=96, num_heads=6), Layer(head_dim=30, rank=18, window=48, num_heads=6)]
+LIGHT = Layer(head_dim=16, rank=24, window=96, num_heads=3)
+MOST_SLOTS = {'forward': 1.0, 'query': 1.25, 'key': 1.5}  # on sm_90, in times of the exponentials
 
 
 @pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
@@ -30,13 +32,13 @@ def test_kernels_of_the_forward_pass_fit_into_the_registers_of_a_gpu_that_is_not
 
 @pytest.fixture
 def compiled(tmp_path, monkeypatch):
-    """Compiles the large window of SST-L+ as the table says; gives what it takes, and the table's configuration."""
+    """Compiles for a layer as the table says; gives what it takes, and the table's configuration."""
     pytest.importorskip('triton')
     monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
     monkeypatch.setenv('TRITON_INTERPRET', '0')  # of the process that compiles
 
-    def compile_in_process(kernel, dtype, capability):
-        build = Build(kernel, dtype, SST_L_PLUS, capability)
+    def compile_in_process(kernel, dtype, capability, layer=SST_L_PLUS):
+        build = Build(kernel, dtype, layer, capability)
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
             return pool.submit(usage_of, build, build.present()).result(), build.present()
 
@@ -61,3 +63,26 @@ def test_no_warp_repeats_the_work_of_another(compiled, kernel, dtype):
 def test_gradient_kernels_spill_little_on_smaller_gpus(compiled, kernel, capability):
     usage, _ = compiled(kernel, 'bfloat16', capability)
     assert usage.spilled <= 64
+
+
+@pytest.mark.parametrize('layer', SST_PLUS, ids=lambda layer: f'rank {layer.rank}')
+@pytest.mark.parametrize('kernel', KERNELS)
+def test_heads_of_30_are_read_by_16_bytes(compiled, kernel, layer):
+    usage, configuration = compiled(kernel, 'float16', 90, layer)
+    logits = configuration.block_m * configuration.block_n
+    assert usage.loop.slots(logits, configuration.num_warps) <= MOST_SLOTS[kernel] + 0.05
+    assert usage.loop.loads <= 10  # 26 with heads of 30 as they are
+    assert usage.loop.narrow == (2 if kernel == 'key' else 0)  # log-sum-exp and delta are numbers of 4 bytes
+    assert usage.spilled == 0
+
+
+@pytest.mark.parametrize(
+    ('layer', 'capability', 'most'),
+    [(SST_L_PLUS, 80, 1.08), (SST_L_PLUS, 89, 1.08), (SST_PLUS[1], 80, 1.1), (SST_PLUS[1], 89, 1.1), (LIGHT, 90, 0.92)],
+    ids=str,
+)
+def test_large_tiles_of_the_forward_kernel_spill_nothing(compiled, layer, capability, most):
+    usage, configuration = compiled('forward', 'float16', capability, layer)
+    assert configuration.block_n == 128
+    assert usage.loop.slots(configuration.block_m * 128, configuration.num_warps) <= most
+    assert usage.spilled == 0

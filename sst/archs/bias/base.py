@@ -1,14 +1,14 @@
 """The interface of positional biases."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 import torch
 from pydantic import BeforeValidator, Field, WithJsonSchema
-from torch import Tensor, nn
+from torch import Tensor
 
 from sst.ops import Rotation, Term
-from sst.ops.weight_state import WeightState
+from sst.ops.weight_state import KeepsResults
 from sst.options.faults import fault, shown
 from sst.options.registries import BIASES
 from sst.utils.precision import full_float32
@@ -49,7 +49,7 @@ class Released:
 
 
 @BIASES.register('none')
-class PositionalBias(nn.Module):
+class PositionalBias(KeepsResults):
     """Tells the attention of one layer where its tokens are. This base class does nothing.
 
     A bias may act on the features, on q and k, or on the logits; a subclass overrides `features`, `rotation` or `term`.
@@ -57,10 +57,6 @@ class PositionalBias(nn.Module):
     """
 
     released: ClassVar[Released] = Released('NoPE')
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._kept: tuple[WeightState, tuple[Term | None, Rotation | None]] | None = None
 
     @classmethod
     def of_layer(cls, options: Mapping[str, Any], index: int) -> dict[str, Any]:
@@ -92,33 +88,14 @@ class PositionalBias(nn.Module):
         return None
 
     def tables(self) -> tuple[Term | None, Rotation | None]:
-        """`term()` and `rotation()`. They depend on weights alone and are kept while no gradients are recorded.
-
-        They are computed again when a weight was changed in place, loaded or replaced, after a pass with gradients (an
-        optimiser may have followed), and after a change of mode, dtype or device. Writing into `weight.data` in place
-        is not noticed; call `eval()` afterwards.
-        """
-        if torch.compiler.is_compiling():
-            return self.term(), self.rotation()
-        if self.training or torch.is_grad_enabled():
-            self._kept = None
-            return self._computed()
-        weights = list(self.parameters())
-        if self._kept is None or not self._kept[0].holds(weights):
-            self._kept = WeightState(weights), self._computed()
-        return self._kept[1]
+        """`term()` and `rotation()`, which depend on weights alone and are kept as `KeepsResults` says."""
+        return self.kept(lambda: list(self.parameters()), self._computed)
 
     def _computed(self) -> tuple[Term | None, Rotation | None]:
+        if torch.compiler.is_compiling():
+            return self.term(), self.rotation()
         with full_float32():
             return self.term(), self.rotation()
-
-    def train(self, mode: bool = True) -> 'PositionalBias':
-        self._kept = None
-        return super().train(mode)
-
-    def _apply(self, fn: Callable, recurse: bool = True) -> 'PositionalBias':
-        self._kept = None  # half(), to(device) and the like
-        return super()._apply(fn, recurse)
 
 
 def window_coordinates(window: int, device: torch.device) -> Tensor:

@@ -1,11 +1,12 @@
 """The interface of attention backends, and the base of those that attend in windows cut out of the map."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from sst.ops.heads import crop_heads
 from sst.ops.terms import Factored, Rotation, Term
 from sst.ops.windows import map_windows
 
@@ -16,7 +17,7 @@ MOST_WINDOWS = 65_535  # of a call: kernels of others put the batch on an axis o
 class Inputs:
     """The arguments of one call of `window_attention`."""
 
-    qkv: Tensor  # (B, H, W, 3C)
+    qkv: Tensor  # (B, H, W, 3 * heads * (d + padding))
     window: int
     num_heads: int
     term: Term | None
@@ -24,10 +25,15 @@ class Inputs:
     gate: Tensor | None  # (B, H, W, C)
     shift: int
     dtype: torch.dtype  # in which attention computes
+    padding: int = 0  # channels of zeros after those of each head of qkv
 
     @property
     def head_dim(self) -> int:
-        return self.qkv.shape[-1] // (3 * self.num_heads)
+        return self.qkv.shape[-1] // (3 * self.num_heads) - self.padding
+
+    def without_padding(self) -> 'Inputs':
+        """The same, with heads as wide as they are."""
+        return replace(self, qkv=crop_heads(self.qkv, 3 * self.num_heads, self.padding), padding=0)
 
     @property
     def factors(self) -> tuple[Tensor, Tensor] | None:
@@ -64,6 +70,10 @@ class Backend(ABC):
     def automatic(self, inputs: Inputs) -> bool:
         """Whether `auto` may choose this backend, if it can compute the inputs."""
         return True
+
+    def reads_padding(self, inputs: Inputs) -> bool:
+        """Whether it takes heads with their padding. If not, `window_attention` cuts the padding off first."""
+        return False
 
     @abstractmethod
     def __call__(self, inputs: Inputs) -> Tensor:

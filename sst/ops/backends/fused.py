@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sst.ops.backends.base import Backend, Inputs, older_than_ampere
+from sst.ops.kernels.layout import Layout
 from sst.ops.kernels.op import fused_attention
 from sst.ops.verdicts import taken
 from sst.utils.optional import why_not
@@ -76,7 +77,11 @@ class Fused(Backend):
             reasons.append("Triton's interpreter multiplies bfloat16 wrongly")
         return reasons
 
+    def reads_padding(self, inputs: Inputs) -> bool:
+        layout = Layout(inputs.head_dim, inputs.rank, inputs.padding)
+        return layout.pitch <= layout.lanes
+
     def __call__(self, inputs: Inputs) -> Tensor:
         factors = inputs.factors or (None, None)
-        options = (inputs.window, inputs.num_heads, inputs.shift, inputs.dtype)
+        options = (inputs.window, inputs.num_heads, inputs.shift, inputs.padding, inputs.dtype)
         return fused_attention(inputs.qkv, *factors, inputs.gate, *options, inputs.needs_gradients)[0]

@@ -33,17 +33,19 @@ def query_kernel(
     d_result, delta, d_qkv, d_factor, d_gate,
     height, width, rows, columns, windows, share,
     SCALE: tl.constexpr, DTYPE: tl.constexpr, WINDOW: tl.constexpr, HEADS: tl.constexpr, SHIFT: tl.constexpr,
-    PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
-    COLUMNS: tl.constexpr, SPARE: tl.constexpr, RANGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, PITCH: tl.constexpr, LANES: tl.constexpr,
+    RANK_LANES: tl.constexpr, COLUMNS: tl.constexpr, SPARE: tl.constexpr, RANGE: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """One program: BLOCK_M queries of one head, in `share` of all windows one after the other.
 
     Reads grad (B, H, W, C), what the forward kernel read and its `attended` and `lse`. Writes d_qkv (B, padded H,
-    padded W, 3C), its q part, d_factor (shares, heads, N, COLUMNS), delta = RANGE * rowsum(dO * O) (windows, heads, N),
-    and with a gate d_gate and d_result, dO (B, H, W, C).
+    padded W, 3 * HEADS * PITCH), its q part, d_factor (shares, heads, N, COLUMNS), delta = RANGE * rowsum(dO * O)
+    (windows, heads, N), with a gate d_gate, and d_result, dO (B, H, W, HEADS * LANES), unless grad is that already.
     """
     N: tl.constexpr = WINDOW * WINDOW
     C: tl.constexpr = HEADS * D
+    PART: tl.constexpr = HEADS * PITCH  # channels of q, of k and of v
     BLOCKS: tl.constexpr = (N + BLOCK_M - 1) // BLOCK_M
 
     program = tl.program_id(0)
@@ -53,7 +55,7 @@ def query_kernel(
     head = program // BLOCKS % HEADS
     first_window = program // (BLOCKS * HEADS) * share
     lane = tl.arange(0, LANES)[None, :]
-    qkv += head * D
+    qkv += head * PITCH
 
     dq = tl.zeros([BLOCK_M, LANES], tl.float32)  # its spare lanes sum the factor's last channels over all windows
     if factor_q is not None:
@@ -69,8 +71,8 @@ def query_kernel(
         y, x = token_places(token, top, left, rows, columns, WINDOW, SHIFT)
         exists = inside & (y < height) & (x < width)
         query = source_pixels(token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
-        q = load_channels(qkv + image_start * (3 * C), query, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_M, LANES)
-        if SPARE:
+        q = load_channels(qkv + image_start * (3 * PART), query, 3 * PART, PITCH, LANES).to(DTYPE)
+        if SPARE:  # q is (BLOCK_M, LANES)
             q = with_factor(q, factor_q, token, D, LANES, RANK_LANES, COLUMNS)
 
         place = image_start * C + head * D + query[:, None] * C + lane
@@ -80,7 +82,9 @@ def query_kernel(
         if gate is not None:
             tl.store(d_gate + place, d_out * before_gate, mask=stored)
             d_out *= tl.load(gate + place, mask=stored, other=0.0)
-            tl.store(d_result + place, d_out, mask=stored)
+        if gate is not None or D != LANES:
+            d_out_start = d_result + image_start * (HEADS * LANES) + head * LANES
+            tl.store(d_out_start + query[:, None] * (HEADS * LANES) + lane, d_out, mask=exists[:, None])
         row_sum = tl.sum(d_out * before_gate, 1) * RANGE
         row = (tl.cast(window, tl.int64) * HEADS + head) * N + token
         tl.store(delta + row, row_sum, mask=inside)
@@ -91,9 +95,9 @@ def query_kernel(
             key_number = start + tl.arange(0, BLOCK_N)
             key_token = tl.minimum(key_number, N - 1)
             key = source_pixels(key_token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
-            key_channels = qkv + image_start * (3 * C) + C
-            k = load_channels(key_channels, key, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_N, LANES)
-            v = load_channels(key_channels + C, key, 3 * C, D, LANES).to(DTYPE)
+            key_channels = qkv + image_start * (3 * PART) + PART
+            k = load_channels(key_channels, key, 3 * PART, PITCH, LANES).to(DTYPE)  # (BLOCK_N, LANES)
+            v = load_channels(key_channels + PART, key, 3 * PART, PITCH, LANES).to(DTYPE)
             if SPARE:
                 k = with_factor(k, factor_k, key_token, D, LANES, RANK_LANES, COLUMNS)
             logits = tl.dot(q, tl.trans(k), input_precision='ieee')  # (BLOCK_M, BLOCK_N)
@@ -109,14 +113,15 @@ def query_kernel(
             if RANK_LANES > 0:
                 dq_rank = tl.dot(d_logits, k_rank, dq_rank, input_precision='ieee')
 
-        padded = ((image * (rows * WINDOW) + y).to(tl.int64) * (columns * WINDOW) + x) * (3 * C)
-        stored = inside[:, None] & (lane < D)
-        tl.store(d_qkv + head * D + padded[:, None] + lane, dq * (SCALE * LN2 / RANGE), mask=stored)  # 1 / sqrt(d)
+        padded = ((image * (rows * WINDOW) + y).to(tl.int64) * (columns * WINDOW) + x) * (3 * PART)
+        stored = inside[:, None] & (lane < PITCH)
+        d_q = tl.where(lane < D, dq * (SCALE * LN2 / RANGE), 0.0)  # SCALE * LN2 is 1 / sqrt(d)
+        tl.store(d_qkv + head * PITCH + padded[:, None] + lane, d_q, mask=stored)
         dq = tl.where(lane < D, 0.0, dq)
 
     d_factor += (program // BLOCKS) * (N * COLUMNS) + token[:, None] * COLUMNS
     if SPARE:
-        tl.store(d_factor + (RANK_LANES - D) + lane, dq / RANGE, mask=inside[:, None] & (lane >= D))
+        tl.store(d_factor + (COLUMNS - LANES) + lane, dq / RANGE, mask=inside[:, None] & (lane >= D))
     if RANK_LANES > 0:
         tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dq_rank / RANGE, mask=inside[:, None])
 
@@ -127,8 +132,9 @@ def key_kernel(
     d_qkv, d_factor,
     height, width, rows, columns, windows, share,
     SCALE: tl.constexpr, DTYPE: tl.constexpr, WINDOW: tl.constexpr, HEADS: tl.constexpr, SHIFT: tl.constexpr,
-    PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
-    COLUMNS: tl.constexpr, SPARE: tl.constexpr, RANGE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, PITCH: tl.constexpr, LANES: tl.constexpr,
+    RANK_LANES: tl.constexpr, COLUMNS: tl.constexpr, SPARE: tl.constexpr, RANGE: tl.constexpr,
+    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """One program: BLOCK_N keys of one head, in `share` of all windows one after the other.
 
@@ -136,7 +142,7 @@ def key_kernel(
     for the keys' factor, d_factor (shares, heads, N, COLUMNS).
     """
     N: tl.constexpr = WINDOW * WINDOW
-    C: tl.constexpr = HEADS * D
+    PART: tl.constexpr = HEADS * PITCH  # channels of q, of k and of v
     BLOCKS: tl.constexpr = (N + BLOCK_N - 1) // BLOCK_N
 
     program = tl.program_id(0)
@@ -146,7 +152,7 @@ def key_kernel(
     head = program // BLOCKS % HEADS
     first_window = program // (BLOCKS * HEADS) * share
     lane = tl.arange(0, LANES)[None, :]
-    qkv += head * D
+    qkv += head * PITCH
 
     dk = tl.zeros([BLOCK_N, LANES], tl.float32)  # its spare lanes sum the factor's last channels over all windows
     if factor_q is not None:
@@ -160,9 +166,9 @@ def key_kernel(
         image, top, left = window_corner(window, rows, columns, WINDOW)
         image_start = image.to(tl.int64) * height * width
         key = source_pixels(token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
-        key_channels = qkv + image_start * (3 * C) + C
-        k = load_channels(key_channels, key, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_N, LANES)
-        v = load_channels(key_channels + C, key, 3 * C, D, LANES).to(DTYPE)
+        key_channels = qkv + image_start * (3 * PART) + PART
+        k = load_channels(key_channels, key, 3 * PART, PITCH, LANES).to(DTYPE)  # (BLOCK_N, LANES)
+        v = load_channels(key_channels + PART, key, 3 * PART, PITCH, LANES).to(DTYPE)
         if SPARE:
             k = with_factor(k, factor_k, token, D, LANES, RANK_LANES, COLUMNS)
         dv = tl.zeros([BLOCK_N, LANES], tl.float32)
@@ -172,10 +178,11 @@ def key_kernel(
             query_number = start + tl.arange(0, BLOCK_M)
             query_token = tl.minimum(query_number, N - 1)
             query = source_pixels(query_token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
-            q = load_channels(qkv + image_start * (3 * C), query, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_M, LANES)
-            if SPARE:
+            q = load_channels(qkv + image_start * (3 * PART), query, 3 * PART, PITCH, LANES).to(DTYPE)
+            if SPARE:  # q is (BLOCK_M, LANES)
                 q = with_factor(q, factor_q, query_token, D, LANES, RANK_LANES, COLUMNS)
-            d_out = load_channels(d_result + image_start * C + head * D, query, C, D, LANES).to(DTYPE)
+            d_out_start = d_result + image_start * (HEADS * LANES) + head * LANES
+            d_out = load_channels(d_out_start, query, HEADS * LANES, LANES, LANES).to(DTYPE)
             if N % BLOCK_M == 0:
                 row_lse = tl.load(lse + row_start + query_number)
                 row_sum = tl.load(delta + row_start + query_number)
@@ -195,16 +202,16 @@ def key_kernel(
                 dk_rank = tl.dot(d_logits, q_rank, dk_rank, input_precision='ieee')
 
         y, x = token_places(token, top, left, rows, columns, WINDOW, SHIFT)
-        padded = ((image * (rows * WINDOW) + y).to(tl.int64) * (columns * WINDOW) + x) * (3 * C)
-        d_keys = d_qkv + C + head * D + padded[:, None] + lane
-        stored = inside[:, None] & (lane < D)
-        tl.store(d_keys, dk * (SCALE * LN2 / RANGE), mask=stored)  # SCALE * LN2 is 1 / sqrt(d)
-        tl.store(d_keys + C, dv, mask=stored)
+        padded = ((image * (rows * WINDOW) + y).to(tl.int64) * (columns * WINDOW) + x) * (3 * PART)
+        d_keys = d_qkv + PART + head * PITCH + padded[:, None] + lane
+        stored = inside[:, None] & (lane < PITCH)
+        tl.store(d_keys, tl.where(lane < D, dk * (SCALE * LN2 / RANGE), 0.0), mask=stored)
+        tl.store(d_keys + PART, dv, mask=stored)
         dk = tl.where(lane < D, 0.0, dk)
 
     d_factor += (program // BLOCKS) * (N * COLUMNS) + token[:, None] * COLUMNS
     if SPARE:
         dk *= SCALE * LN2 / RANGE  # because t_q is sqrt(d) times the term's q
-        tl.store(d_factor + (RANK_LANES - D) + lane, dk, mask=inside[:, None] & (lane >= D))
+        tl.store(d_factor + (COLUMNS - LANES) + lane, dk, mask=inside[:, None] & (lane >= D))
     if RANK_LANES > 0:
         tl.store(d_factor + tl.arange(0, RANK_LANES)[None, :], dk_rank * (SCALE * LN2 / RANGE), mask=inside[:, None])

@@ -40,17 +40,18 @@ def forward_kernel(
     qkv, factor_q, factor_k, gate, out, attended, lse,
     height, width, rows, columns,
     SCALE: tl.constexpr, DTYPE: tl.constexpr, WINDOW: tl.constexpr, HEADS: tl.constexpr, SHIFT: tl.constexpr,
-    PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
-    COLUMNS: tl.constexpr, SPARE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    PERIODIC: tl.constexpr, INDEX: tl.constexpr, D: tl.constexpr, PITCH: tl.constexpr, LANES: tl.constexpr,
+    RANK_LANES: tl.constexpr, COLUMNS: tl.constexpr, SPARE: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
     """One program: BLOCK_M queries of one head in one window, against all its keys.
 
-    qkv is (B, H, W, 3C), factor_q and factor_k are (heads, N, COLUMNS) or None, gate (B, H, W, C) or None. Writes out
-    (B, H, W, C) and, unless None, the result before the gate, attended (B, H, W, C), and the log-sum-exp of the
-    logits to base 2, lse (windows, heads, N), where the query is no padding.
+    qkv is (B, H, W, 3 * HEADS * PITCH), factor_q and factor_k are (heads, N, COLUMNS) or None, gate (B, H, W, C) or
+    None. Writes out (B, H, W, C) and, unless None, the result before the gate, attended (B, H, W, C), and the
+    log-sum-exp of the logits to base 2, lse (windows, heads, N), where the query is no padding.
     """
     N: tl.constexpr = WINDOW * WINDOW
     C: tl.constexpr = HEADS * D
+    PART: tl.constexpr = HEADS * PITCH  # channels of q, of k and of v
     BLOCKS: tl.constexpr = (N + BLOCK_M - 1) // BLOCK_M
 
     program = tl.program_id(0)  # neighbouring programs share keys
@@ -64,10 +65,10 @@ def forward_kernel(
         return
 
     image_start = image.to(tl.int64) * height * width
-    qkv += image_start * (3 * C) + head * D
+    qkv += image_start * (3 * PART) + head * PITCH
     y, x = token_places(token, top, left, rows, columns, WINDOW, SHIFT)
     query = (y * width + x).to(INDEX)  # pixel of each query in its image
-    q = load_channels(qkv, query, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_M, LANES)
+    q = load_channels(qkv, query, 3 * PART, PITCH, LANES).to(DTYPE)  # (BLOCK_M, LANES)
     if SPARE:
         q = with_factor(q, factor_q + head * (N * COLUMNS), token, D, LANES, RANK_LANES, COLUMNS)
     if RANK_LANES > 0:
@@ -80,8 +81,8 @@ def forward_kernel(
         number = start + tl.arange(0, BLOCK_N)
         key_token = tl.minimum(number, N - 1)
         key = source_pixels(key_token, top, left, height, width, rows, columns, WINDOW, SHIFT, PERIODIC, INDEX)
-        k = load_channels(qkv + C, key, 3 * C, D, LANES).to(DTYPE)  # (BLOCK_N, LANES)
-        v = load_channels(qkv + 2 * C, key, 3 * C, D, LANES).to(DTYPE)
+        k = load_channels(qkv + PART, key, 3 * PART, PITCH, LANES).to(DTYPE)  # (BLOCK_N, LANES)
+        v = load_channels(qkv + 2 * PART, key, 3 * PART, PITCH, LANES).to(DTYPE)
         if SPARE:
             k = with_factor(k, factor_k + head * (N * COLUMNS), key_token, D, LANES, RANK_LANES, COLUMNS)
         logits = tl.dot(q, tl.trans(k), input_precision='ieee')  # (BLOCK_M, BLOCK_N)

@@ -24,11 +24,18 @@ class Geometry:
 
     @classmethod
     def of(
-        cls, qkv: Tensor, factor: Tensor | None, window: int, num_heads: int, shift: int, dtype: torch.dtype
+        cls,
+        qkv: Tensor,
+        factor: Tensor | None,
+        window: int,
+        num_heads: int,
+        shift: int,
+        padding: int,
+        dtype: torch.dtype,
     ) -> 'Geometry':
-        """From qkv (B, H, W, 3C) and a factor (heads, N, r) of the term."""
+        """From qkv (B, H, W, 3 * heads * (d + padding)) and a factor (heads, N, r) of the term."""
         batch, height, width, channels = qkv.shape
-        layout = Layout(channels // (3 * num_heads), 0 if factor is None else factor.shape[-1])
+        layout = Layout(channels // (3 * num_heads) - padding, 0 if factor is None else factor.shape[-1], padding)
         return cls(batch, height, width, layout, window, num_heads, shift, dtype)
 
     @property
@@ -68,7 +75,8 @@ class Geometry:
         periodic = any(
             count * self.window > 2 * size - 1 for count, size in ((self.rows, self.height), (self.columns, self.width))
         )
-        padded = self.rows * self.columns * self.window**2 * 3 * self.num_heads * self.layout.head_dim
+        widest = self.num_heads * max(3 * self.layout.pitch, self.layout.lanes)  # of all maps
+        padded = self.rows * self.columns * self.window**2 * widest
         return {
             'SCALE': self.layout.logit_scale,
             'DTYPE': types[self.dtype],

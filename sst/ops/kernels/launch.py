@@ -21,7 +21,7 @@ class Call:
     """One call of the attention as the kernels take it. All tensors are contiguous."""
 
     geometry: Geometry
-    qkv: Tensor  # (B, H, W, 3C)
+    qkv: Tensor  # (B, H, W, 3 * heads * pitch), see `Layout`
     factor_q: Tensor | None  # (heads, N, columns), see `Layout.prepare`
     factor_k: Tensor | None
     gate: Tensor | None  # (B, H, W, C)
@@ -36,10 +36,11 @@ class Call:
         window: int,
         num_heads: int,
         shift: int,
+        padding: int,
         dtype: torch.dtype,
     ) -> 'Call':
         """Prepare the arguments of `fused_attention`."""
-        geometry = Geometry.of(qkv, factor_q, window, num_heads, shift, dtype)
+        geometry = Geometry.of(qkv, factor_q, window, num_heads, shift, padding, dtype)
         layout = geometry.layout
         return cls(
             geometry,
@@ -86,9 +87,9 @@ class Gradients:
     grad: Tensor  # (B, H, W, C), of the result
     attended: Tensor  # (B, H, W, C), the result before the gate
     lse: Tensor  # (windows, heads, N)
-    d_result: Tensor  # (B, H, W, C), of the result before the gate
+    d_result: Tensor  # (B, H, W, heads * lanes), of the result before the gate
     delta: Tensor  # (windows, heads, N)
-    d_qkv: Tensor  # (B, padded H, padded W, 3C)
+    d_qkv: Tensor  # (B, padded H, padded W, 3 * heads * pitch)
     d_gate: Tensor | None  # (B, H, W, C)
 
     @classmethod
@@ -96,11 +97,13 @@ class Gradients:
         """Allocate the tensors that the kernels write."""
         geometry, gate, grad = call.geometry, call.gate, grad.contiguous()
         padded = (geometry.rows * geometry.window, geometry.columns * geometry.window)
+        lanes = geometry.num_heads * geometry.layout.lanes
+        fits = gate is None and lanes == grad.shape[-1]
         return cls(
             grad,
             attended,
             lse,
-            d_result=grad if gate is None else torch.empty_like(grad),
+            d_result=grad if fits else grad.new_empty(*grad.shape[:-1], lanes),
             delta=torch.empty_like(lse),
             d_qkv=call.qkv.new_empty(geometry.batch, *padded, call.qkv.shape[-1]),
             d_gate=None if gate is None else torch.empty_like(gate),
@@ -112,7 +115,8 @@ def forward(call: Call, configuration: Configuration, differentiable: bool) -> t
     from sst.ops.kernels.forward import forward_kernel
 
     geometry = call.geometry
-    out, attended, lse = empty_results(call.qkv, call.gate, geometry.window, geometry.num_heads, differentiable)
+    sizes = geometry.window, geometry.num_heads, geometry.layout.padding
+    out, attended, lse = empty_results(call.qkv, call.gate, *sizes, differentiable)
     programs = geometry.blocks(configuration.block_m) * geometry.num_heads * geometry.windows
     written = {'attended': attended if attended.numel() else None, 'lse': lse if lse.numel() else None}
     call.launch(forward_kernel, programs, configuration, out=out, **written)
@@ -120,13 +124,13 @@ def forward(call: Call, configuration: Configuration, differentiable: bool) -> t
 
 
 def empty_results(
-    qkv: Tensor, gate: Tensor | None, window: int, num_heads: int, differentiable: bool
+    qkv: Tensor, gate: Tensor | None, window: int, num_heads: int, padding: int, differentiable: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Allocate what `forward` returns. The log-sum-exp is infinite, which it stays where a query is padding."""
     *sizes, channels = qkv.shape
     batch, height, width = sizes
     windows = batch * windows_along(height, window) * windows_along(width, window)
-    out = qkv.new_empty(*sizes, channels // 3)
+    out = qkv.new_empty(*sizes, channels // 3 - num_heads * padding)
     attended = torch.empty_like(out) if differentiable and gate is not None else qkv.new_empty(0)
     shape = (windows, num_heads, window**2) if differentiable else (0,)
     lse = qkv.new_full(shape, float('inf'), dtype=torch.float32)
@@ -136,17 +140,17 @@ def empty_results(
 def backward(
     call: Call, gradients: Gradients, query: Configuration, key: Configuration
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of qkv (B, H, W, 3C), of both factors (heads, N, r) in float32 and of the gate (B, H, W, C).
+    """Gradients of qkv, 0 in its padding, of both factors (heads, N, r) in float32 and of the gate (B, H, W, C).
 
     Gradients of factors and a gate that are None are empty.
     """
     d_factor_q = factor_gradients(call, gradients, 'query', query).sum(0)
     d_factor_k = factor_gradients(call, gradients, 'key', key).sum(0)
-    rank = call.geometry.layout.rank
+    layout = call.geometry.layout
     return (
         fold_padding(gradients.d_qkv, call.geometry.height, call.geometry.width),
-        d_factor_q[..., :rank].contiguous(),
-        d_factor_k[..., :rank].contiguous(),
+        layout.restore(d_factor_q),
+        layout.restore(d_factor_k),
         call.qkv.new_empty(0) if gradients.d_gate is None else gradients.d_gate,
     )
 

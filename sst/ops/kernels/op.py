@@ -21,17 +21,19 @@ def fused_attention(
     window: int,
     num_heads: int,
     shift: int,
+    padding: int,
     dtype: torch.dtype,
     differentiable: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Compute `window_attention`; factor_q and factor_k are those of a `Factored` term, each (heads, N, r).
+    Each head has `padding` channels of zeros after its own in qkv, (B, H, W, 3 * heads * (d + padding)).
 
     Returns:
         tuple: the result (B, H, W, C), then what the gradients need, each empty unless `differentiable`: the result
         before the gate (B, H, W, C), empty without a gate, and the log-sum-exp of the logits to base 2,
         (windows, heads, N) in float32, infinite where a query is padding.
     """
-    call = Call.of(qkv, factor_q, factor_k, gate, window, num_heads, shift, dtype)
+    call = Call.of(qkv, factor_q, factor_k, gate, window, num_heads, shift, padding, dtype)
     return launch.forward(call, call.configuration('forward'), differentiable)
 
 
@@ -39,8 +41,8 @@ def fused_attention(
 def _fake_attention(
     qkv: Tensor, factor_q: Tensor | None, factor_k: Tensor | None, gate: Tensor | None, *options: Any
 ) -> Results:
-    window, num_heads, _, _, differentiable = options
-    return launch.empty_results(qkv, gate, window, num_heads, differentiable)
+    window, num_heads, _, padding, _, differentiable = options
+    return launch.empty_results(qkv, gate, window, num_heads, padding, differentiable)
 
 
 @torch.library.custom_op('sst::window_attention_backward', mutates_args=())
@@ -55,13 +57,14 @@ def fused_attention_backward(
     window: int,
     num_heads: int,
     shift: int,
+    padding: int,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Gradients of qkv, factor_q, factor_k and gate, from the gradient of the result, `grad` (B, H, W, C).
 
     Gradients of arguments that are None are empty.
     """
-    call = Call.of(qkv, factor_q, factor_k, gate, window, num_heads, shift, dtype)
+    call = Call.of(qkv, factor_q, factor_k, gate, window, num_heads, shift, padding, dtype)
     d_qkv, d_factor_q, d_factor_k, d_gate = launch.backward(
         call, Gradients.of(call, grad, attended, lse), call.configuration('query'), call.configuration('key')
     )
@@ -82,5 +85,5 @@ register_gradients(
     fused_attention_backward,
     lambda inputs, results: (results[0] if inputs[3] is None else results[1], results[2]),  # without a gate: the result
     tensors=4,
-    options=4,
+    options=5,
 )

@@ -61,22 +61,26 @@ def padding_in(start, size, padded, WINDOW: tl.constexpr, SHIFT: tl.constexpr):
 
 
 @triton.jit
-def load_channels(pointer, pixel, STRIDE: tl.constexpr, D: tl.constexpr, LANES: tl.constexpr):
-    """D channels of each pixel, zeros in the lanes beyond: (BLOCK, LANES)."""
+def load_channels(pointer, pixel, STRIDE: tl.constexpr, PITCH: tl.constexpr, LANES: tl.constexpr):
+    """PITCH channels of each pixel, zeros in the lanes beyond: (BLOCK, LANES)."""
     lane = tl.arange(0, LANES)[None, :]
     pointers = pointer + pixel[:, None] * STRIDE + lane
-    if D == LANES:
+    if PITCH == LANES:
         return tl.load(pointers)
-    return tl.load(pointers, mask=lane < D, other=0.0)
+    return tl.load(pointers, mask=lane < PITCH, other=0.0)
 
 
 @triton.jit
 def with_factor(tile, factor, token, D: tl.constexpr, LANES: tl.constexpr, RANK_LANES: tl.constexpr,
                 COLUMNS: tl.constexpr):  # fmt: skip
-    """A tile of q or k, with the factor's last channels in the lanes that the head leaves empty: (BLOCK, LANES)."""
+    """A tile of q or k, with the factor's last channels in the lanes that the head leaves empty: (BLOCK, LANES).
+
+    They are the end of the factor's row, which is read from the RANK_LANES-th column on: by 16 bytes at a time.
+    """
     lane = tl.arange(0, LANES)[None, :]
-    pointers = factor + token[:, None] * COLUMNS + (RANK_LANES - D) + lane
-    return tl.where(lane < D, tile, tl.load(pointers, mask=lane >= D, other=0.0))
+    pointers = factor + token[:, None] * COLUMNS + (COLUMNS - LANES) + lane
+    spare = tl.load(pointers, mask=lane >= LANES + RANK_LANES - COLUMNS, other=0.0)
+    return tl.where(lane < D, tile, spare)
 
 
 @triton.jit

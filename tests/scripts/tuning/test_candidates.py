@@ -35,6 +35,12 @@ def test_what_cannot_be_better_is_not_tried(kernel, layer, choices, left):
     assert [(c.block_m, c.block_n, c.num_warps, c.num_stages) for c in others] == left
 
 
+def test_large_blocks_and_many_warps_are_tried():
+    found = candidates(Build('forward', 'float16', LARGE, 90), Choices())
+    assert Configuration(256, 128, num_warps=16) in found
+    assert all(c.block_m >= 16 * c.num_warps for c in found)
+
+
 def test_the_most_important_comes_first():
     builds = plan([SMALL, LARGE], ['query', 'forward'], ['bfloat16', 'float16'], 90)
     named = [(build.kernel, build.dtype, build.layer.window) for build in builds]
@@ -44,8 +50,10 @@ def test_the_most_important_comes_first():
 
 
 def test_layers_that_share_a_row_are_swept_once():
-    builds = plan([LARGE, Layer(30, 34, 96, 6), Layer(32, 32, 96, 7)], ['key'], ['float16'], 80)
-    assert builds == [Build('key', 'float16', LARGE, 80)]
+    other = Layer(30, 34, 96, 6)  # as wide, but a row can tell it apart
+    builds = plan([LARGE, other, Layer(32, 32, 96, 7)], ['key'], ['float16'], 80)
+    assert {build.layer for build in builds} == {LARGE, other}
+    assert len(builds) == 2
 
 
 def test_another_number_of_programs_is_no_candidate():

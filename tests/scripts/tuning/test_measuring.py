@@ -99,7 +99,7 @@ def test_what_is_right_is_timed_and_the_fastest_becomes_a_row(kernel, monkeypatc
     assert result.best is min((trials[0], trials[2]), key=lambda trial: trial.seconds)
     trials[0].seconds, trials[2].seconds = 0.003, 0.002
     configuration = 'Configuration(64, 32, num_warps=4, num_stages=2)'
-    row = f"Row(('{kernel}',), (torch.float16,), (90, 90), (48, 48), (8, 8), {configuration}),"
+    row = f"Row(('{kernel}',), (torch.float16,), (90, 90), (48, 48), (8, 8), {configuration}, heads=(30, 30)),"
     assert report.rows([result]) == [row]
 
 

@@ -108,7 +108,7 @@ def test_on_a_gpu_the_fastest_right_candidate_becomes_a_row(gpu, tmp_path, capsy
     args = sweep_kernels.read_arguments([str(ROOT / 'options' / 'demo.yml'), *CHOICE, '--json', str(path)])
     assert sweep_kernels.run(args)
     printed = capsys.readouterr().out
-    configuration = 'Configuration(32, 32, num_warps=2, num_stages=2)'
+    configuration = 'Configuration(32, 32, num_warps=2, num_stages=2), heads=(16, 16)'
     assert f"Row(('forward',), (torch.float16,), (90, 90), (32, 32), (8, 8), {configuration})," in printed
     (build,) = json.loads(path.read_text())['builds']
     assert build['gain'] == 2
