@@ -18,13 +18,13 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from sst.archs import AttentionNetwork
 from sst.checkpoints.fitting import fitting, load_weights
 from sst.checkpoints.networks import built
-from sst.checkpoints.weights import weights_in
+from sst.checkpoints.weights import on_cpu, weights_in
 from sst.inference import build_predictor, inference_kwargs
 from sst.models.consistency import layer_seed
 from sst.models.evaluation import EvaluatedImage, Row, average, enlarged, evaluate, evaluating, write_results
-from sst.models.images import side_by_side, write_png
+from sst.models.images import comparison, side_by_side, write_png
 from sst.models.losses import build_losses, computed
-from sst.models.optimiser import build_optimisers, restore, undecayed
+from sst.models.optimiser import build_optimisers, restore, take_steps, undecayed, unscale
 from sst.models.schedule import learning_rate
 from sst.utils.errors import DivergedError, SharedError, UserError
 from sst.utils.files import atomic_save
@@ -170,13 +170,9 @@ class SSTModel(BaseModel):
             for name, loss in losses.items():
                 self.log[name] = self.log.get(name, 0) + loss.detach() * share
         if train['grad_clip']:
-            for optimizer in self.optimizers:
-                self.scaler.unscale_(optimizer)
+            unscale(self.scaler, self.optimizers)
             nn.utils.clip_grad_norm_(self.net_g.parameters(), train['grad_clip'])
-        if self._gradients_are_usable():
-            for optimizer in self.optimizers:
-                self.scaler.step(optimizer)
-        self.scaler.update()
+        take_steps(self.scaler, self.optimizers, unscaled=bool(train['grad_clip']))
         if self.net_g_ema is not None:
             self._update_ema(self.net_g_ema)
 
@@ -190,16 +186,6 @@ class SSTModel(BaseModel):
         with self._autocast():
             output = self.net_g(lq)
         return computed(self.losses, output.float(), gt)
-
-    def _gradients_are_usable(self) -> bool:
-        """Whether the optimisers may take a step: if a gradient is not finite, none of several does."""
-        if not self.scaler.is_enabled() or len(self.optimizers) == 1:
-            return True  # the scaler itself decides
-        if not self.opt['train']['grad_clip']:  # or they are unscaled already
-            for optimizer in self.optimizers:
-                self.scaler.unscale_(optimizer)
-        gradients = [weight.grad for weight in self.net_g.parameters() if weight.grad is not None]
-        return all(bool(gradient.isfinite().all()) for gradient in gradients)
 
     def _autocast(self):
         return nullcontext() if self.amp_dtype is None else torch.autocast(self.device.type, self.amp_dtype)
@@ -255,8 +241,11 @@ class SSTModel(BaseModel):
         options, rank, name = self.opt['val'], self.opt['rank'], dataset.opt['name']
 
         def on_image(image: EvaluatedImage) -> None:
+            path = self._image_path(name, image.name, current_iter)
             if save_img:
-                write_png(image.sr, self._image_path(name, image.name, current_iter))
+                write_png(image.sr, f'{path}.png')
+            if options['save_comparison']:
+                write_png(comparison(image), f'{path}_compared.png')
             if tb_logger and image.index < SAMPLE_IMAGES * self.opt['world_size']:
                 tb_logger.add_image(f'{name}/{image.name}', side_by_side(image), current_iter)
 
@@ -278,10 +267,11 @@ class SSTModel(BaseModel):
             )
 
     def _image_path(self, dataset: str, image: str, current_iter: int | str) -> str:
+        """Without the end `.png`."""
         folder = self.opt['path']['visualization']
         if self.is_train:
-            return osp.join(folder, dataset, image, f'{image}_{current_iter}.png')
-        return osp.join(folder, dataset, f'{image}_{self.opt["val"]["suffix"] or self.opt["name"]}.png')
+            return osp.join(folder, dataset, image, f'{image}_{current_iter}')
+        return osp.join(folder, dataset, f'{image}_{self.opt["val"]["suffix"] or self.opt["name"]}')
 
     def _record(self, name: str, means: dict[str, float], current_iter: int, tb_logger) -> None:
         if means:
@@ -327,9 +317,9 @@ class SSTModel(BaseModel):
 
     def _write_checkpoint(self, iteration: int) -> None:
         net = self.get_bare_model(self.net_g)
-        content = {'params': _on_cpu(net), 'network_g': self.opt['network_g'], 'metadata': self._metadata(iteration)}
+        content = {'params': on_cpu(net), 'network_g': self.opt['network_g'], 'metadata': self._metadata(iteration)}
         if self.net_g_ema is not None:
-            content['params_ema'] = _on_cpu(self.net_g_ema)
+            content['params_ema'] = on_cpu(self.net_g_ema)
         if not all(value.isfinite().all() for value in content['params'].values()):
             raise DivergedError(f'the weights are not finite any more, so they were not saved; {DIVERGED}')
         if iteration == -1:
@@ -407,7 +397,3 @@ def reading_of(opt: dict) -> dict[str, Any]:
         'strict': opt['path']['strict_load_g'],
         'transfer': opt['is_train'],
     }
-
-
-def _on_cpu(net: nn.Module) -> dict[str, Tensor]:
-    return {name: value.cpu().contiguous() for name, value in net.state_dict().items()}

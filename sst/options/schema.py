@@ -71,6 +71,9 @@ class Val(Section):
 
     val_freq: int = Field(default=5000, ge=1, description='iterations between validations')
     save_img: bool = Field(default=False, description='whether to write the pictures')
+    save_comparison: bool = Field(
+        default=False, description='whether to write pictures of bicubic, the result and HR, if there is one, in a row'
+    )
     suffix: NamePart | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
     pbar: bool = Field(default=True, description='whether to show a progress bar')
     use_ema: bool = Field(default=True, description='whether to take the averaged weights')
