@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sst.archs.sstreal_start import SIGMA
 from sst.data.stream import LAYERS, NOISE, STEP, mixed_seed
 
 
@@ -39,7 +40,7 @@ def levels_at(iteration: int, options: Mapping[str, Any], total_iter: int) -> in
 def level(index: int, count: int, options: Mapping[str, Any]) -> Level:
     """Level `index` of `count`: (a^(1/rho) + index / (count - 1) (b^(1/rho) - a^(1/rho)))^rho.
 
-    alpha goes from a = 0 to b = 1 with `residual_rho`, sigma from `sigma_min` to `sigma_max` with `noise_rho`.
+    alpha goes from a = 0 to b = 1 with `residual_rho`, sigma from `sigma_min` to 1 with `noise_rho`.
     """
     share = index / (count - 1)
 
@@ -47,7 +48,7 @@ def level(index: int, count: int, options: Mapping[str, Any]) -> Level:
         return (low ** (1 / rho) + share * (high ** (1 / rho) - low ** (1 / rho))) ** rho
 
     alpha = between(0.0, 1.0, options['residual_rho'])
-    return Level(alpha, between(options['sigma_min'], options['sigma_max'], options['noise_rho']))
+    return Level(alpha, between(options['sigma_min'], SIGMA, options['noise_rho']))
 
 
 def at_level(place: Level, gt: Tensor, enlarged: Tensor, noise: Tensor) -> Tensor:

@@ -1,10 +1,9 @@
 """The section `train.consistency`: how a consistency model, SSTReal, is trained."""
 
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from sst.options.faults import refuse, shown
 from sst.options.section import Section
 
 MOST_STEPS = 1000
@@ -22,9 +21,8 @@ class Consistency(Section):
     length: int | None = Field(
         default=None, ge=1, description='iterations over which the number of steps changes; null is total_iter'
     )
-    sigma_min: float = Field(default=0.0, ge=0, description='standard deviation of the noise at the first level')
-    sigma_max: float = Field(
-        default=1.0, gt=0, le=100, description='that at the last level; images are enlarged from noise of 1'
+    sigma_min: float = Field(
+        default=0.0, ge=0, lt=1, description='standard deviation of the noise at the first level; at the last it is 1'
     )
     noise_rho: Exponent = Field(default=1.0, description='the 1/rho-th powers of the standard deviations lie evenly')
     residual_rho: Exponent = Field(
@@ -33,9 +31,3 @@ class Consistency(Section):
     middle_weight: float = Field(
         default=0.25, ge=0, le=100, description='weight of the losses of the middle output; those of the last have 1'
     )
-
-    @model_validator(mode='after')
-    def _ordered(self) -> Self:
-        if self.sigma_min >= self.sigma_max:
-            refuse([(('sigma_min',), f'must be less than sigma_max {self.sigma_max:g}, not {shown(self.sigma_min)}')])
-        return self

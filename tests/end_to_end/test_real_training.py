@@ -2,13 +2,15 @@
 
 import json
 import re
+import signal
+import subprocess
 
 import cv2
 import pytest
 import torch
 import yaml
 from helpers import tiny_real_options, write_noise
-from runs import REPOSITORY, assert_equal_to_the_bit, run, weights
+from runs import REPOSITORY, assert_equal_to_the_bit, command, environment, run, weights
 from skimage import data
 
 from sst.utils.files import load_torch
@@ -23,7 +25,7 @@ CONTENT = {
     },
     'train': {'total_iter': 6, 'warmup_iter': 2, 'ema_decay': 0.9},
     'val': {'val_freq': 3, 'pbar': False, 'metrics': {'niqe': None}},
-    'logger': {'print_freq': 1, 'save_checkpoint_freq': 3},
+    'logger': {'print_freq': 1, 'save_checkpoint_freq': 1000},
 }
 
 
@@ -46,15 +48,26 @@ def train(folder, *changes, resume=False, processes=1, code=0):
     return run(folder, 'sst-train', *arguments, processes=processes, code=code)
 
 
-def test_a_run_and_its_continuation_are_equal(folder):
-    train(folder, 'name=whole')
-    train(folder, 'train:total_iter=3', 'train:scheduler:periods=[6]', 'train:consistency:length=6')
-    train(folder, 'datasets:train:num_workers=0', resume=True)
+def test_a_stopped_run_goes_on_to_the_same_weights(folder):
+    """With dropout, and after another number of loading processes; the number of levels changes on the way."""
+    longer = ['train:total_iter=40', 'val:val_freq=40']
+    train(folder, 'name=whole', *longer)
+    with subprocess.Popen(
+        command('sst-train', '-opt', 'real.yml', '--force_yml', *longer),
+        cwd=folder, env=environment(), stderr=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        seen = next((line for line in process.stderr if 'iter:       3/' in line), '')
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    assert (bool(seen), process.returncode) == (True, 128 + signal.SIGTERM)
+    (saved,) = (folder / 'experiments' / 'real' / 'training_states').glob('*.state')
+    assert 3 <= int(saved.stem) < 40
+    train(folder, *longer, 'datasets:train:num_workers=0', resume=True)
     assert_equal_to_the_bit(weights(folder, 'whole'), weights(folder, 'real'))
     log = next((folder / 'experiments' / 'whole').glob('train_*.log')).read_text()
     assert 'l_pix_middle' in log
-    assert re.search(r'Validation demo_val_real, iteration 6: psnr', log)
-    state = load_torch(next((folder / 'experiments' / 'whole' / 'training_states').glob('6.state')))
+    assert re.search(r'Validation demo_val_real, iteration 40: psnr', log)
+    state = load_torch(next((folder / 'experiments' / 'whole' / 'training_states').glob('40.state')))
     decays = [(group['weight_decay'], len(group['params'])) for group in state['optimizers'][0]['param_groups']]
     assert [decay for decay, _ in decays] == [0, 0]
     assert decays[1][1] == 3 * 2 * 4 + 10 + 1 + 3 + 2  # RIB of six layers, upsamplers, lr_stem, modulations, fuses

@@ -40,10 +40,10 @@ def test_released_levels_lie_evenly(count):
 
 
 def test_powers_and_limits():
-    schedule = options(sigma_min=0.04, sigma_max=4, noise_rho=2, residual_rho=3)
+    schedule = options(sigma_min=0.04, noise_rho=2, residual_rho=3)
     assert level(0, 3, schedule) == pytest.approx((0, 0.04))
-    assert level(1, 3, schedule) == pytest.approx((0.5**3, ((0.2 + 2) / 2) ** 2))
-    assert level(2, 3, schedule) == pytest.approx((1, 4))
+    assert level(1, 3, schedule) == pytest.approx((0.5**3, ((0.2 + 1) / 2) ** 2))
+    assert level(2, 3, schedule) == pytest.approx((1, 1))
 
 
 def test_level_zero_is_the_hr_image_and_the_last_the_noisy_enlarged_one():
