@@ -173,6 +173,8 @@ def test_lpips_without_its_package_or_weights_is_refused_in_words(tmp_path):
         ('train:consistency:middle_wieght=1', 'middle_weight'),
         ('datasets:train:degradation:second_prob=2', 'second_prob'),
         ('train:perceptual_opt={type: LPIPSLoss, signed: true}', 'signed'),
+        ('train:consistency_opt={}', 'consistency_opt: .*use consistency'),
+        ('train:align_opt={}', 'align_opt: .*delete it'),
         ('scale=2', 'scale'),
     ],
 )
