@@ -51,7 +51,7 @@ setup(
         'fused': [TRITON],
         'hub': HUB,
         'onnx': ONNX,
-        'perceptual': ['pyiqa>=0.1.13'],
+        'perceptual': ['lpips>=0.1.4', 'pyiqa>=0.1.13'],
         'plots': ['matplotlib>=3.8'],
         'spandrel': SPANDREL,
         'spandrel-extra': [*SPANDREL, *SPANDREL_EXTRA],

@@ -4,6 +4,7 @@ It is a consistency model: it turns the enlarged LR image plus noise of standard
 one step. There is one resolution, that of the LR image.
 """
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
@@ -83,14 +84,28 @@ class SSTReal(AttentionNetwork):
         Raises:
             ValueError: shapes that do not belong together, or a sigma or guidance out of range.
         """
+        factor = self.guidance if guidance is None else checked_guidance(guidance)
+        first, second = self.denoised(x, sigma, lq)
+        return (first, second) if self.training else first + factor * (second - first)
+
+    def denoised(self, x: Tensor, sigma: float | Tensor, lq: Tensor) -> tuple[Tensor, Tensor]:
+        """D_i and D_f, the middle and the last output, in both modes; arguments and errors as for `forward`."""
         _require_images(x, lq)
         levels = _levels(sigma, x)
-        factor = self.guidance if guidance is None else checked_guidance(guidance)
         middle, last = self.raw(x, (levels + 0.002).log() / 4, lq)
         s, d = (levels / self.sigma_unit).view(-1, 1, 1, 1), self.sigma_data
         skipped, c_out = d**2 / (s**2 + d**2) * x, s / (s**2 + d**2).sqrt()
-        first, second = ((skipped + c_out * output).to(x.dtype) for output in (middle, last))
-        return (first, second) if self.training else first + factor * (second - first)
+        return (skipped + c_out * middle).to(x.dtype), (skipped + c_out * last).to(x.dtype)
+
+    def undecayed(self) -> set[str]:
+        """The weights that the published training leaves out of weight decay, 368 of the released 1620.
+
+        They are the weights of the positional biases, the biases of `lr_stem`, `modulation`, `fuse` and the
+        upsamplers, and the last convolutions of the upsamplers.
+        """
+        biases = r'lr_stem|blocks\.\d+\.(modulation|fuse)|(middle|last)_upsampler\.convs\.\d'
+        free = re.compile(rf'.*\.attn\.bias\..*|({biases})\.bias|(middle|last)_upsampler\.convs\.3\.weight')
+        return {name for name, _ in self.named_parameters() if free.fullmatch(name)}
 
     def raw(self, x: Tensor, noise_number: Tensor, lq: Tensor) -> tuple[Tensor, Tensor]:
         """The raw network N: its middle and last output, (B, 3, 4H, 4W) each; `noise_number` is (B,) or (1,)."""
@@ -273,7 +288,11 @@ def _require_images(x: Tensor, lq: Tensor) -> None:
 
 def _levels(sigma: float | Tensor, x: Tensor) -> Tensor:
     """sigma as (1,) or (B,), float32 on the device of x."""
-    levels = torch.as_tensor(sigma, dtype=torch.float32, device=x.device).reshape(-1)
+    if not isinstance(sigma, Tensor):  # a GPU need not be asked
+        if not 0 <= sigma < float('inf'):
+            raise ValueError(f'sigma must be finite and at least 0, not {sigma}; 1 is usual')
+        return torch.full((1,), sigma, dtype=torch.float32, device=x.device)
+    levels = sigma.to(x.device, torch.float32).reshape(-1)
     if levels.numel() not in (1, len(x)):
         raise ValueError(f'sigma must be one number, or one for each of the {len(x)} images, not {levels.numel()}')
     if not torch.compiler.is_compiling() and not bool(((levels >= 0) & levels.isfinite()).all()):

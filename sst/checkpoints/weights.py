@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sst.checkpoints.entries import entries, network_entry
 from sst.utils.errors import UserError
@@ -104,6 +104,11 @@ def weights_in(
         require_reasonable(content.get(part), f'{where}: its {part}')
     network, metadata = (_mapping(content.get(part)) for part in ('network_g', 'metadata'))
     return Weights(state, key or 'the file itself', network or None, stated, metadata, entries(content), origin)
+
+
+def on_cpu(net: nn.Module) -> dict[str, Tensor]:
+    """The weights of a network as they are saved."""
+    return {name: value.cpu().contiguous() for name, value in net.state_dict().items()}
 
 
 def require_reasonable(value: object, what: str) -> None:

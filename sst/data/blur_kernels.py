@@ -25,15 +25,23 @@ SHAPES = {'generalized': (0.5, 4.0), 'plateau': (1.0, 2.0)}  # ranges of beta; h
 NEGLIGIBLE = 1e-4  # share of a kernel that its outermost ring may hold and be left out
 
 
-def blur_kernel(sigma_range: Sequence[float], sinc_prob: float, rng: np.random.Generator) -> np.ndarray:
-    """A random blur (k, k), float32, k odd and at most 21, of sum 1 and equal to itself turned by 180 degrees.
+def blur_kernel(
+    sigma_range: Sequence[float],
+    sinc_prob: float,
+    rng: np.random.Generator,
+    sizes: Sequence[int] = SIZES,
+    trim: bool = True,
+) -> np.ndarray:
+    """A random blur (k, k), float32, k odd and one of `sizes`, of sum 1 and equal to itself turned by 180 degrees.
 
     Args:
         sigma_range: standard deviations in pixels.
         sinc_prob: how often a low-pass filter, which rings, is drawn in place of a Gaussian-like blur.
         rng: the source of all randomness.
+        sizes: k is drawn from them, all alike.
+        trim: leave out outer rings that hold next to nothing, so that k may be smaller.
     """
-    size = int(rng.choice(SIZES))
+    size = int(rng.choice(sizes))
     if rng.random() < sinc_prob:
         return sinc_kernel(rng, size)
     family, is_round = FAMILIES[rng.choice(len(FAMILIES), p=[share for _, share in FAMILIES])][0]
@@ -47,18 +55,19 @@ def blur_kernel(sigma_range: Sequence[float], sinc_prob: float, rng: np.random.G
         beta = rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high)
         formula = bivariate_generalized_Gaussian if family == 'generalized' else bivariate_plateau
         kernel = formula(*shape, beta, isotropic=is_round)
-    return _trimmed(kernel).astype(np.float32)
+    return (_trimmed(kernel) if trim else kernel).astype(np.float32)
 
 
-def sinc_kernel(rng: np.random.Generator, size: int | None = None) -> np.ndarray:
+def sinc_kernel(rng: np.random.Generator, size: int | None = None, sizes: Sequence[int] = SIZES) -> np.ndarray:
     """A random circular low-pass filter (k, k), float32, of sum 1.
 
     Args:
-        size: k, odd; of the larger ones some cut off lower frequencies. None draws it, with the usual cut-off.
+        size: k, odd; of the larger ones some cut off lower frequencies. None draws it from `sizes`, with the usual
+            cut-off.
     """
     lowest = math.pi / 5 if size is not None and size >= 13 else math.pi / 3
     with np.errstate(divide='ignore', invalid='ignore'):  # in the middle, which BasicSR fills in afterwards
-        kernel = circular_lowpass_kernel(rng.uniform(lowest, math.pi), size or int(rng.choice(SIZES)))
+        kernel = circular_lowpass_kernel(rng.uniform(lowest, math.pi), size or int(rng.choice(sizes)))
     return kernel.astype(np.float32)
 
 

@@ -38,8 +38,8 @@ def degrade(hr: np.ndarray, scale: int, options: Options, rng: np.random.Generat
         image = _jpeg(image, second, rng)
     image = _resize(image, lr_size, rng)
     if rng.random() < options['final_sinc_prob']:
-        image = _filter(image, sinc_kernel(rng))
-    return _eight_bit(image if jpeg_first else _jpeg(image, second, rng))
+        image = filtered(image, sinc_kernel(rng))
+    return eight_bit(image if jpeg_first else _jpeg(image, second, rng))
 
 
 def _blurred_resized_noisy(
@@ -47,18 +47,19 @@ def _blurred_resized_noisy(
 ) -> np.ndarray:
     """A round but for its JPEG; `size` (height, width) is what resizing is relative to."""
     if rng.random() < options['blur_prob']:
-        image = _filter(image, blur_kernel(options['blur_sigma'], options['sinc_prob'], rng))
-    factor = _resize_factor(options['resize_prob'], options['resize_range'], rng)
+        image = filtered(image, blur_kernel(options['blur_sigma'], options['sinc_prob'], rng))
+    factor = resize_factor(options['resize_prob'], options['resize_range'], rng)
     image = _resize(image, (max(round(size[0] * factor), 1), max(round(size[1] * factor), 1)), rng)
-    return _noisy(image, options, rng) if rng.random() < options['noise_prob'] else image
+    return noisy(image, options, rng) if rng.random() < options['noise_prob'] else image
 
 
-def _filter(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+def filtered(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """An image (H, W, 3), float32, correlated with a kernel (k, k); its border is reflected, without the edge pixel."""
     return cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101)
 
 
-def _resize_factor(shares: Sequence[float], limits: Sequence[float], rng: np.random.Generator) -> float:
-    """`shares` tell how often the picture is enlarged, shrunk and kept."""
+def resize_factor(shares: Sequence[float], limits: Sequence[float], rng: np.random.Generator) -> float:
+    """A random factor between `limits`; `shares` tell how often the picture is enlarged, shrunk and kept."""
     draw, low, high = rng.random(), *limits
     if draw < shares[0]:
         return rng.uniform(1, high)
@@ -76,20 +77,35 @@ def _resize(image: np.ndarray, size: tuple[int, int], rng: np.random.Generator) 
     return cv2.resize(image, size[::-1], interpolation=METHODS[rng.integers(len(METHODS))])
 
 
-def _noisy(image: np.ndarray, options: Options, rng: np.random.Generator) -> np.ndarray:
-    """With Gaussian or Poisson noise, which may be the same in all channels, clipped to [0, 1]."""
+def noisy(
+    image: np.ndarray, options: Options, rng: np.random.Generator, grey_weights: Sequence[float] | None = None
+) -> np.ndarray:
+    """With Gaussian or Poisson noise, which may be the same in all channels, clipped to [0, 1].
+
+    Args:
+        image: (H, W, 3), float32, RGB in [0, 1].
+        options: an option section `first` or `second`.
+        rng: the source of all randomness.
+        grey_weights: of red, green and blue in the grey image whose Poisson noise all channels get; None: OpenCV's.
+    """
     gaussian, grey = rng.random(2) < (options['gaussian_noise_prob'], options['gray_noise_prob'])
     if gaussian:
         strength = np.float32(rng.uniform(*options['noise_range']) / 255)
         noise = rng.standard_normal((*image.shape[:2], 1 if grey else 3), dtype=np.float32)
     else:
         strength = np.float32(rng.uniform(*options['poisson_scale_range']))
-        noise = _poisson_noise(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] if grey else image, rng)
+        noise = poisson_noise(_grey(image, grey_weights) if grey else image, rng)
     noise *= strength
     return np.clip(image + noise, 0, 1)
 
 
-def _poisson_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _grey(image: np.ndarray, weights: Sequence[float] | None) -> np.ndarray:
+    if weights is None:
+        return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+    return image @ np.array(weights, np.float32)[:, None]
+
+
+def poisson_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Shot noise of an image in [0, 1] (H, W, C), whose full scale is as many photons as it has grey levels.
 
     As in BasicSR and scikit-image: the number of levels is rounded up to a power of two.
@@ -105,10 +121,11 @@ def _jpeg(image: np.ndarray, options: Options, rng: np.random.Generator) -> np.n
         return image
     low, high = options['jpeg_range']
     quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(low, high, endpoint=True))]
-    encoded = cv2.imencode('.jpg', cv2.cvtColor(_eight_bit(image), cv2.COLOR_RGB2BGR), quality)[1]
+    encoded = cv2.imencode('.jpg', cv2.cvtColor(eight_bit(image), cv2.COLOR_RGB2BGR), quality)[1]
     decoded = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1]  # RGB
     return np.divide(decoded, np.float32(255), dtype=np.float32)
 
 
-def _eight_bit(image: np.ndarray) -> np.ndarray:
+def eight_bit(image: np.ndarray) -> np.ndarray:
+    """Values in [0, 1], rounded and clipped, to uint8."""
     return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)

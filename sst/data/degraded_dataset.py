@@ -54,7 +54,7 @@ class DegradedImageDataset(HRDataset):
         rng = np.random.default_rng(random.getrandbits(128))
         cut = rng.integers(0, JPEG_BLOCK, 2)  # LR pixels: JPEG's blocks may lie anywhere on the crop
         patch = patch[cut[0] * scale :, cut[1] * scale :]
-        lr = degrade(patch, scale, self.opt['degradation'], rng)
+        lr = self.degraded(patch, rng)
         start = MARGIN - cut
         return _square(patch, start * scale, size), _square(lr, start, size // scale)
 
@@ -63,7 +63,11 @@ class DegradedImageDataset(HRDataset):
         root, name = self.gt.place(index)
         key = name if is_lmdb(root) else os.path.splitext(name)[0]
         rng = np.random.default_rng([self.opt['seed'], zlib.crc32(os.fsencode(key))])
-        return hr, degrade(hr, self.opt['scale'], self.opt['degradation'], rng)
+        return hr, self.degraded(hr, rng)
+
+    def degraded(self, hr: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """The LR image of an HR image (H, W, 3); both uint8, RGB."""
+        return degrade(hr, self.opt['scale'], self.opt['degradation'], rng)
 
 
 def _square(image: np.ndarray, start: np.ndarray, size: int) -> np.ndarray:

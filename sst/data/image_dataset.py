@@ -97,7 +97,7 @@ class ImageDataset(Dataset, ABC):
         """
         hr, lr = self.training_pair(index) if self.opt['phase'] == 'train' else self.whole_pair(index)
         paths = {'lq_path': self.lq.path(index), 'gt_path': self.gt.path(index)}
-        return {'lq': _to_tensor(lr), 'gt': _to_tensor(hr)} | paths
+        return {'lq': to_tensor(lr), 'gt': to_tensor(hr)} | paths
 
     @abstractmethod
     def training_pair(self, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -164,6 +164,6 @@ def extend(image: np.ndarray, size: int, start: tuple[int, int] = (0, 0)) -> np.
     return np.pad(image, [*added, (0, 0)], mode='reflect') if any(map(any, added)) else image
 
 
-def _to_tensor(image: np.ndarray) -> Tensor:
+def to_tensor(image: np.ndarray) -> Tensor:
     """(H, W, 3) uint8 to (3, H, W) float32 in [0, 1], the values of BasicSR's `astype(float32) / 255.`."""
     return torch.from_numpy(np.divide(image.transpose(2, 0, 1), np.float32(255), dtype=np.float32))

@@ -5,7 +5,7 @@ from typing import Any
 
 import basicsr.data  # noqa: F401 - registers BasicSR's datasets
 
-from sst.data import degraded_dataset, downsample_dataset, paired_dataset  # noqa: F401 - register ours
+from sst.data import degraded_dataset, downsample_dataset, paired_dataset, real_dataset  # noqa: F401 - register ours
 from sst.options.data import roots_of
 from sst.options.registries import DATASETS
 from sst.utils.errors import UserError

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, Sampler
 
 from sst.utils.errors import UserError
 
-_ORDER, _SAMPLE = 0, 1  # keep the two uses of one seed apart
+ORDER, SAMPLE, STEP, NOISE, LAYERS = range(5)  # keep the uses of one seed apart; the last three are the model's
 
 
 class StreamSampler(Sampler[tuple[int, int]]):
@@ -66,7 +66,7 @@ class StreamSampler(Sampler[tuple[int, int]]):
 def epoch_order(length: int, seed: int, epoch: int) -> np.ndarray:
     """The permutation of `range(length)` in which epoch `epoch` shows the pictures."""
     # RandomState: numpy promises its numbers never to change, a Generator's may.
-    return np.random.RandomState(np.random.MT19937(_mixed(seed, epoch, _ORDER))).permutation(length)
+    return np.random.RandomState(np.random.MT19937(mixed_seed(seed, epoch, ORDER))).permutation(length)
 
 
 class StreamDataset(Dataset):
@@ -88,7 +88,7 @@ class StreamDataset(Dataset):
 def seeded(seed: int, position: int) -> Iterator[None]:
     """Random numbers of Python, numpy and torch's CPU from (seed, position); the caller's states return afterwards."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    words = _mixed(seed, position, _SAMPLE).generate_state(8)
+    words = mixed_seed(seed, position, SAMPLE).generate_state(8)
     random.seed(int.from_bytes(words[:4].tobytes(), 'little'))
     np.random.seed(words[4:6])
     torch.default_generator.manual_seed(int.from_bytes(words[6:8].tobytes(), 'little'))  # leaves the GPU's alone
@@ -113,5 +113,6 @@ def check_batch(total_batch: int, world: int, accumulate: int = 1) -> None:
         )
 
 
-def _mixed(seed: int, number: int, use: int) -> np.random.SeedSequence:
+def mixed_seed(seed: int, number: int, use: int) -> np.random.SeedSequence:
+    """What one use of the run's seed draws from, at a position or an iteration."""
     return np.random.SeedSequence([seed % 2**64, number], spawn_key=(use,))

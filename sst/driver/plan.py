@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from rich.console import Console
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
@@ -118,11 +119,19 @@ def measure_cost(net: torch.nn.Module, batch: int, size: int) -> Cost:
     with FakeTensorMode(allow_non_fake_inputs=True), FlopCounterMode(display=False, custom_mapping=unknown) as counter:
         net = net.to_empty(device='cpu').train()
         with saved_tensors_hooks(keep, lambda tensor: tensor):
-            net(torch.empty(batch, 3, size, size))
+            net(*_training_inputs(net, batch, size))
         for parameter in net.parameters():
             kept.pop(parameter.untyped_storage()._cdata, None)
         activations = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
     return Cost(3 * counter.get_total_flops() // 2, activations)
+
+
+def _training_inputs(net: torch.nn.Module, batch: int, size: int) -> tuple[Any, ...]:
+    """What a network is trained on: LR images, and for those that start from noise x, sigma and LR images."""
+    lq = torch.empty(batch, 3, size, size)
+    if not getattr(net, 'starts_from_noise', False):
+        return (lq,)
+    return F.interpolate(lq, scale_factor=net.scale), 1.0, lq  # type: ignore[arg-type]
 
 
 def _attention_flop(q: torch.Size, k: torch.Size, v: torch.Size, *_: Any, **__: Any) -> int:

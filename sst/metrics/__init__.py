@@ -3,6 +3,7 @@
 from sst.metrics.perceptual import (
     calculate_clipiqa,
     calculate_dists,
+    calculate_liqe,
     calculate_lpips,
     calculate_maniqa,
     calculate_musiq,
@@ -13,6 +14,7 @@ from sst.metrics.perceptual import (
 __all__ = [
     'calculate_clipiqa',
     'calculate_dists',
+    'calculate_liqe',
     'calculate_lpips',
     'calculate_maniqa',
     'calculate_musiq',

@@ -1,4 +1,4 @@
-"""LPIPS, DISTS and, without HR, MUSIQ, MANIQA, CLIPIQA and TOPIQ as pyiqa computes them.
+"""LPIPS, DISTS and, without HR, MUSIQ, MANIQA, CLIPIQA, TOPIQ and LIQE as pyiqa computes them.
 
 Its licence allows non-commercial use only.
 
@@ -72,6 +72,12 @@ def calculate_topiq(img: np.ndarray, crop_border: int = 0, **_: Any) -> float:
     return _score('topiq_nr', crop_border, img)
 
 
+@METRIC_REGISTRY.register()
+def calculate_liqe(img: np.ndarray, crop_border: int = 0, **_: Any) -> float:
+    """LIQE (Zhang et al., CVPR 2023); 1 to 5, higher is better. Arguments and errors as for `calculate_musiq`."""
+    return _score('liqe', crop_border, img)
+
+
 OURS = {
     metric.__name__
     for metric in (
@@ -81,6 +87,7 @@ OURS = {
         calculate_maniqa,
         calculate_clipiqa,
         calculate_topiq,
+        calculate_liqe,
     )
 }
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sst.models.evaluation import EvaluatedImage
+from sst.ops.imresize import imresize
 from sst.utils.errors import UserError
 
 SAMPLE_SIZE = 512  # pixels of a sample's HR side at most
@@ -22,6 +23,13 @@ def write_png(image: np.ndarray, path: str) -> None:
         Path(path).write_bytes(cv2.imencode('.png', image)[1].tobytes())
     except OSError as error:
         raise UserError(f'cannot write {path}: {error}; make room or correct the rights') from error
+
+
+def comparison(image: EvaluatedImage) -> np.ndarray:
+    """Bicubic, SR and, where there is one, HR, side by side: (H, 2 W or 3 W, 3) uint8 in BGR order."""
+    lr = (255 * image.lr[0]).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()[..., ::-1]
+    bicubic = imresize(np.ascontiguousarray(lr), image.sr.shape[0] / lr.shape[0])
+    return np.hstack([array for array in (bicubic, image.sr, image.hr) if array is not None])
 
 
 def side_by_side(image: EvaluatedImage) -> Tensor:

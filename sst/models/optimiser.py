@@ -1,7 +1,7 @@
 """PyTorch's optimisers: fused where they can be, and their memory taken over from a saved state."""
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,31 +14,48 @@ IMPLEMENTATION = ('fused', 'foreach')  # how a step is computed, not what
 BETAS = (0.9, 0.99)  # of the AdamW beside Muon
 
 
-def build_optimisers(weights: Sequence[nn.Parameter], options: Mapping[str, Any]) -> list[Optimizer]:
+def undecayed(net: nn.Module) -> set[nn.Parameter]:
+    """The weights that a network exempts from weight decay by its method `undecayed`; others exempt none."""
+    tell: Any = getattr(net, 'undecayed', set)
+    names = tell()
+    return {weight for name, weight in net.named_parameters() if name in names}
+
+
+def build_optimisers(
+    weights: Sequence[nn.Parameter], options: Mapping[str, Any], exempt: Collection[nn.Parameter] = ()
+) -> list[Optimizer]:
     """The optimisers of `train.optim_g`: one for all weights, or Muon for matrices and AdamW for the rest.
 
     Muon's steps are scaled to the size of AdamW's (`adjust_lr_fn: match_rms_adamw`), so that one rate serves both.
+
+    Args:
+        exempt: weights that do not decay.
 
     Raises:
         UserError: as `build_optimiser`.
     """
     if options['type'] != 'Muon':
-        return [build_optimiser(weights, options)]
+        return [build_optimiser(weights, options, exempt)]
     matrices = [weight for weight in weights if weight.dim() == 2]
     rest = [weight for weight in weights if weight.dim() != 2]
     shared = {key: options[key] for key in ('lr', 'weight_decay') if key in options}
     found = []
     if matrices:
-        found.append(build_optimiser(matrices, {'adjust_lr_fn': 'match_rms_adamw'} | dict(options)))
+        found.append(build_optimiser(matrices, {'adjust_lr_fn': 'match_rms_adamw'} | dict(options), exempt))
     if rest:
-        found.append(build_optimiser(rest, {'type': 'AdamW', 'betas': BETAS} | shared))
+        found.append(build_optimiser(rest, {'type': 'AdamW', 'betas': BETAS} | shared, exempt))
     return found
 
 
-def build_optimiser(weights: Sequence[nn.Parameter], options: Mapping[str, Any]) -> Optimizer:
+def build_optimiser(
+    weights: Sequence[nn.Parameter], options: Mapping[str, Any], exempt: Collection[nn.Parameter] = ()
+) -> Optimizer:
     """The optimiser of `train.optim_g`: one kernel for all weights where PyTorch has it for this device.
 
     `fused` and `foreach` are taken as they are given; where neither is, or only nulls, `fused` is tried.
+
+    Args:
+        exempt: weights that do not decay. They are a second group of the optimiser.
 
     Raises:
         UserError: `fused: true` where the optimiser refuses it on this device.
@@ -54,7 +71,35 @@ def build_optimiser(weights: Sequence[nn.Parameter], options: Mapping[str, Any])
                 'leave it out'
             )
         parameters['fused'] = not refusal
-    return kind(weights, **parameters)
+    free = set(exempt)
+    groups: list[dict[str, Any]] = [
+        {'params': [weight for weight in weights if weight not in free]},
+        {'params': [weight for weight in weights if weight in free], 'weight_decay': 0.0},
+    ]
+    return kind([group for group in groups if group['params']], **parameters)
+
+
+def unscale(scaler: torch.amp.GradScaler, optimizers: Sequence[Optimizer]) -> None:
+    """Take the loss scale out of all gradients."""
+    for optimizer in optimizers:
+        scaler.unscale_(optimizer)
+
+
+def take_steps(scaler: torch.amp.GradScaler, optimizers: Sequence[Optimizer], unscaled: bool) -> None:
+    """A step of each optimiser. If a gradient in half precision is not finite, none of several takes one.
+
+    Args:
+        unscaled: whether `unscale` was called.
+    """
+    usable = True  # the scaler itself decides for one optimiser
+    if scaler.is_enabled() and len(optimizers) > 1:
+        if not unscaled:
+            unscale(scaler, optimizers)
+        weights = (weight for optimizer in optimizers for group in optimizer.param_groups for weight in group['params'])
+        usable = all(bool(weight.grad.isfinite().all()) for weight in weights if weight.grad is not None)
+    for optimizer in optimizers if usable else ():
+        scaler.step(optimizer)
+    scaler.update()
 
 
 def restore(optimizer: Optimizer, state: Any) -> None:

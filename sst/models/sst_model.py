@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from copy import deepcopy
 from os import path as osp
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
-from basicsr.losses import build_loss
 from basicsr.models.base_model import BaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
@@ -19,11 +18,13 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from sst.archs import AttentionNetwork
 from sst.checkpoints.fitting import fitting, load_weights
 from sst.checkpoints.networks import built
-from sst.checkpoints.weights import weights_in
+from sst.checkpoints.weights import on_cpu, weights_in
 from sst.inference import build_predictor, inference_kwargs
+from sst.models.consistency import layer_seed
 from sst.models.evaluation import EvaluatedImage, Row, average, enlarged, evaluate, evaluating, write_results
-from sst.models.images import side_by_side, write_png
-from sst.models.optimiser import build_optimisers, restore
+from sst.models.images import comparison, side_by_side, write_png
+from sst.models.losses import build_losses, computed
+from sst.models.optimiser import build_optimisers, restore, take_steps, undecayed, unscale
 from sst.models.schedule import learning_rate
 from sst.utils.errors import DivergedError, SharedError, UserError
 from sst.utils.files import atomic_save
@@ -44,6 +45,9 @@ class SSTModel(BaseModel):
     Args:
         opt (dict): the options of a run, as `sst.options.load_options` gives them, with what the driver adds.
     """
+
+    trains_from_noise: ClassVar[bool] = False  # whether it trains networks that start from noise, and no others
+    signed: ClassVar[bool] = False  # whether losses get images in [-1, 1], not [0, 1]
 
     def __init__(self, opt: dict) -> None:
         super().__init__(opt)
@@ -69,19 +73,11 @@ class SSTModel(BaseModel):
         if train['ema_decay'] > 0:
             self.net_g_ema = deepcopy(self.net_g).eval().requires_grad_(False)
             self._ema_update = get_ema_multi_avg_fn(train['ema_decay'])
-        self.losses: dict[str, nn.Module] = {}
-        for name, key in (('l_pix', 'pixel_opt'), ('l_percep', 'perceptual_opt')):
-            if options := train[key]:
-                self.losses[name] = self._build_loss(key, options)
-        for index, options in enumerate(train['losses']):
-            name = f'l_{options["type"]}'
-            number = 1 + sum(other.partition('.')[0] == name for other in self.losses)
-            unique = name if number == 1 else f'{name}.{number}'
-            self.losses[unique] = self._build_loss(f'losses.{index}', options)
+        self.losses = build_losses(train, self.device, self.signed)
         trained = [p for p in self.net_g.parameters() if p.requires_grad]
         if not trained:
             raise UserError(f'network_g: {type(self.net_g).__name__} has no parameters to train; take another network')
-        self.optimizers = build_optimisers(trained, train['optim_g'])
+        self.optimizers = build_optimisers(trained, train['optim_g'], undecayed(self.net_g))
         self.amp_dtype = AMP_DTYPES.get(train['amp'])
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
         if train['recompute']:
@@ -94,13 +90,6 @@ class SSTModel(BaseModel):
         self._checkpoint_due: int | None = None
         self._validated: dict[str, int] = {}  # set -> the iteration it was last validated at
 
-    def _build_loss(self, key: str, options: dict) -> nn.Module:
-        try:
-            return build_loss(options).to(self.device)
-        except Exception as fault:  # a perceptual loss fetches weights
-            reason = ' '.join(str(fault).split()) or type(fault).__name__
-            raise UserError(f'train.{key}: {options["type"]} cannot be built: {reason}') from fault
-
     @torch.no_grad()
     def rehearse(self) -> None:
         """Enlarge a black image of the training crop's size, before anything depends on it.
@@ -111,10 +100,10 @@ class SSTModel(BaseModel):
         scale, net = self.opt['scale'], self.get_bare_model(self.net_g)
         size = self.opt['datasets']['train']['gt_size'] // scale if self.is_train else TEST_SIZE
         lr = torch.zeros(1, 3, size, size, device=self.device)
-        with evaluating(net):  # forward: not what torch.compile makes of it
-            output = enlarged(
-                net.forward if self.is_train else build_predictor(net, self.opt), lr, f'an image of {size}x{size}'
-            )
+        forward = self.is_train and not self.trains_from_noise  # it is not what torch.compile makes of it
+        with evaluating(net):
+            predict = net.forward if forward else build_predictor(net, self.opt)
+            output = enlarged(predict, lr, f'an image of {size}x{size}')
         if output.shape != (1, 3, scale * size, scale * size):
             raise UserError(
                 f'network_g: {type(net).__name__} makes {tuple(output.shape)} of {tuple(lr.shape)}, which is not '
@@ -169,52 +158,37 @@ class SSTModel(BaseModel):
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.log = {}
-        parts = list(zip(self.lq.chunk(train['accumulate']), self.gt.chunk(train['accumulate']), strict=True))
-        for number, (lq, gt) in enumerate(parts, start=1):
+        torch.manual_seed(layer_seed(self.opt['manual_seed'], current_iter, self.opt['rank']))  # of dropout
+        parts = self._parts(current_iter)
+        for number, part in enumerate(parts, start=1):
             with ExitStack() as stack:
                 if self.opt['dist'] and number < len(parts):
                     stack.enter_context(self.net_g.no_sync())  # gradients are averaged over processes once, at the end
-                with self._autocast():
-                    output = self.net_g(lq)
-                losses = self._compute_losses(output.float(), gt)
-                share = len(lq) / len(self.lq)
+                losses = self._losses_of(*part)
+                share = len(part[0]) / len(self.lq)
                 self.scaler.scale(torch.stack(list(losses.values())).sum() * share).backward()
             for name, loss in losses.items():
                 self.log[name] = self.log.get(name, 0) + loss.detach() * share
         if train['grad_clip']:
-            for optimizer in self.optimizers:
-                self.scaler.unscale_(optimizer)
+            unscale(self.scaler, self.optimizers)
             nn.utils.clip_grad_norm_(self.net_g.parameters(), train['grad_clip'])
-        if self._gradients_are_usable():
-            for optimizer in self.optimizers:
-                self.scaler.step(optimizer)
-        self.scaler.update()
+        take_steps(self.scaler, self.optimizers, unscaled=bool(train['grad_clip']))
         if self.net_g_ema is not None:
             self._update_ema(self.net_g_ema)
 
-    def _gradients_are_usable(self) -> bool:
-        """Whether the optimisers may take a step: if a gradient is not finite, none of several does."""
-        if not self.scaler.is_enabled() or len(self.optimizers) == 1:
-            return True  # the scaler itself decides
-        if not self.opt['train']['grad_clip']:  # or they are unscaled already
-            for optimizer in self.optimizers:
-                self.scaler.unscale_(optimizer)
-        gradients = [weight.grad for weight in self.net_g.parameters() if weight.grad is not None]
-        return all(bool(gradient.isfinite().all()) for gradient in gradients)
+    def _parts(self, current_iter: int) -> list[tuple[Tensor, ...]]:
+        """The batch in `train.accumulate` parts: what `_losses_of` takes."""
+        count = self.opt['train']['accumulate']
+        return list(zip(self.lq.chunk(count), self.gt.chunk(count), strict=True))
+
+    def _losses_of(self, lq: Tensor, gt: Tensor) -> dict[str, Tensor]:
+        """The losses of a part of the batch."""
+        with self._autocast():
+            output = self.net_g(lq)
+        return computed(self.losses, output.float(), gt)
 
     def _autocast(self):
         return nullcontext() if self.amp_dtype is None else torch.autocast(self.device.type, self.amp_dtype)
-
-    def _compute_losses(self, output: Tensor, gt: Tensor) -> dict[str, Tensor]:
-        losses: dict[str, Tensor] = {}
-        for name, criterion in self.losses.items():
-            value = criterion(output, gt)
-            if isinstance(value, tuple):  # BasicSR's perceptual loss gives (perceptual, style), either may be None
-                style = 'l_style' if name == 'l_percep' else f'{name}.style'
-                losses |= {key: part for key, part in zip((name, style), value, strict=True) if part is not None}
-            else:
-                losses[name] = value
-        return losses
 
     @torch.no_grad()
     def _update_ema(self, ema: nn.Module) -> None:
@@ -267,8 +241,11 @@ class SSTModel(BaseModel):
         options, rank, name = self.opt['val'], self.opt['rank'], dataset.opt['name']
 
         def on_image(image: EvaluatedImage) -> None:
+            path = self._image_path(name, image.name, current_iter)
             if save_img:
-                write_png(image.sr, self._image_path(name, image.name, current_iter))
+                write_png(image.sr, f'{path}.png')
+            if options['save_comparison']:
+                write_png(comparison(image), f'{path}_compared.png')
             if tb_logger and image.index < SAMPLE_IMAGES * self.opt['world_size']:
                 tb_logger.add_image(f'{name}/{image.name}', side_by_side(image), current_iter)
 
@@ -290,10 +267,11 @@ class SSTModel(BaseModel):
             )
 
     def _image_path(self, dataset: str, image: str, current_iter: int | str) -> str:
+        """Without the end `.png`."""
         folder = self.opt['path']['visualization']
         if self.is_train:
-            return osp.join(folder, dataset, image, f'{image}_{current_iter}.png')
-        return osp.join(folder, dataset, f'{image}_{self.opt["val"]["suffix"] or self.opt["name"]}.png')
+            return osp.join(folder, dataset, image, f'{image}_{current_iter}')
+        return osp.join(folder, dataset, f'{image}_{self.opt["val"]["suffix"] or self.opt["name"]}')
 
     def _record(self, name: str, means: dict[str, float], current_iter: int, tb_logger) -> None:
         if means:
@@ -339,9 +317,9 @@ class SSTModel(BaseModel):
 
     def _write_checkpoint(self, iteration: int) -> None:
         net = self.get_bare_model(self.net_g)
-        content = {'params': _on_cpu(net), 'network_g': self.opt['network_g'], 'metadata': self._metadata(iteration)}
+        content = {'params': on_cpu(net), 'network_g': self.opt['network_g'], 'metadata': self._metadata(iteration)}
         if self.net_g_ema is not None:
-            content['params_ema'] = _on_cpu(self.net_g_ema)
+            content['params_ema'] = on_cpu(self.net_g_ema)
         if not all(value.isfinite().all() for value in content['params'].values()):
             raise DivergedError(f'the weights are not finite any more, so they were not saved; {DIVERGED}')
         if iteration == -1:
@@ -419,7 +397,3 @@ def reading_of(opt: dict) -> dict[str, Any]:
         'strict': opt['path']['strict_load_g'],
         'transfer': opt['is_train'],
     }
-
-
-def _on_cpu(net: nn.Module) -> dict[str, Tensor]:
-    return {name: value.cpu().contiguous() for name, value in net.state_dict().items()}

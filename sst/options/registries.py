@@ -123,6 +123,7 @@ MODELS = BasicSRRegistry('MODEL', 'a model that is registered in BasicSR')
 LOSSES = BasicSRRegistry(
     'LOSS',
     'a loss that is registered in BasicSR',
+    given=('signed',),
     base=Loss,
     unfit={
         'GANLoss': 'needs a discriminator',

@@ -4,10 +4,11 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
+from sst.options.consistency import Consistency
 from sst.options.data import MOST_WORKERS, Datasets, FolderName, NamePart
 from sst.options.faults import Fault, fault, refuse, shown
 from sst.options.parts import part_of
-from sst.options.registries import METRICS, NETWORKS, drivable_model, scale_in
+from sst.options.registries import METRICS, MODELS, NETWORKS, drivable_model, scale_in
 from sst.options.section import OpenSection, Section
 from sst.options.training import Train
 from sst.utils.pixels import MEGAPIXELS, MOST_MEGAPIXELS
@@ -70,6 +71,9 @@ class Val(Section):
 
     val_freq: int = Field(default=5000, ge=1, description='iterations between validations')
     save_img: bool = Field(default=False, description='whether to write the pictures')
+    save_comparison: bool = Field(
+        default=False, description='whether to write pictures of bicubic, the result and HR, if there is one, in a row'
+    )
     suffix: NamePart | None = Field(default=None, description="end of the pictures' names; null is the name of the run")
     pbar: bool = Field(default=True, description='whether to show a progress bar')
     use_ema: bool = Field(default=True, description='whether to take the averaged weights')
@@ -138,7 +142,8 @@ class Options(Section):
 
     name: FolderName = Field(description='name of the run and of its folder in experiments/ or results/')
     model_type: Annotated[str, drivable_model()] = Field(
-        default='SSTModel', description='SSTModel, its other name ESRModel, or a registered model built on it'
+        default='SSTModel',
+        description='SSTModel (also called ESRModel), SSTRealModel for SSTReal, or a registered model built on one',
     )
     scale: int = Field(ge=1, description='enlargement')
     imports: list[str] = Field(
@@ -221,10 +226,26 @@ class Options(Section):
             near = max(data.gt_size // self.scale, 1) * self.scale
             text = f'must be a multiple of scale {self.scale}, such as {near}, not {data.gt_size}'
             faults.append((('datasets', 'train', 'gt_size'), text))
-        if getattr(NETWORKS.get(self.network_g.type), 'starts_from_noise', False):
-            how = 'to test it: python sst/test.py -opt options/test_SSTReal_x4.yml'
-            text = f'must be another network, because {self.network_g.type} cannot be trained here yet; {how}'
-            faults.append((('network_g', 'type'), text))
+        faults += self._noise_faults(self.train)
         if self.train.recompute and not hasattr(NETWORKS.get(self.network_g.type), 'recompute_activations'):
             faults.append((('train', 'recompute'), f'must be false for a network {self.network_g.type}'))
         return faults
+
+    def _noise_faults(self, train: Train) -> list[Fault]:
+        """A network that starts from noise needs a model that trains it so; no other network does."""
+        network = self.network_g.type
+        from_noise = getattr(NETWORKS.get(network), 'starts_from_noise', False)
+        if from_noise == MODELS[self.model_type].trains_from_noise:
+            if from_noise and train.consistency is None:
+                train.consistency = Consistency()
+            return [] if from_noise or train.consistency is None else [_no_consistency(network)]
+        if from_noise:
+            how = 'see options/train_SSTReal_x4.yml'
+            text = f'must be SSTRealModel to train a network {network}, not {self.model_type}; {how}'
+        else:
+            text = f'must be SSTModel to train a network {network}, which does not start from noise'
+        return [(('model_type',), text)]
+
+
+def _no_consistency(network: str) -> Fault:
+    return ('train', 'consistency'), f'must be null for a network {network}, which does not start from noise'

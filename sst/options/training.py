@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
+from sst.options.consistency import Consistency
 from sst.options.faults import Fault, refuse
 from sst.options.parts import part_of
 from sst.options.registries import LOSSES, OPTIMISERS, SCHEDULES
@@ -24,6 +25,9 @@ class Train(Section):
     losses: list[Loss] = Field(default=[], description='losses, which are added; the log calls each l_ and its type')
     pixel_opt: LossOrNull = Field(default=None, description='one more loss, which the log calls l_pix')
     perceptual_opt: LossOrNull = Field(default=None, description='one more loss, which the log calls l_percep')
+    consistency: Consistency | None = Field(
+        default=None, description='how a network that starts from noise is trained; null for all others'
+    )
     amp: Literal['bf16', 'fp16'] | None = Field(
         default=None, description='automatic mixed precision: bf16, fp16 or null'
     )

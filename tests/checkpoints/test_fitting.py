@@ -130,23 +130,23 @@ def test_integer_and_infinite_buffers_load(tmp_path):
     assert 'without' not in load_weights(torch.nn.BatchNorm2d(2), save(tmp_path / 'net.pth', net))
 
 
-# ---- x2 weights for x3 and x4
+# ---- weights of a smaller scale for x3 and x4
 
 
 @pytest.mark.parametrize(
     'upsampler', [{'type': 'pixelshuffle_direct'}, {'type': 'pixelshuffle', 'channels': 8}], ids=str
 )
-@pytest.mark.parametrize('scale', [3, 4])
-def test_x2_weights_start_x3_and_x4_by_a_resized_convolution(tmp_path, scale, upsampler):
-    x2, net = SST(**tiny_options(upsampler=upsampler)), SST(**tiny_options(scale=scale, upsampler=upsampler))
-    report = load_weights(net, save(tmp_path / 'x2.pth', x2), transfer=True)
-    assert f'resized from x2 to x{scale}' in report
-    assert torch.equal(net.stem.weight, x2.stem.weight)
-    old, new = x2.upsampler.up.weight, net.upsampler.up.weight
-    for channel in range(3):  # one output channel's sub-kernels at one tap form a 2x2 image
-        image = old[4 * channel : 4 * channel + 4, 1, 0, 2].reshape(1, 1, 2, 2)
-        expected = F.interpolate(image, size=(scale, scale), mode='bilinear', align_corners=False).flatten()
-        assert_close(new[scale**2 * channel : scale**2 * (channel + 1), 1, 0, 2], expected, 1e-6)
+@pytest.mark.parametrize(('old', 'new'), [(2, 3), (2, 4), (3, 4)])
+def test_weights_start_a_larger_scale_by_a_resized_convolution(tmp_path, old, new, upsampler):
+    smaller, net = (SST(**tiny_options(scale=scale, upsampler=upsampler)) for scale in (old, new))
+    report = load_weights(net, save(tmp_path / 'smaller.pth', smaller), transfer=True)
+    assert f'resized from x{old} to x{new}' in report
+    assert torch.equal(net.stem.weight, smaller.stem.weight)
+    before, after = smaller.upsampler.up.weight, net.upsampler.up.weight
+    for channel in range(3):  # one output channel's sub-kernels at one tap form an old x old image
+        image = before[old**2 * channel : old**2 * (channel + 1), 1, 0, 2].reshape(1, 1, old, old)
+        expected = F.interpolate(image, size=(new, new), mode='bilinear', align_corners=False).flatten()
+        assert_close(after[new**2 * channel : new**2 * (channel + 1), 1, 0, 2], expected, 1e-6)
 
 
 def test_a_test_run_never_resizes(tmp_path):

@@ -52,6 +52,9 @@ def test_without_hr(folder):
         written = cv2.imread(str(results / 'visualization' / 'real' / f'{name}_real.png'))[..., ::-1]
         lr = cv2.imread(str(folder / 'LR' / f'{name}.png'))[..., ::-1]
         assert np.abs(written.astype(int) - upscaler(np.ascontiguousarray(lr))).max() <= 1
+        compared = cv2.imread(str(results / 'visualization' / 'real' / f'{name}_real_compared.png'))[..., ::-1]
+        bicubic = imresize(np.ascontiguousarray(lr), 4)
+        assert np.array_equal(compared, np.hstack([bicubic, written]))
 
 
 def test_with_hr_in_tiles(folder):
@@ -90,13 +93,3 @@ def test_what_it_cannot_is_refused(folder, option):
     key = option.partition('=')[0]
     with pytest.raises(OptionsError, match=key):
         checked_options(folder / 'real.yml', [option.replace('.', ':')])
-
-
-def test_training_is_refused_in_words(folder):
-    content = {
-        '_base_': [f'{REPOSITORY}/options/train_robust_x4.yml', f'{REPOSITORY}/options/_base_/models/SSTReal.yml'],
-        'name': 'training',
-    }
-    (folder / 'train.yml').write_text(yaml.safe_dump(content), encoding='utf-8')
-    with pytest.raises(OptionsError, match=r'network_g\.type: .*cannot be trained'):
-        checked_options(folder / 'train.yml')

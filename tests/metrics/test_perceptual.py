@@ -44,7 +44,8 @@ def test_pictures_go_in_as_rgb_without_border(pyiqa, name):
 
 
 @pytest.mark.parametrize(
-    ('name', 'asked'), [('musiq', 'musiq'), ('maniqa', 'maniqa'), ('clipiqa', 'clipiqa'), ('topiq', 'topiq_nr')]
+    ('name', 'asked'),
+    [('musiq', 'musiq'), ('maniqa', 'maniqa'), ('clipiqa', 'clipiqa'), ('topiq', 'topiq_nr'), ('liqe', 'liqe')],
 )
 def test_sets_without_hr_have_metrics_that_need_none(pyiqa, name, asked):
     sr = np.zeros((3, 12, 10, 3), np.uint8)

@@ -28,7 +28,6 @@ MODELS = {
     'SST_XL_plus': (['DFLIP'], 32, 96, LARGEST, PLUS),
     'ESCRIB': (['DFLIP'], 64, 64, ESC_RIB, [64]),
 }
-CHAINED = ('ESCRIB',)  # x4 starts from x3
 SCALES = (2, 3, 4)
 TRAINING = [
     (f'train_{model}{"" if data == sets[0] else f"_{data}"}', model, data, scale)
@@ -64,8 +63,7 @@ def test_training(name, model, data, scale):
     else:
         milestones = [125_000, 200_000, 225_000, 237_500, 245_000]
         assert (train['total_iter'], train['optim_g']) == (250_000, optimiser | {'lr': 2.5e-4})
-        start = scale - 1 if model in CHAINED else 2
-        assert options['path']['pretrain_network_g'] == f'experiments/{name}_x{start}/models/net_g_latest.pth'
+        assert options['path']['pretrain_network_g'] == f'experiments/{name}_x{scale - 1}/models/net_g_latest.pth'
     assert (train['scheduler']['milestones'], train['scheduler']['gamma']) == (milestones, 0.5)
     assert (train['ema_decay'], train['pixel_opt']['type']) == (0.999, 'L1Loss')
     assert options['val']['val_freq'] == options['logger']['save_checkpoint_freq'] == 5000
