@@ -26,9 +26,17 @@ from sst.driver.early_log import EarlyLog, forget
 from sst.driver.plan import print_plan
 from sst.driver.prepare import Run, prepare
 from sst.driver.progress import Progress, init_writers, quiet_writers
-from sst.driver.resume import AlreadyFinished, mark_finished, of_this_run, open_folders
+from sst.driver.resume import (
+    AlreadyFinished,
+    mark_finished,
+    newest_whole,
+    of_this_run,
+    open_folders,
+    read_whole_state,
+)
 from sst.driver.stopping import Interrupted, Signals, Stopping
-from sst.utils.errors import DivergedError, SharedError, Stopped, UserError
+from sst.models.guards import DIVERGED as ADVICE
+from sst.utils.errors import DivergedError, SharedError, Spiked, Stopped, UserError
 from sst.utils.visible import tell
 
 GOOD, FAULTY, DIVERGED, SIGNALLED = 0, 2, 3, 128  # plus the signal's number
@@ -110,7 +118,33 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
 
 
 def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
+    while True:
+        try:
+            _train_on(run, log, signals)
+        except Spiked as leap:
+            _go_back(run, leap)
+        else:
+            break
+    if run.first:
+        mark_finished(run.options, run.folder)
+
+
+def _go_back(run: Run, leap: Spiked) -> None:
+    """Make the last state of the run the one to go on from, with another order of data."""
+    states = run.folder / 'training_states'
+    path = launch.from_first(lambda: newest_whole(states))
+    if path is None:
+        raise DivergedError(f'{leap}, and there is no state yet to go back to; {ADVICE}')
+    state = launch.agree(lambda: read_whole_state(path))
+    leaps = {'returns': run.model.leaps.returns + 1, 'losses': state.get('leaps', {}).get('losses', [])}
+    run.state = state | {'leaps': leaps}
+    run.model.resume_training(run.state)
+    logger.warning(f'{leap}: the run goes back to {path} and takes the data in another order, time {leaps["returns"]}')
+
+
+def _train_on(run: Run, log: EarlyLog, signals: Signals) -> None:
     progress, model = Progress(run.opt), run.model
+    validation, save = model.validation, model.save
     stopping = Stopping(run, signals, progress)
     model.validation, model.save = progress.besides(model.validation), progress.besides(model.save)
     signals.waiting = True
@@ -140,8 +174,7 @@ def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
         raise
     finally:
         progress.close()
-    if run.first:
-        mark_finished(run.options, run.folder)
+        model.validation, model.save = validation, save
 
 
 def _test(run: Run, log: EarlyLog, _: Signals) -> None:

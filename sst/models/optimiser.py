@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from sst.utils.errors import UserError
 
 IMPLEMENTATION = ('fused', 'foreach')  # how a step is computed, not what
+MEMORIES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Muon': 2}
 BETAS = (0.9, 0.99)  # of the AdamW beside Muon
 
 
@@ -55,6 +56,11 @@ def build_optimiser(weights: Sequence[nn.Parameter], options: Mapping[str, Any])
             )
         parameters['fused'] = not refusal
     return kind(weights, **parameters)
+
+
+def memory_of(options: Mapping[str, Any]) -> int:
+    """Numbers that the optimiser of `train.optim_g` remembers for each weight, at most."""
+    return MEMORIES.get(options['type'], int(bool(options.get('momentum'))))
 
 
 def restore(optimizer: Optimizer, state: Any) -> None:
