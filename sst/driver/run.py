@@ -105,9 +105,15 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
         return FAULTY
     elif isinstance(fault, UserError):
         alone = dist.is_initialized() and not isinstance(fault, SharedError)  # nobody else would tell
+        if alone:
+            launch.tells_first()  # the others are silent then
         for line in str(fault).split('\n'):
             _say(first or alone, f'error: {line}')
         return DIVERGED if isinstance(fault, DivergedError) else FAULTY
+    elif launch.lost_others(fault):
+        if launch.tells_first():
+            _say(True, f'error: another process of this run has ended, or its machine is lost; {how_to_go_on}')
+        return FAULTY
     elif isinstance(fault, OSError) and fault.errno in DISK_FAULTS:
         _say(True, f'error: cannot write {fault.filename or "the files of the run"}: {fault.strerror}; {AGAIN}')
         return FAULTY
