@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,17 +100,14 @@ def _start(
             prepare()
         return run_training(root, arguments)
 
-    return [fork(lambda rank=rank: work(rank), log) for rank in range(processes)]
+    return [fork(partial(work, rank), log) for rank in range(processes)]
 
 
 def _killed(
     root: Path, arguments: list[str], processes: int, log: Path, rng: random.Random, moment: str, seconds: float
 ) -> bool:
     """Start a run and kill -9 it. Return whether it was killed before its end."""
-    prepare: Callable[[], None] = lambda: None  # noqa: E731 - the work of the other branch has no name either
-    if moment != 'time':
-        calls = rng.randint(1, MOST_CALLS[moment])
-        prepare = lambda: _die_at(moment, calls)  # noqa: E731
+    prepare = partial(_die_at, moment, rng.randint(1, MOST_CALLS.get(moment, 1)))
     numbers = _start(root, arguments, processes, log, prepare)
     if moment == 'time':
         time.sleep(rng.uniform(0, seconds))
@@ -125,7 +123,9 @@ def _killed(
 
 
 def _die_at(moment: str, calls: int) -> None:
-    """Have this process kill itself at a call of the function that belongs to the moment."""
+    """Have this process kill itself at a call of the function that belongs to the moment; `time` has none."""
+    if moment == 'time':
+        return
     place, name = {
         'sync': (os, 'fsync'),
         'rename': (os, 'replace'),
@@ -185,7 +185,7 @@ def _compare(run: Path, whole: Path) -> None:
     for tag in ('losses/l_pix', 'metrics/val/psnr', 'lr'):
         ours, theirs = _scalars(run, tag), _scalars(whole, tag)
         if ours != theirs:
-            raise BrokenPromiseError(f'{run.name}: TensorBoard\'s {tag} has gaps, doubles or other values')
+            raise BrokenPromiseError(f"{run.name}: TensorBoard's {tag} has gaps, doubles or other values")
         if tag == 'lr' and [step for step, _ in ours] != list(range(1, ITERATIONS + 1)):
             raise BrokenPromiseError(f'{run.name}: TensorBoard shows iterations {[step for step, _ in ours]}')
     if left := [path.name for path in run.rglob('.*')]:

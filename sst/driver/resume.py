@@ -20,6 +20,14 @@ from sst.utils.visible import tell
 logger = logging.getLogger('basicsr')
 Reader = Callable[[Path], dict[str, Any]]  # `read_whole_state`, which reads each file once
 
+KINDS: dict[str, tuple[type, ...]] = {  # of what the driver reads in a state
+    'stream': (dict, type(None)),
+    'validation_due': (list,),
+    'processes': (int,),
+    'leaps': (dict,),
+    'digests': (dict,),
+}
+
 
 class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an error
     """The run that should be resumed has trained all its iterations. The text says so."""
@@ -119,11 +127,13 @@ def read_whole_state(path: Path) -> dict[str, Any]:
 def read_state(path: Path) -> dict[str, Any]:
     """Load a training state. Raises `UserError` for any other file."""
     state = load_torch(path)
-    if not isinstance(state, dict) or not isinstance(state.get('iter'), int) or 'optimizers' not in state:
+    if not isinstance(state, dict) or type(state.get('iter')) is not int or 'optimizers' not in state:
         raise UserError(
             f'{path}: not a training state (no "iter" and "optimizers" in it); give a file of '
             'experiments/<name>/training_states, or weights as --force_yml path:pretrain_network_g=FILE'
         )
+    if wrong := [key for key, kinds in KINDS.items() if key in state and not isinstance(state[key], kinds)]:
+        raise UserError(f'{path}: does not hold what a training state holds, but another "{wrong[0]}"; take another')
     return state
 
 

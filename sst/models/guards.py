@@ -91,7 +91,7 @@ class BadSteps:
 
     def restore(self, state: Mapping[str, int] | None) -> None:
         """Go on counting from a state; None: from zero."""
-        self.row, self.total = (state['row'], state['total']) if state else (0, 0)
+        self.row, self.total = (int(state['row']), int(state['total'])) if state is not None else (0, 0)
         self._noted = None
 
 
@@ -136,9 +136,10 @@ class Leaps:
 
     def restore(self, state: Mapping[str, Any] | None) -> None:
         """Go on from a state; None: from nothing."""
-        self.returns = state['returns'] if state else 0
+        returns, losses = (int(state['returns']), state['losses']) if state is not None else (0, ())
+        self.returns = returns
         self.losses.clear()
-        self.losses.extend(state['losses'] if state else ())
+        self.losses.extend(float(loss) for loss in losses)
 
 
 @contextmanager

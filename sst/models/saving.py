@@ -13,7 +13,9 @@ from sst.checkpoints.weights import weights_in
 from sst.models.checkpoints import Checkpoints, on_cpu
 from sst.models.guards import DIVERGED, BadSteps, Leaps
 from sst.models.optimiser import memory_of, restore
-from sst.utils.errors import DivergedError, SharedError, UserError
+from sst.utils.errors import DivergedError, SharedError, UserError, reason_of
+
+FOREIGN = (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OverflowError, IndexError)  # of content
 
 
 class SavedModel(BaseModel):
@@ -149,14 +151,31 @@ class SavedModel(BaseModel):
                 raise ValueError(f'it was saved from {saved}, this run has {own}')
             for optimizer, part in zip(self.optimizers, resume_state['optimizers'], strict=True):
                 restore(optimizer, part)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except FOREIGN as error:
             raise UserError(
-                f'{resume_state["path"]}: its optimiser does not fit train.optim_g: {error}; go on with the options it '
-                'was saved from, or start from its weights (path:pretrain_network_g=FILE)'
+                f'{resume_state["path"]}: its optimiser does not fit train.optim_g: {reason_of(error)}; go on with the '
+                'options it was saved from, or start from its weights (path:pretrain_network_g=FILE)'
             ) from error
-        if scale := resume_state.get('scaler'):  # empty where the run had none
-            self.scaler.load_state_dict(scale)
-        self.best_metric_results = resume_state.get('best_metric_results') or {}
+        try:
+            if scale := resume_state.get('scaler'):  # empty where the run had none
+                self.scaler.load_state_dict(scale)
+            self.best_metric_results = _best_in(resume_state.get('best_metric_results'))
+            self.bad_steps.restore(resume_state.get('bad_steps'))
+            self.leaps.restore(resume_state.get('leaps'))
+        except FOREIGN as error:
+            raise UserError(
+                f'{resume_state["path"]}: does not hold what a state holds ({reason_of(error)}); go on from another '
+                'state, or start from its weights (path:pretrain_network_g=FILE)'
+            ) from error
         self.validated.clear()
-        self.bad_steps.restore(resume_state.get('bad_steps'))
-        self.leaps.restore(resume_state.get('leaps'))
+
+
+def _best_in(results: Any) -> dict[str, dict[str, dict[str, Any]]]:
+    """The best figures of a state: set -> metric -> `better`, `val`, `iter`."""
+    return {
+        str(name): {
+            str(metric): {'better': best['better'], 'val': float(best['val']), 'iter': int(best['iter'])}
+            for metric, best in metrics.items()
+        }
+        for name, metrics in (results or {}).items()
+    }
