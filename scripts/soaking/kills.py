@@ -19,6 +19,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import sst.models.evaluation as evaluation
 from soaking.children import fork, kill, wait
 from soaking.settings import ITERATIONS, draw, said
+from sst.basicsr_compat import replaced
+from sst.driver import record
 from sst.driver.resume import newest_state
 from sst.driver.run import run_training
 from sst.models.checkpoints import read_digests
@@ -45,16 +47,18 @@ def soak_kills(root: Path, seed: int, kills: int, until: float, tell: Callable[[
         Counter: kills by their moments, `runs`, and `broken` promises, which `tell` has told.
     """
     counts: Counter[str] = Counter()
-    while sum(counts[moment] for moment in set(MOMENTS)) < kills and time.monotonic() < until:
-        number = seed + counts['runs']
-        rng = random.Random(number)
-        options, processes = draw(rng, f'run_{number}')
-        try:
-            counts += _one_run(root, rng, options, processes)
-        except BrokenPromiseError as broken:
-            counts['broken'] += 1
-            tell(f'BROKEN with --seed {number}: {broken}\n  {said(options, processes)}')
-        counts['runs'] += 1
+    packages = record.environment()  # half of a start is the list of packages: here once, for all children
+    with replaced(record, environment=lambda: packages):
+        while sum(counts[moment] for moment in set(MOMENTS)) < kills and time.monotonic() < until:
+            number = seed + counts['runs']
+            rng = random.Random(number)
+            options, processes = draw(rng, f'run_{number}')
+            try:
+                counts += _one_run(root, rng, options, processes)
+            except BrokenPromiseError as broken:
+                counts['broken'] += 1
+                tell(f'BROKEN with --seed {number}: {broken}\n  {said(options, processes)}')
+            counts['runs'] += 1
     return counts
 
 

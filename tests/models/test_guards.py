@@ -1,11 +1,14 @@
 """Steps without finite numbers, losses that leap, memory that runs out."""
 
 import math
+import re
 
 import pytest
 import torch
+import torch.distributed as dist
 from model_runs import batch, make_opt, train, weights
 
+from soaking.children import fork, wait
 from sst.models import SSTModel
 from sst.models.guards import Leaps
 from sst.utils.errors import DivergedError, Spiked, UserError
@@ -111,3 +114,26 @@ def test_memory_that_runs_out_says_what_to_lower(tmp_path):
     model.feed_data(batch(1))
     with pytest.raises(UserError, match=r'2 images of 8 x 8 .*1 at a time.*accumulate=4.*recompute=true.*gt_size=8'):
         model.optimize_parameters(1)
+
+
+def _train_in_two(rank, folder):
+    """Return 0 if two steps of which the second process has a bad part change no weights in either."""
+    dist.init_process_group('gloo', init_method=f'file://{folder}/store', rank=rank, world_size=2)
+    torch.manual_seed(0)
+    model = SSTModel(make_opt(folder, max_bad_steps=2) | {'dist': True, 'rank': rank, 'world_size': 2})
+    model.join_processes()
+    step(model, 1, batch(1))
+    before = weights(model.net_g)
+    try:
+        for iteration in (2, 3, 4):
+            step(model, iteration, spoiled(iteration) if rank else batch(iteration) | {'gt_path': ['first.png']})
+    except DivergedError:
+        return int(not torch.equal(weights(model.net_g), before))
+    return 2
+
+
+def test_all_processes_leave_a_step_out_together(tmp_path):
+    numbers = [fork(lambda rank=rank: _train_in_two(rank, tmp_path), tmp_path / f'{rank}.log') for rank in (0, 1)]
+    assert wait(numbers, 60) == [0, 0]
+    told = (tmp_path / '0.log').read_text()  # the first process tells of all
+    assert re.search('Iteration 3: .*2 in a row.* first.png, a.png, b.png', told)
