@@ -189,7 +189,7 @@ def _compare(run: Path, whole: Path) -> None:
     for tag in ('losses/l_pix', 'metrics/val/psnr', 'lr'):
         ours, theirs = _scalars(run, tag), _scalars(whole, tag)
         if ours != theirs:
-            raise BrokenPromiseError(f"{run.name}: TensorBoard's {tag} has gaps, doubles or other values")
+            raise BrokenPromiseError(f"{run.name}: TensorBoard's {tag} is {ours}, not {theirs}")
         if tag == 'lr' and [step for step, _ in ours] != list(range(1, ITERATIONS + 1)):
             raise BrokenPromiseError(f'{run.name}: TensorBoard shows iterations {[step for step, _ in ours]}')
     if left := [path.name for path in run.rglob('.*')]:

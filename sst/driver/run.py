@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
@@ -215,8 +216,24 @@ def _go_on(run: Run) -> dict[str, Any] | None:
 
 
 def _make_folders(run: Run) -> None:
-    with redirect_stdout(sys.stderr):  # stdout is for results; BasicSR says there what it renames
-        launch.agree(lambda: _writing(lambda: make_exp_dirs(run.opt)))
+    def make() -> None:
+        if run.first:
+            _archive(run.folder)
+        make_exp_dirs(run.opt)
+
+    with redirect_stdout(sys.stderr):  # stdout is for results; BasicSR says there what it makes
+        launch.agree(lambda: _writing(make))
+
+
+def _archive(folder: Path) -> None:
+    """Rename an older run's folder. BasicSR's own way fails at the second time within a second."""
+    if not folder.exists():
+        return
+    name = f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'
+    places = (folder.with_name(f'{name}{number}') for number in ('', *(f'_{count}' for count in range(2, 1000))))
+    place = next(place for place in places if not place.exists())
+    tell(f'{folder} is renamed to {place}')
+    folder.rename(place)
 
 
 def _writing(work: Callable[[], object]) -> None:

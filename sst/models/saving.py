@@ -104,6 +104,7 @@ class SavedModel(BaseModel):
             'best_metric_results': self.best_metric_results,
             'stream': self.stream,
             'processes': self.opt['world_size'],
+            'validated': dict(self.validated),
             'validation_due': self._validation_due(iteration),
             'bad_steps': self.bad_steps.state(),
             'leaps': self.leaps.state(),
@@ -162,12 +163,12 @@ class SavedModel(BaseModel):
             self.best_metric_results = _best_in(resume_state.get('best_metric_results'))
             self.bad_steps.restore(resume_state.get('bad_steps'))
             self.leaps.restore(resume_state.get('leaps'))
+            self.validated = {str(name): int(when) for name, when in resume_state.get('validated', {}).items()}
         except FOREIGN as error:
             raise UserError(
                 f'{resume_state["path"]}: does not hold what a state holds ({reason_of(error)}); go on from another '
                 'state, or start from its weights (path:pretrain_network_g=FILE)'
             ) from error
-        self.validated.clear()
 
 
 def _best_in(results: Any) -> dict[str, dict[str, dict[str, Any]]]:

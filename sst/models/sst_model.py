@@ -335,6 +335,8 @@ class SSTModel(SavedModel):
             parts.append(f'{metric} {value:.4f} (best {best["val"]:.4f} at {best["iter"]:,})')
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{name}/{metric}', value, current_iter)
+        if tb_logger:
+            tb_logger.flush()  # before the checkpoint, after which a run would not validate again
         logger.info(f'Validation {name}, iteration {current_iter:,}: {", ".join(parts) or "no metrics"}')
 
 
