@@ -54,7 +54,7 @@ def test_only_ops_imports_attention_kernels():
 
 
 def test_every_command_of_the_readme_names_files_that_are_there():
-    names = ('analyze', 'api', 'train', 'evaluate', 'performance', 'reproduce', 'upscale')
+    names = ('analyze', 'api', 'train', 'evaluate', 'performance', 'reliability', 'reproduce', 'upscale')
     text = ''.join((ROOT / name).read_text() for name in ('README.md', *(f'docs/{name}.md' for name in names)))
     words = {word.strip('`|,;().') for word in text.split()}
     named = {word for word in words if word.startswith(('sst/', 'scripts/', 'options/'))}

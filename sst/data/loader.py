@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from sst.data.prefetch import background
-from sst.data.samples import CheckedSamples, collate, usable
+from sst.data.samples import CheckedSamples, ReplacedImages, ReplacingSamples, collate, usable
 from sst.data.stream import StreamDataset, StreamSampler, check_batch
 from sst.utils.cores import usable_cores
 from sst.utils.platforms import existing_signals
@@ -29,10 +29,18 @@ class TrainLoader:
         loader: gives the batches.
         queue: batches that a thread fetches ahead; 0 for none.
         on_request: called with the number of batches taken before, each time one is asked for.
+        most_bad: images that may become unreadable.
     """
 
-    def __init__(self, loader: DataLoader, queue: int = 0, on_request: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        loader: DataLoader,
+        queue: int = 0,
+        on_request: Callable[[int], None] | None = None,
+        most_bad: int = 0,
+    ) -> None:
         self.loader, self.queue, self.on_request = loader, queue, on_request
+        self.replaced = ReplacedImages(most_bad)
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -47,7 +55,7 @@ class TrainLoader:
                 batch = next(batches)
             except StopIteration:
                 return
-            yield usable(batch)
+            yield self.replaced.note(usable(batch))
             taken += 1
 
 
@@ -66,6 +74,7 @@ def build_train_loader(
     queue: int = 0,
     on_request: Callable[[int], None] | None = None,
     context: str | None = None,
+    most_bad: int = 0,
 ) -> TrainLoader:
     """The stream of `dataset` as this process reads it; batches hold total_batch / world samples.
 
@@ -74,6 +83,7 @@ def build_train_loader(
         num_workers: loading processes; 0 loads in this one. There are no more of them than this process has cores.
         queue: batches fetched ahead by a thread; needs a worker, because samples seed the process's random numbers.
         context: `fork`, `spawn` or null for the system's default.
+        most_bad: images that may become unreadable; others take their places (`ReplacingSamples`).
 
     Raises:
         UserError: the batch does not divide.
@@ -81,7 +91,7 @@ def build_train_loader(
     check_batch(total_batch, world, accumulate)
     sampler = StreamSampler(len(dataset), total_batch, seed, rank, world, start_iter, total_iter)
     loader = DataLoader(
-        CheckedSamples(StreamDataset(dataset, seed), 'training'),
+        ReplacingSamples(CheckedSamples(StreamDataset(dataset, seed), 'training'), seed, most_bad),
         batch_size=total_batch // world,
         sampler=sampler,
         num_workers=affordable(num_workers),
@@ -91,7 +101,7 @@ def build_train_loader(
         multiprocessing_context=context,
         generator=torch.Generator(),
     )  # its own: the process's random state stays as it is
-    return TrainLoader(loader, queue, on_request)
+    return TrainLoader(loader, queue, on_request, most_bad)
 
 
 def affordable(workers: int) -> int:

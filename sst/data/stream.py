@@ -100,6 +100,15 @@ def seeded(seed: int, position: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
+def order_seed(seed: int, returns: int) -> int:
+    """The seed of a stream after a run has gone back `returns` times: each time another order and other crops.
+
+    Args:
+        seed: the run's, below 2**32.
+    """
+    return seed + returns * 2**32
+
+
 def check_batch(total_batch: int, world: int, accumulate: int = 1) -> None:
     """Raise `UserError` unless the total batch divides evenly over processes and accumulated parts."""
     parts = world * accumulate

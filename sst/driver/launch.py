@@ -204,6 +204,23 @@ def from_first(call: Callable[[], Result]) -> Result:
     return result
 
 
+def lost_others(fault: BaseException) -> bool:
+    """Whether a fault comes from the loss of another process of the group."""
+    if not dist.is_initialized():
+        return False
+    by_name = isinstance(fault, RuntimeError) and re.search(r'gloo|NCCL|[Cc]onnection (closed|reset)', str(fault))
+    return isinstance(fault, dist.DistError) or bool(by_name)
+
+
+def tells_first() -> bool:
+    """Whether this process is the first of the group to say why the run ends. Needs no other process to be alive."""
+    store: Any = dist.distributed_c10d._get_default_store()
+    try:
+        return store.add('sst-told', 1) == 1
+    except (RuntimeError, dist.DistError):  # it was in the process that is gone
+        return True
+
+
 def leave() -> None:
     """Leave the process group."""
     if dist.is_initialized():

@@ -7,8 +7,9 @@ from typing import Any
 from basicsr.data import build_dataloader
 
 from sst.data import build_train_loader
+from sst.data.stream import order_seed
 from sst.driver.prepare import Run
-from sst.driver.resume import warn_of_changed_stream
+from sst.driver.resume import tell_of_other_processes, warn_of_changed_stream
 
 
 class NoEpochs:
@@ -30,10 +31,11 @@ def create_loaders(
     train_set = run.datasets[data['name']]
     if run.state and run.stream:
         warn_of_changed_stream(run.state.get('stream'), run.stream)
+        tell_of_other_processes(run.state, opt['world_size'])
     train_loader = build_train_loader(
         train_set,
         total_batch=data['batch_size'],
-        seed=opt['manual_seed'],
+        seed=order_seed(opt['manual_seed'], run.model.leaps.returns),
         start_iter=run.start_iter,
         total_iter=total_iter,
         rank=opt['rank'],
@@ -43,6 +45,7 @@ def create_loaders(
         pin_memory=data['pin_memory'],
         queue=2 if data['prefetch_mode'] == 'cpu' else 0,
         on_request=on_request,
+        most_bad=data['max_bad_images'],
     )
     logger.info(
         'Training: %s images of %s, batch %d (%d per process x %d), iterations %s to %s, %.1f passes over the images',

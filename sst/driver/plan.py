@@ -14,9 +14,10 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from sst.archs import WindowAttention
 from sst.driver.prepare import Run
+from sst.models.checkpoints import room_needed
+from sst.models.optimiser import memory_of
+from sst.utils.files import size_text
 from sst.utils.tables import VisibleTable
-
-OPTIMIZER_STATES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Muon': 2}
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,8 @@ def _add_training(table: VisibleTable, run: Run, net: torch.nn.Module) -> None:
         f'{data["batch_size"]} in total, {per_process} per process, '
         f'{per_process // train["accumulate"]} at a time, {size} x {size} LR pixels each',
     )
+    count, room = room_needed(opt, run.model.checkpoint_sizes(), run.start_iter)
+    table.add_row('disk', f'{count:,} checkpoints, {size_text(room)} in all')
     fixed = fixed_memory(net, train)
     net = deepcopy(net).to('meta')
     _attend_as_on(net, run.device)
@@ -69,13 +72,14 @@ def _add_training(table: VisibleTable, run: Run, net: torch.nn.Module) -> None:
     except (NotImplementedError, RuntimeError) as fault:  # a backend that cannot run without real numbers
         table.add_row(
             'memory',
-            f'{_size(fixed)} without activations (they could not be counted: {str(fault).splitlines()[0]})',
+            f'{size_text(fixed)} without activations (they could not be counted: {str(fault).splitlines()[0]})',
         )
         return
     precision = f'; with amp {train["amp"]} about half of the activations' if train['amp'] else ''
     table.add_row(
         'memory per process',
-        f'{_size(fixed)} weights, gradients, optimiser, EMA + about {_size(cost.activations)} activations{precision}',
+        f'{size_text(fixed)} weights, gradients, optimiser, EMA + about {size_text(cost.activations)} '
+        f'activations{precision}',
     )
     iteration = cost.multiply_adds * train['accumulate']
     table.add_row('multiply-adds', f'{iteration * opt["world_size"]:.4g} per iteration, forward and backward')
@@ -94,8 +98,7 @@ def fixed_memory(net: torch.nn.Module, train: dict[str, Any]) -> int:
     weights = sum(p.numel() * p.element_size() for p in net.parameters())
     trained = sum(p.numel() * p.element_size() for p in net.parameters() if p.requires_grad)
     buffers = sum(b.numel() * b.element_size() for b in net.buffers())
-    optimizer = train['optim_g']
-    states = OPTIMIZER_STATES.get(optimizer['type'], int(bool(optimizer.get('momentum'))))
+    states = memory_of(train['optim_g'])
     copies = 2 if train['ema_decay'] else 1
     return copies * (weights + buffers) + (1 + states) * trained
 
@@ -182,7 +185,3 @@ def _duration(seconds: float) -> str:
         if seconds >= length:
             return f'{seconds / length:.1f} {unit}'
     return f'{seconds:.0f} seconds'
-
-
-def _size(count: int) -> str:
-    return f'{count / 2**30:.2f} GiB' if count >= 2**30 else f'{count / 2**20:.1f} MiB'

@@ -1,5 +1,6 @@
 """Checks of a run's options against this machine, and of its files, before anything is built or written."""
 
+import shutil
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,11 +16,13 @@ from sst.data.stream import check_batch
 from sst.data.survey import survey
 from sst.inference import inference_kwargs
 from sst.metrics import require_packages
+from sst.models.checkpoints import room_needed
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES
 from sst.options import Options
 from sst.options.data import roots_of
 from sst.utils.errors import UserError
+from sst.utils.files import size_text
 from sst.utils.optional import require
 from sst.utils.visible import tell
 
@@ -119,6 +122,18 @@ def check_network(net: torch.nn.Module, options: Options, device: torch.device) 
         net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
         if keywords := inference_kwargs(dict(options.val)):
             net.check_inference(device, **keywords)
+
+
+def check_room(opt: dict[str, Any], model: Any, folder: Path, start_iter: int) -> None:
+    """Raise `UserError` if the disk has less room than all checkpoints of the run will take."""
+    count, needed = room_needed(opt, model.checkpoint_sizes(), start_iter)
+    place = next(place for place in (folder, *folder.parents) if place.is_dir())
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise UserError(
+            f'{place}: the {count:,} checkpoints of this run will take {size_text(needed)}, and {size_text(free)} are '
+            'free; make room, or keep fewer: --force_yml logger:keep_last=5 (or a larger save_checkpoint_freq)'
+        )
 
 
 def check_images(opt: dict[str, Any], datasets: dict[str, Any]) -> None:

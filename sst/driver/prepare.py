@@ -127,6 +127,8 @@ def _get_ready(run: Run, held: ExitStack) -> None:
         images = len(run.datasets[data.name])
         run.stream = {'seed': run.opt['manual_seed'], 'total_batch': data.batch_size, 'pictures': images}
         run.model.stream = run.stream
+        if run.first:
+            preflight.check_room(run.opt, run.model, run.folder, run.start_iter)
     run.model.rehearse()
     if run.args.dry_run:
         require_unlocked(run.folder)

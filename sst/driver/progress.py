@@ -111,7 +111,9 @@ class Progress:
             self.writer.flush()  # an interrupted run keeps what was logged
 
     def close(self) -> None:
-        """Close the bar and return the stream to the log."""
+        """Close the bar and TensorBoard's file, and return the stream to the log."""
+        if self.writer is not None:
+            self.writer.close()
         self.open.close()
         self.bar = None
 
@@ -135,6 +137,48 @@ def quiet_writers() -> Iterator[None]:
         logging.raiseExceptions, threading.excepthook = raising, hook
 
 
+class Writer:
+    """TensorBoard's writer, which does not end a run. While the disk takes nothing, values are lost, as the log says.
+
+    Args:
+        folder: of the event files.
+        purge: values from this iteration on, which an earlier run left, are hidden.
+    """
+
+    def __init__(self, folder: Path, purge: int | None) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # slow to import, and only rank 0 needs it
+
+        self.folder, self.make, self.told = folder, SummaryWriter, False
+        self.writer: Any = SummaryWriter(str(folder), purge_step=purge)
+
+    def add_scalar(self, name: str, value: float, iteration: int) -> None:
+        """As TensorBoard's."""
+        self._try(lambda writer: writer.add_scalar(name, value, iteration))
+
+    def add_image(self, name: str, image: Any, iteration: int) -> None:
+        """As TensorBoard's."""
+        self._try(lambda writer: writer.add_image(name, image, iteration))
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        self._try(lambda writer: writer.flush())
+
+    def close(self) -> None:
+        """Write what is waiting, and close the file."""
+        if self.writer is not None:
+            self._try(lambda writer: writer.close())
+
+    def _try(self, work: Callable[[Any], object]) -> None:
+        try:
+            self.writer = self.writer or self.make(str(self.folder))
+            work(self.writer)
+        except OSError as fault:  # TensorBoard's thread is gone now: the next value opens another file
+            self.writer = None
+            if not self.told:
+                logging.getLogger('basicsr').warning(f'cannot write {self.folder}: {fault.strerror}; values are lost')
+            self.told = True
+
+
 def init_writers(opt: dict[str, Any], start_iter: int) -> Any:
     """Rank 0's TensorBoard writer in the run's folder (and W&B, which copies it), or None.
 
@@ -145,11 +189,9 @@ def init_writers(opt: dict[str, Any], start_iter: int) -> Any:
     if (wandb := opt['logger']['wandb']) and wandb['project']:
         os.environ.setdefault('WANDB_DIR', opt['path']['experiments_root'])
         init_wandb_logger(opt)
-    from torch.utils.tensorboard import SummaryWriter  # slow to import, and only rank 0 needs it
-
     purge = start_iter + 1 if start_iter else None
     folder = Path(opt['path']['experiments_root'], 'tb_logger')
     try:
-        return SummaryWriter(str(folder), purge_step=purge)
+        return Writer(folder, purge)
     except OSError as fault:
         raise UserError(f'cannot write {folder}: {fault.strerror}; it must be a folder that may be written') from fault

@@ -3,12 +3,14 @@
 import functools
 import json
 import logging
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from sst.driver import launch
+from sst.models.checkpoints import checked, keep_digests
 from sst.options import Options
 from sst.utils.errors import SharedError, UserError
 from sst.utils.files import atomic_write_text, load_torch
@@ -17,6 +19,14 @@ from sst.utils.visible import tell
 
 logger = logging.getLogger('basicsr')
 Reader = Callable[[Path], dict[str, Any]]  # `read_whole_state`, which reads each file once
+
+KINDS: dict[str, tuple[type, ...]] = {  # of what the driver reads in a state
+    'stream': (dict, type(None)),
+    'validation_due': (list,),
+    'processes': (int,),
+    'leaps': (dict,),
+    'digests': (dict,),
+}
 
 
 class AlreadyFinished(Exception):  # noqa: N818 - the run's good end, not an error
@@ -67,17 +77,27 @@ def open_folders(folder: Path, start_iter: int) -> None:
     """
     for name in ('models', 'training_states', 'visualization'):
         (folder / name).mkdir(parents=True, exist_ok=True)
+    keep_digests(folder, start_iter)
     newer = [state for state in _states(folder / 'training_states') if int(state.stem) > start_iter]
     if not newer:
         return
     superseded = folder / f'superseded_{time.strftime("%Y%m%d_%H%M%S")}'
     weights = [folder / 'models' / f'net_g_{state.stem}.pth' for state in newer]
-    for file in [*newer, *weights, folder / 'models/net_g_latest.pth', _mark(folder)]:
+    best = [file for file in (folder / 'models').glob('net_g_best_*.pth') if _iteration(file) > start_iter]
+    for file in [*newer, *weights, *best, folder / 'models/net_g_latest.pth', _mark(folder)]:
         if file.exists():
             place = superseded / file.relative_to(folder)
             place.parent.mkdir(parents=True, exist_ok=True)
             file.rename(place)
     tell(f'Going on from iteration {start_iter:,}: later checkpoints were moved to {superseded}')
+
+
+def _iteration(weights: Path) -> int:
+    """The iteration of a weights file; of a damaged one a large number."""
+    try:
+        return int(load_torch(weights)['metadata']['iteration'])
+    except (UserError, KeyError, TypeError, ValueError):
+        return sys.maxsize
 
 
 def newest_state(folder: Path) -> Path | None:
@@ -92,19 +112,29 @@ def _states(folder: Path) -> list[Path]:
 def read_whole_state(path: Path) -> dict[str, Any]:
     """A training state with its weights, as `load_resume_state` gives it."""
     state = read_state(path)
-    weights = weights_beside(path, state['iter'])
-    return state | {'path': str(path), 'weights': load_torch(weights), 'weights_path': str(weights)}
+    file = weights_beside(path, state['iter'])
+    weights = load_torch(file)
+    checked(weights, state, (str(file), str(path)))
+    return {
+        'epoch': 0,
+        **state,
+        'path': str(path),
+        'weights': weights,
+        'weights_path': str(file),
+    }  # BasicSR's loop wants
 
 
 def read_state(path: Path) -> dict[str, Any]:
     """Load a training state. Raises `UserError` for any other file."""
     state = load_torch(path)
-    if not isinstance(state, dict) or not isinstance(state.get('iter'), int) or 'optimizers' not in state:
+    if not isinstance(state, dict) or type(state.get('iter')) is not int or 'optimizers' not in state:
         raise UserError(
             f'{path}: not a training state (no "iter" and "optimizers" in it); give a file of '
             'experiments/<name>/training_states, or weights as --force_yml path:pretrain_network_g=FILE'
         )
-    return {'epoch': 0, **state}  # BasicSR's loop wants it
+    if wrong := [key for key, kinds in KINDS.items() if key in state and not isinstance(state[key], kinds)]:
+        raise UserError(f'{path}: does not hold what a training state holds, but another "{wrong[0]}"; take another')
+    return state
 
 
 def weights_beside(state: Path, iteration: int) -> Path:
@@ -136,6 +166,16 @@ def warn_of_changed_stream(before: dict[str, Any] | None, now: dict[str, Any]) -
         )
 
 
+def tell_of_other_processes(state: dict[str, Any], now: int) -> None:
+    """Log what cannot be exact if a state was saved by another number of processes."""
+    before = state.get('processes', now)
+    if before != now:
+        logger.warning(
+            f'The state was saved by {before} process(es), and now there are {now}. Each iteration has the same '
+            'samples as before, but sums are rounded in another order: the weights will differ in their last bits'
+        )
+
+
 def _choose(options: Options, folder: Path, auto: bool, read: Reader) -> tuple[Path | None, str | None]:
     """(state to go on from, what to say if nothing is left to train)."""
     named = options.path.resume_state
@@ -147,7 +187,7 @@ def _choose(options: Options, folder: Path, auto: bool, read: Reader) -> tuple[P
             f'{options.name} is finished ({done:,} of {total:,} iterations): nothing to train. '
             f'Its weights: {folder / "models"}. To train longer raise train.total_iter.'
         )
-    if newest := _newest_whole(folder / 'training_states', read):
+    if newest := newest_whole(folder / 'training_states', read):
         return newest, None
     if not named:
         logger.info(f'There is no training state in {folder / "training_states"}: the run starts anew')
@@ -161,7 +201,7 @@ def _state_named(named: str | None, read: Reader) -> Path | None:
     if not Path(named).is_dir():
         return Path(named)
     inner = Path(named, 'training_states')
-    newest = _newest_whole(inner if inner.is_dir() else Path(named), read)
+    newest = newest_whole(inner if inner.is_dir() else Path(named), read)
     if newest is None:
         raise UserError(
             f'path.resume_state: {named} holds no training state; name the folder of a run, its training_states, or a '
@@ -170,7 +210,7 @@ def _state_named(named: str | None, read: Reader) -> Path | None:
     return newest
 
 
-def _newest_whole(folder: Path, read: Reader) -> Path | None:
+def newest_whole(folder: Path, read: Reader = read_whole_state) -> Path | None:
     """The newest state that can be read with its weights, or None. The log names newer ones that are damaged.
 
     Raises:

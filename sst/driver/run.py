@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, redirect_stdout
 from pathlib import Path
@@ -26,9 +27,17 @@ from sst.driver.early_log import EarlyLog, forget
 from sst.driver.plan import print_plan
 from sst.driver.prepare import Run, prepare
 from sst.driver.progress import Progress, init_writers, quiet_writers
-from sst.driver.resume import AlreadyFinished, mark_finished, of_this_run, open_folders
+from sst.driver.resume import (
+    AlreadyFinished,
+    mark_finished,
+    newest_whole,
+    of_this_run,
+    open_folders,
+    read_whole_state,
+)
 from sst.driver.stopping import Interrupted, Signals, Stopping
-from sst.utils.errors import DivergedError, SharedError, Stopped, UserError
+from sst.models.guards import DIVERGED as ADVICE
+from sst.utils.errors import DivergedError, SharedError, Spiked, Stopped, UserError
 from sst.utils.visible import tell
 
 GOOD, FAULTY, DIVERGED, SIGNALLED = 0, 2, 3, 128  # plus the signal's number
@@ -97,9 +106,15 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
         return FAULTY
     elif isinstance(fault, UserError):
         alone = dist.is_initialized() and not isinstance(fault, SharedError)  # nobody else would tell
+        if alone:
+            launch.tells_first()  # the others are silent then
         for line in str(fault).split('\n'):
             _say(first or alone, f'error: {line}')
         return DIVERGED if isinstance(fault, DivergedError) else FAULTY
+    elif launch.lost_others(fault):
+        if launch.tells_first():
+            _say(True, f'error: another process of this run has ended, or its machine is lost; {how_to_go_on}')
+        return FAULTY
     elif isinstance(fault, OSError) and fault.errno in DISK_FAULTS:
         _say(True, f'error: cannot write {fault.filename or "the files of the run"}: {fault.strerror}; {AGAIN}')
         return FAULTY
@@ -110,7 +125,33 @@ def _tell(fault: BaseException, first: bool, how_to_go_on: str) -> int | None:
 
 
 def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
+    while True:
+        try:
+            _train_on(run, log, signals)
+        except Spiked as leap:
+            _go_back(run, leap)
+        else:
+            break
+    if run.first:
+        mark_finished(run.options, run.folder)
+
+
+def _go_back(run: Run, leap: Spiked) -> None:
+    """Make the last state of the run the one to go on from, with another order of data."""
+    states = run.folder / 'training_states'
+    path = launch.from_first(lambda: newest_whole(states))
+    if path is None:
+        raise DivergedError(f'{leap}, and there is no state yet to go back to; {ADVICE}')
+    state = launch.agree(lambda: read_whole_state(path))
+    leaps = {'returns': run.model.leaps.returns + 1, 'losses': state.get('leaps', {}).get('losses', [])}
+    run.state = state | {'leaps': leaps}
+    run.model.resume_training(run.state)
+    logger.warning(f'{leap}: the run goes back to {path} and takes the data in another order, time {leaps["returns"]}')
+
+
+def _train_on(run: Run, log: EarlyLog, signals: Signals) -> None:
     progress, model = Progress(run.opt), run.model
+    validation, save = model.validation, model.save
     stopping = Stopping(run, signals, progress)
     model.validation, model.save = progress.besides(model.validation), progress.besides(model.save)
     signals.waiting = True
@@ -140,8 +181,7 @@ def _train(run: Run, log: EarlyLog, signals: Signals) -> None:
         raise
     finally:
         progress.close()
-    if run.first:
-        mark_finished(run.options, run.folder)
+        model.validation, model.save = validation, save
 
 
 def _test(run: Run, log: EarlyLog, _: Signals) -> None:
@@ -176,8 +216,24 @@ def _go_on(run: Run) -> dict[str, Any] | None:
 
 
 def _make_folders(run: Run) -> None:
-    with redirect_stdout(sys.stderr):  # stdout is for results; BasicSR says there what it renames
-        launch.agree(lambda: _writing(lambda: make_exp_dirs(run.opt)))
+    def make() -> None:
+        if run.first:
+            _archive(run.folder)
+        make_exp_dirs(run.opt)
+
+    with redirect_stdout(sys.stderr):  # stdout is for results; BasicSR says there what it makes
+        launch.agree(lambda: _writing(make))
+
+
+def _archive(folder: Path) -> None:
+    """Rename an older run's folder. BasicSR's own way fails at the second time within a second."""
+    if not folder.exists():
+        return
+    name = f'{folder.name}_archived_{time.strftime("%Y%m%d_%H%M%S")}'
+    places = (folder.with_name(f'{name}{number}') for number in ('', *(f'_{count}' for count in range(2, 1000))))
+    place = next(place for place in places if not place.exists())
+    tell(f'{folder} is renamed to {place}')
+    folder.rename(place)
 
 
 def _writing(work: Callable[[], object]) -> None:

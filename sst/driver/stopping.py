@@ -73,14 +73,17 @@ class Agreement:
 
     After each iteration a process adds its word to a counter in the store through which the processes found each
     other; the last one to do so writes the answer, which all read after the next iteration. By then it is there.
+
+    Args:
+        returns: how often the run has gone back; each time the counting begins anew, under another name.
     """
 
-    def __init__(self, signals: Signals, world: int) -> None:
+    def __init__(self, signals: Signals, world: int, returns: int) -> None:
         self.signals, self.world, self.step = signals, world, 0
         self.store: Any = None
         if world > 1:
             dist: Any = torch.distributed  # whose types leave out what is used here
-            self.store = dist.PrefixStore('sst-stop', dist.distributed_c10d._get_default_store())
+            self.store = dist.PrefixStore(f'sst-stop-{returns}', dist.distributed_c10d._get_default_store())
 
     def asked(self) -> int:
         """The signal because of which all processes stop now, or 0. Each process must call it after each iteration."""
@@ -106,7 +109,7 @@ class Stopping:
 
     def __init__(self, run: Run, signals: Signals, progress: Progress) -> None:
         self.run, self.signals, self.progress = run, signals, progress
-        self.agreement = Agreement(signals, run.place.world)
+        self.agreement = Agreement(signals, run.place.world, run.model.leaps.returns)
         self.iteration = 0
         self.val_loaders: list[Any] = []
         self.validation = run.model.validation

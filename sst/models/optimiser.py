@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from sst.utils.errors import UserError
 
 IMPLEMENTATION = ('fused', 'foreach')  # how a step is computed, not what
+MEMORIES = {'Adam': 2, 'AdamW': 2, 'NAdam': 2, 'RAdam': 2, 'Adagrad': 1, 'RMSprop': 1, 'Muon': 2}
 BETAS = (0.9, 0.99)  # of the AdamW beside Muon
 
 
@@ -79,27 +80,9 @@ def build_optimiser(
     return kind([group for group in groups if group['params']], **parameters)
 
 
-def unscale(scaler: torch.amp.GradScaler, optimizers: Sequence[Optimizer]) -> None:
-    """Take the loss scale out of all gradients."""
-    for optimizer in optimizers:
-        scaler.unscale_(optimizer)
-
-
-def take_steps(scaler: torch.amp.GradScaler, optimizers: Sequence[Optimizer], unscaled: bool) -> None:
-    """A step of each optimiser. If a gradient in half precision is not finite, none of several takes one.
-
-    Args:
-        unscaled: whether `unscale` was called.
-    """
-    usable = True  # the scaler itself decides for one optimiser
-    if scaler.is_enabled() and len(optimizers) > 1:
-        if not unscaled:
-            unscale(scaler, optimizers)
-        weights = (weight for optimizer in optimizers for group in optimizer.param_groups for weight in group['params'])
-        usable = all(bool(weight.grad.isfinite().all()) for weight in weights if weight.grad is not None)
-    for optimizer in optimizers if usable else ():
-        scaler.step(optimizer)
-    scaler.update()
+def memory_of(options: Mapping[str, Any]) -> int:
+    """Numbers that the optimiser of `train.optim_g` remembers for each weight, at most."""
+    return MEMORIES.get(options['type'], int(bool(options.get('momentum'))))
 
 
 def restore(optimizer: Optimizer, state: Any) -> None:

@@ -1,45 +1,44 @@
 """The model BasicSR's loops drive: training step, validation, checkpoints."""
 
 import logging
+import math
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, nullcontext
 from copy import deepcopy
+from functools import partial
 from os import path as osp
 from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
-from basicsr.models.base_model import BaseModel
 from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from sst.archs import AttentionNetwork
-from sst.checkpoints.fitting import fitting, load_weights
+from sst.checkpoints.fitting import load_weights
 from sst.checkpoints.networks import built
-from sst.checkpoints.weights import on_cpu, weights_in
 from sst.inference import build_predictor, inference_kwargs
+from sst.models.checkpoints import Checkpoints
 from sst.models.consistency import layer_seed
 from sst.models.evaluation import EvaluatedImage, Row, average, enlarged, evaluate, evaluating, write_results
+from sst.models.guards import BadSteps, Leaps, memory_told
 from sst.models.images import comparison, side_by_side, write_png
 from sst.models.losses import build_losses, computed
-from sst.models.optimiser import build_optimisers, restore, take_steps, undecayed, unscale
+from sst.models.optimiser import build_optimisers, undecayed
+from sst.models.saving import SavedModel
 from sst.models.schedule import learning_rate
-from sst.utils.errors import DivergedError, SharedError, UserError
-from sst.utils.files import atomic_save
+from sst.utils.errors import UserError
 
 logger = logging.getLogger('basicsr')
 AMP_DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
-DIVERGED = (
-    'lower train.optim_g.lr or set train.grad_clip (such as 0.5), and go on from the last checkpoint with --auto_resume'
-)
 TEST_SIZE = 24  # pixels a side of an image to try a network on
 SAMPLE_IMAGES = 4  # shown in TensorBoard, per set
 
 
 @MODEL_REGISTRY.register()
-class SSTModel(BaseModel):
+class SSTModel(SavedModel):
     """Single-image super-resolution, one network and its exponential moving average.
 
     Args:
@@ -84,11 +83,10 @@ class SSTModel(BaseModel):
             self.net_g.recompute_activations()
         if train['compile']:
             self.net_g.compile_layers() if isinstance(self.net_g, AttentionNetwork) else self.net_g.compile()
-        self.stream: dict[str, int] | None = None  # what the order of samples depends on; states hold it
         self.log: dict[str, Tensor] = {}
-        self.best_metric_results: dict = {}
-        self._checkpoint_due: int | None = None
-        self._validated: dict[str, int] = {}  # set -> the iteration it was last validated at
+        self.bad_steps = BadSteps(train['max_bad_steps'], self.opt['world_size'])
+        self.leaps = Leaps(train['spikes'])
+        self.checkpoints = Checkpoints(self.opt, lambda: self.stop_asked())
 
     @torch.no_grad()
     def rehearse(self) -> None:
@@ -148,15 +146,31 @@ class SSTModel(BaseModel):
                 group['lr'] = rate
 
     def feed_data(self, data: dict) -> None:
-        """Take a batch: `lq` (B, 3, h, w) and `gt` (B, 3, H, W), RGB in [0, 1]."""
+        """Take a batch: `lq` (B, 3, h, w) and `gt` (B, 3, H, W), RGB in [0, 1]. `gt_path`, a list, names the images."""
+        self.pictures: list[str] = list(data.get('gt_path', ()))
         self.lq: Tensor = data['lq'].to(self.device, non_blocking=True)
         self.gt: Tensor = data['gt'].to(self.device, non_blocking=True)
 
     def optimize_parameters(self, current_iter: int) -> None:
-        """One optimiser step on the batch, in `train.accumulate` parts."""
-        train = self.opt['train']
+        """One optimiser step on the batch, in `train.accumulate` parts. It is left out if a number is not finite.
+
+        Raises:
+            UserError: memory is short.
+            DivergedError: too many steps in a row were left out.
+        """
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+        with memory_told(self.opt, self.device):
+            self._compute_gradients(current_iter)
+        self.bad_steps.settle()  # of the last iteration: a GPU has work meanwhile
+        self.bad_steps.note(current_iter, self._step(), self.pictures)
+        if self.net_g_ema is not None:
+            self._update_ema(self.net_g_ema)
+        frequency = self.opt['logger']['digest_freq']
+        if frequency and current_iter % frequency == 0 and self.opt['rank'] == 0:
+            self.checkpoints.record(current_iter, self.networks())
+
+    def _compute_gradients(self, current_iter: int) -> None:
         self.log = {}
         torch.manual_seed(layer_seed(self.opt['manual_seed'], current_iter, self.opt['rank']))  # of dropout
         parts = self._parts(current_iter)
@@ -169,12 +183,6 @@ class SSTModel(BaseModel):
                 self.scaler.scale(torch.stack(list(losses.values())).sum() * share).backward()
             for name, loss in losses.items():
                 self.log[name] = self.log.get(name, 0) + loss.detach() * share
-        if train['grad_clip']:
-            unscale(self.scaler, self.optimizers)
-            nn.utils.clip_grad_norm_(self.net_g.parameters(), train['grad_clip'])
-        take_steps(self.scaler, self.optimizers, unscaled=bool(train['grad_clip']))
-        if self.net_g_ema is not None:
-            self._update_ema(self.net_g_ema)
 
     def _parts(self, current_iter: int) -> list[tuple[Tensor, ...]]:
         """The batch in `train.accumulate` parts: what `_losses_of` takes."""
@@ -186,6 +194,36 @@ class SSTModel(BaseModel):
         with self._autocast():
             output = self.net_g(lq)
         return computed(self.losses, output.float(), gt)
+
+    def _step(self) -> Tensor:
+        """Take the step if loss and gradient are finite. Return whether it counts as bad, alike in all processes."""
+        scaled = self.scaler.is_enabled()
+        if scaled:
+            for optimizer in self.optimizers:
+                self.scaler.unscale_(optimizer)
+        if clip := self.opt['train']['grad_clip']:
+            norms: Sequence[Tensor] = [nn.utils.clip_grad_norm_(self.net_g.parameters(), clip)]
+        else:
+            norms = torch._foreach_norm([p.grad for p in self.net_g.parameters() if p.grad is not None])
+        finite_loss = torch.stack([loss.float() for loss in self.log.values()]).isfinite().all()
+        if self.opt['dist']:  # the gradient is that of all processes already
+            together = finite_loss.to(torch.int32)
+            dist.all_reduce(together, dist.ReduceOp.MIN)
+            finite_loss = together.bool()
+        finite = finite_loss & torch.stack(list(norms)).isfinite().all()
+        fused = not scaled and all(
+            getattr(optimizer, '_step_supports_amp_scaling', False) for optimizer in self.optimizers
+        )
+        if fused:  # the kernels leave the step out themselves, so nothing waits for a GPU
+            for optimizer in self.optimizers:
+                optimizer.found_inf = (~finite).float()  # type: ignore[attr-defined]  # as GradScaler sets it
+        if fused or finite:
+            for optimizer in self.optimizers:
+                self.scaler.step(optimizer)
+        self.scaler.update()
+        if scaled and self.scaler.get_scale() > 1:  # the scale that fits is still looked for
+            return ~finite_loss
+        return ~finite
 
     def _autocast(self):
         return nullcontext() if self.amp_dtype is None else torch.autocast(self.device.type, self.amp_dtype)
@@ -201,15 +239,15 @@ class SSTModel(BaseModel):
         """The losses of the last step, averaged over all processes. Every process must call it.
 
         Raises:
-            DivergedError: a loss is not finite, and from there training cannot recover.
+            Spiked, DivergedError: as `Leaps.see`.
         """
         values = torch.stack([loss.float() for loss in self.log.values()])
         if self.opt['dist']:
             dist.all_reduce(values)
             values /= self.opt['world_size']
         log = dict(zip(self.log, values.tolist(), strict=True))
-        if not values.isfinite().all():
-            raise DivergedError(f'the loss is not finite any more: {log}; {DIVERGED}')
+        if all(map(math.isfinite, log.values())):
+            self.leaps.see(sum(log.values()))
         return log
 
     def evaluated_network(self) -> nn.Module:
@@ -227,15 +265,15 @@ class SSTModel(BaseModel):
                 write_results(self.opt['path']['results_root'], self.results)
             return
         try:
-            if self._validated.get(name) != current_iter:
+            if self.validated.get(name) != current_iter:
                 rows = self._evaluate(dataloader.dataset, current_iter, tb_logger, save_img)
                 self._record(name, average(rows), current_iter, tb_logger)
-                self._validated[name] = current_iter
+                self.validated[name] = current_iter
         except BaseException:
-            self._write_due_checkpoint(synchronise=False)  # what was trained is not lost with a failed validation
+            self.write_due_checkpoint(synchronise=False)  # what was trained is not lost with a failed validation
             raise
-        if name == self._validation_sets()[-1]:
-            self._write_due_checkpoint()
+        if name == self.validation_sets()[-1]:
+            self.write_due_checkpoint()
 
     def _evaluate(self, dataset, current_iter, tb_logger, save_img: bool) -> list[Row]:
         options, rank, name = self.opt['val'], self.opt['rank'], dataset.opt['name']
@@ -273,6 +311,9 @@ class SSTModel(BaseModel):
             return osp.join(folder, dataset, image, f'{image}_{current_iter}')
         return osp.join(folder, dataset, f'{image}_{self.opt["val"]["suffix"] or self.opt["name"]}')
 
+    def _write_best(self, dataset: str, metric: str, current_iter: int) -> None:
+        self.checkpoints.write_best(self.weights(current_iter), dataset, metric)
+
     def _record(self, name: str, means: dict[str, float], current_iter: int, tb_logger) -> None:
         if means:
             self._initialize_best_metric_results(name)
@@ -280,108 +321,14 @@ class SSTModel(BaseModel):
         for metric, value in means.items():
             self._update_best_metric_result(name, metric, value, current_iter)
             best = self.best_metric_results[name][metric]
+            if best['iter'] == current_iter and self.opt['logger']['keep_best']:
+                self.in_first(partial(self._write_best, name, metric, current_iter))
             parts.append(f'{metric} {value:.4f} (best {best["val"]:.4f} at {best["iter"]:,})')
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{name}/{metric}', value, current_iter)
+        if tb_logger:
+            tb_logger.flush()  # before the checkpoint, after which a run would not validate again
         logger.info(f'Validation {name}, iteration {current_iter:,}: {", ".join(parts) or "no metrics"}')
-
-    def _validation_sets(self) -> list[str]:
-        return [options['name'] for phase, options in self.opt['datasets'].items() if phase.startswith('val')]
-
-    def save(self, epoch: int, current_iter: int) -> None:
-        """Write a checkpoint (-1: the latest weights), after the validation of this iteration if there is one."""
-        self._checkpoint_due = current_iter
-        if not self._validation_sets() or (current_iter != -1 and current_iter % self.opt['val']['val_freq']):
-            self._write_due_checkpoint()
-
-    def save_now(self, current_iter: int) -> None:
-        """Write a checkpoint without waiting for any validation; `validation_due` in it names those to be done."""
-        self._checkpoint_due = current_iter
-        self._write_due_checkpoint()
-
-    def _write_due_checkpoint(self, synchronise: bool = True) -> None:
-        """Write what `save` announced; where it fails every process raises. No process goes on before it is written."""
-        due, self._checkpoint_due = self._checkpoint_due, None
-        if due is None:
-            return
-        failure: list = [None]
-        if self.opt['rank'] == 0:
-            try:
-                self._write_checkpoint(due)
-            except UserError as error:
-                failure = [error if isinstance(error, DivergedError) else SharedError(str(error))]
-        if self.opt['dist'] and synchronise:
-            dist.broadcast_object_list(failure)
-        if failure[0]:
-            raise failure[0]
-
-    def _write_checkpoint(self, iteration: int) -> None:
-        net = self.get_bare_model(self.net_g)
-        content = {'params': on_cpu(net), 'network_g': self.opt['network_g'], 'metadata': self._metadata(iteration)}
-        if self.net_g_ema is not None:
-            content['params_ema'] = on_cpu(self.net_g_ema)
-        if not all(value.isfinite().all() for value in content['params'].values()):
-            raise DivergedError(f'the weights are not finite any more, so they were not saved; {DIVERGED}')
-        if iteration == -1:
-            atomic_save(content, osp.join(self.opt['path']['models'], 'net_g_latest.pth'))
-            iteration = self.opt['train']['total_iter']  # the end has a state too, from which a run is made longer
-        state_path = osp.join(self.opt['path']['training_states'], f'{iteration}.state')
-        if not osp.exists(state_path):
-            atomic_save(content, osp.join(self.opt['path']['models'], f'net_g_{iteration}.pth'))
-            state = {  # the state last: where it exists its weights do too
-                'epoch': 0,  # the stream has no epochs; BasicSR's loop wants the key
-                'iter': iteration,
-                'optimizer_types': [type(optimizer).__name__ for optimizer in self.optimizers],
-                'optimizers': [optimizer.state_dict() for optimizer in self.optimizers],
-                'scaler': self.scaler.state_dict(),
-                'best_metric_results': self.best_metric_results,
-                'stream': self.stream,
-                'validation_due': self._validation_due(iteration),
-            }
-            atomic_save(state, state_path)
-
-    def _validation_due(self, iteration: int) -> list[str]:
-        """The sets that are to be validated at this iteration and are not yet."""
-        if iteration % self.opt['val']['val_freq']:
-            return []
-        return [name for name in self._validation_sets() if self._validated.get(name) != iteration]
-
-    def _metadata(self, iteration: int) -> dict[str, Any]:
-        """What a checkpoint tells of its training; no paths, which are nobody else's business."""
-        data = self.opt['datasets']['train']
-        reached = self.opt['train']['total_iter'] if iteration == -1 else iteration
-        return {'run': self.opt['name'], 'training_data': data['name'], 'iteration': reached}
-
-    def resume_training(self, resume_state: dict) -> None:
-        """Take over weights, optimiser, loss scale and best figures.
-
-        The driver calls it before anything is written, so that faults come early. BasicSR's loop then calls it again.
-
-        Args:
-            resume_state (dict): as `sst.driver.resume.load_resume_state` gives it.
-
-        Raises:
-            UserError: the weights are not those of this run's network, or the state not that of its optimiser.
-        """
-        for net, key in ((self.get_bare_model(self.net_g), 'params'), (self.net_g_ema, 'params_ema')):
-            if net is not None:
-                file = resume_state['weights_path']
-                net.load_state_dict(fitting(net, weights_in(resume_state['weights'], file, key), file)[0], strict=False)
-        own = [type(optimizer).__name__ for optimizer in self.optimizers]
-        saved = resume_state.get('optimizer_types', own)
-        try:
-            if saved != own:
-                raise ValueError(f'it was saved from {saved}, this run has {own}')
-            for optimizer, part in zip(self.optimizers, resume_state['optimizers'], strict=True):
-                restore(optimizer, part)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UserError(
-                f'{resume_state["path"]}: its optimiser does not fit train.optim_g: {error}; go on with the options it '
-                'was saved from, or start from its weights (path:pretrain_network_g=FILE)'
-            ) from error
-        if scale := resume_state.get('scaler'):  # empty where the run had none
-            self.scaler.load_state_dict(scale)
-        self.best_metric_results = resume_state.get('best_metric_results') or {}
 
 
 @MODEL_REGISTRY.register()

@@ -57,6 +57,11 @@ class Loading(Section):
     num_workers: int = Field(default=4, ge=0, le=MOST_WORKERS, description='loading processes of each process')
     prefetch_mode: Literal['cpu', 'cuda'] | None = Field(default=None, description='load ahead: cpu, cuda or null')
     pin_memory: bool = Field(default=True, description='load into memory that a GPU reads directly')
+    max_bad_images: int = Field(
+        default=10,
+        ge=0,
+        description='images that may become unreadable during the run, in each process; the next one replaces each',
+    )
 
     @model_validator(mode='after')
     def _loaded_ahead(self) -> Self:

@@ -180,7 +180,7 @@ class part_of:  # noqa: N801 - stands among annotations, as pydantic's own
         if 'type' not in value:
             refuse([(('type',), f'missing: give the name of {self.registry.kind}, one of {", ".join(names)}')])
         name = value['type']
-        if name in self.special:
+        if isinstance(name, str) and name in self.special:
             return self.special[name]
         if isinstance(name, str) and name in self.registry.unfit:
             why = self.registry.unfit[name]

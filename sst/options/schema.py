@@ -133,6 +133,23 @@ class Logger(Section):
 
     print_freq: int = Field(default=100, ge=1, description='iterations between lines of the log')
     save_checkpoint_freq: int = Field(default=5000, ge=1, description='iterations between checkpoints')
+    keep_last: int | None = Field(
+        default=None,
+        ge=2,
+        description='checkpoints that are kept, the newest; at least 2, because one may be damaged; null keeps all',
+    )
+    keep_best: bool = Field(
+        default=False, description='whether to keep the best weights of each set and metric, as net_g_best_SET_METRIC'
+    )
+    write_retry: float = Field(
+        default=300,
+        ge=0,
+        le=500,
+        description='seconds for which a checkpoint is tried again when the disk is full or read-only',
+    )
+    digest_freq: int = Field(
+        default=1000, ge=0, description='iterations between SHA-256 sums of the weights in digests.csv; 0 for none'
+    )
     use_tb_logger: bool = Field(default=True, description='whether to write for TensorBoard')
     wandb: Wandb | None = Field(default=Wandb(), description='Weights & Biases')
 

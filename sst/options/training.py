@@ -14,6 +14,14 @@ Loss = Annotated[Any, part_of(LOSSES)]
 LossOrNull = Annotated[Any, part_of(LOSSES, nullable=True)]
 
 
+class Spikes(Section):
+    """Going back to the last state, with another order of data, when the loss leaps."""
+
+    factor: float = Field(default=4.0, gt=1, description='a logged loss above this many times the median is a leap')
+    window: int = Field(default=20, ge=5, le=10_000, description='logged losses of which the median is taken')
+    most: int = Field(default=3, ge=1, description='times that a run goes back; at the next leap it ends')
+
+
 class Train(Section):
     """How the network is trained."""
 
@@ -40,6 +48,14 @@ class Train(Section):
         default=1, ge=1, description="parts that a process's batch is cut into; one step for all of them"
     )
     grad_clip: float | None = Field(default=None, gt=0, description='largest norm of the gradient; null does not clip')
+    max_bad_steps: int = Field(
+        default=10,
+        ge=1,
+        description='steps in a row that are left out because loss or gradient is not finite; then the run ends',
+    )
+    spikes: Spikes | None = Field(
+        default=None, description='go back to the last state when the loss leaps; {} takes the defaults, null never'
+    )
 
     @model_validator(mode='after')
     def _fields_agree(self) -> Self:

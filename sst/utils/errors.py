@@ -27,6 +27,10 @@ class DivergedError(SharedError):
     """The loss or the weights of a training are not finite any more. The exit code is 3."""
 
 
+class Spiked(Exception):  # noqa: N818 - mended by going back, not an error
+    """A loss that leapt, so that the run goes back to its last state. The text says how far it leapt."""
+
+
 class Stopped(Exception):  # noqa: N818 - asked for, not an error
     """A run that a signal ended, with everything saved. `number` is the signal's."""
 

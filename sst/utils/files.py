@@ -158,6 +158,11 @@ def _describe_zip(path: Path) -> str:
     return 'it is damaged, or holds code or objects beside weights, which are refused: anything could run'
 
 
+def size_text(count: int) -> str:
+    """A number of bytes for people."""
+    return f'{count / 2**30:.2f} GiB' if count >= 2**30 else f'{count / 2**20:.1f} MiB'
+
+
 def is_text(head: bytes) -> bool:
     """Whether the first bytes of a file are those of a text."""
     try:

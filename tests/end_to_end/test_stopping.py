@@ -4,6 +4,7 @@ import os
 import pty
 import signal
 import subprocess
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -94,3 +95,15 @@ def test_a_loading_process_that_is_killed_is_one_line(folder):
     errors = [line for line in text.splitlines() if line.startswith('error: ')]
     assert len(errors) == 1, text
     assert '--auto_resume' in errors[0]
+
+
+def test_a_lost_process_ends_the_others_with_one_error(folder):
+    with started(folder, processes=2) as process:
+        since = time.monotonic()
+        (worker,) = [number for number in children(process.pid) if rank(number) == 1]
+        os.kill(worker, signal.SIGKILL)
+        text = process.stderr.read()
+    assert time.monotonic() - since < 60
+    assert process.returncode == 1
+    assert len([line for line in text.splitlines() if line.startswith('error: ')]) == 1, text
+    assert 'basicsr/train.py' not in text  # no stack trace of ours; torchrun's own is there

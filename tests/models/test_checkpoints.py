@@ -121,3 +121,15 @@ def test_weights_come_from_the_file_named(tmp_path):
     opt = make_opt(tmp_path)
     opt['path']['pretrain_network_g'] = str(tmp_path / 'models' / 'net_g_latest.pth')
     assert torch.equal(weights(SSTModel(opt).net_g), weights(donor.net_g))
+
+
+def test_a_run_killed_at_its_very_end_does_not_validate_again(tmp_path):
+    model = SSTModel(make_opt(tmp_path, 'a'))
+    pictures = Pictures('a')
+    model.save(0, 4)
+    model.validation(Loader(pictures), 4, None)
+    resumed = SSTModel(make_opt(tmp_path, 'a'))
+    resumed.resume_training(read_whole_state(tmp_path / 'training_states' / '4.state'))
+    pictures.pairs = None  # would fail if it were read again
+    resumed.validation(Loader(pictures), 4, None)
+    assert resumed.best_metric_results == model.best_metric_results

@@ -9,7 +9,7 @@ from sst.ops.backends.fused import INSTALLED
 from sst.utils.errors import UserError
 
 
-def test_the_moving_average_is_validated_unless_asked_otherwise(tmp_path):
+def test_the_moving_average_isvalidated_unless_asked_otherwise(tmp_path):
     model = SSTModel(make_opt(tmp_path))
     train(model, 1, 1)
     assert model.evaluated_network() is model.net_g_ema
@@ -24,7 +24,7 @@ def test_tiles_self_ensemble_and_half_precision(tmp_path):
         model.opt['val'] |= {'self_ensemble': False, 'tile': None, 'tile_overlap': 0, 'dtype': None} | options
         model.validation(Loader(Pictures('a')), 2, None)
         figures.append(model.best_metric_results.pop('a')['psnr']['val'])
-        model._validated.clear()
+        model.validated.clear()
     whole, ensemble, one_tile, tile_of_all_windows, half = figures
     assert whole == one_tile == tile_of_all_windows  # 12 holds both windows, and the pictures of 8 x 9 pixels
     assert ensemble != whole
@@ -41,7 +41,7 @@ def test_fused_layers_give_the_same_figures(tmp_path):
         model.opt['val']['fused'] = kernels
         model.validation(Loader(Pictures('a')), 2, None)
         figures.append(model.best_metric_results.pop('a')['psnr']['val'])
-        model._validated.clear()
+        model.validated.clear()
     assert figures[0] == pytest.approx(figures[1], abs=0.01)
 
 

@@ -1,5 +1,6 @@
 """Which requests reach the page: those that a browser makes for the page itself, under a name of this computer."""
 
+import asyncio
 import ipaddress
 import re
 import socket
@@ -7,12 +8,13 @@ from collections.abc import Iterable
 
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sst.upscaling.web.storage import Storage
 from sst.utils.errors import UserError
 
 _PLACE = re.compile(r'\[([0-9a-f:.%]+)\](?::\d+)?|([^\s:/@?#\\\[\]]+?)\.?(?::\d+)?')  # host, perhaps a port
+_SILENCE = 60.0  # seconds that a request may wait with its next bytes
 _LARGEST_MESSAGE = 10**6  # bytes of a request that is no upload
 
 
@@ -55,7 +57,9 @@ class Gate:
                 await self.app(scope, receive, send)
             else:
                 with self.storage.room_for(self._length(scope['path'], headers)):
-                    await self.app(scope, receive, send)
+                    await self.app(scope, _in_time(receive), send)
+        except TimeoutError:
+            await _answer(scope, receive, send, 408, f'nothing has come for {_SILENCE:.0f} s; try again')
         except _RefusedError as refusal:
             await _answer(scope, receive, send, *refusal.args)
         except UserError as error:
@@ -96,6 +100,21 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _in_time(receive: Receive) -> Receive:
+    """`receive`, which raises TimeoutError if the body of a request stops coming. It holds a place meanwhile."""
+    whole = False
+
+    async def timed() -> Message:
+        nonlocal whole
+        if whole:  # what comes now is the end of the connection, for which pages wait
+            return await receive()
+        message = await asyncio.wait_for(receive(), _SILENCE)
+        whole = not message.get('more_body', False)
+        return message
+
+    return timed
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send, status: int, text: str) -> None:

@@ -20,6 +20,7 @@ from sst.utils.platforms import existing_signals
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+_MOST_REQUESTS = 200  # at once; more are answered with 503
 _LOOPBACK = ('127.', '::1', 'localhost')
 _GRADIO = ('gradio', 'Blocks', 'demo', 'the web demo')
 
@@ -120,7 +121,7 @@ def _run(app: 'ASGIApp', listening: socket.socket, host: str, ending: Sequence[s
             logging.getLogger('uvicorn.error').disabled = True  # pages that are still open are no faults
             await super().shutdown(sockets)
 
-    config = uvicorn.Config(app, log_level='error', timeout_graceful_shutdown=1)
+    config = uvicorn.Config(app, log_level='error', timeout_graceful_shutdown=1, limit_concurrency=_MOST_REQUESTS)
     address = f'[{host}]' if ':' in host else host
     _say(f'http://{address}:{listening.getsockname()[1]}  (Ctrl-C to end)')
     if not host.startswith(_LOOPBACK):
