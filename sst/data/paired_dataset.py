@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import AfterValidator, Field, model_validator
 
 from sst.data.image_dataset import ImageDataset, Roots, random_place
-from sst.data.storage import file_names, is_lmdb, listed_names, lmdb_keys
+from sst.data.storage import file_names, is_lmdb, leaves_folder, listed_names, lmdb_keys
 from sst.options.data import roots_of
 from sst.options.faults import fault, refuse, shown
 from sst.options.registries import DATASETS
@@ -19,6 +19,8 @@ from sst.utils.errors import UserError
 def _template(template: str) -> str:
     if template.count('{}') != 1 or re.search(r'[{}]', template.replace('{}', '')):
         raise fault(f'must hold {{}} once, which stands for the name of the HR file, not {shown(template)}')
+    if leaves_folder(template):
+        raise fault(f'must not lead out of the folder of the LR files, as {shown(template)} does')
     return template
 
 

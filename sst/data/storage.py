@@ -121,7 +121,16 @@ def listed_names(file: str) -> list[str]:
     if wrong or not lines:
         what = f'the line {wrong!r} names' if wrong else 'names'
         raise UserError(f'{file}: {what} no picture; a line for each one is needed: NAME.png (480,480,3)')
-    return [match[0] for match in found if match]
+    names = [match[0] for match in found if match]
+    if outside := next((name for name in names if leaves_folder(name)), None):
+        raise UserError(f'{file}: the name {outside[:80]!r} leads out of the folder of the pictures; correct the list')
+    return names
+
+
+def leaves_folder(name: str) -> bool:
+    """Whether a name in a list, or a template of names, leads out of the folder that it is looked for in."""
+    parts = re.split(r'[/\\]', name)
+    return not parts[0] or '..' in parts or parts[0].endswith(':')
 
 
 def file_names(folder: str) -> list[str]:

@@ -8,6 +8,8 @@ from basicsr.data.paired_image_dataset import PairedImageDataset
 from stored import noise, write_folder, write_lmdb
 
 from sst.data import build_dataset
+from sst.data.paired_dataset import PairedDataset
+from sst.data.storage import listed_names
 from sst.data.stream import seeded
 from sst.utils.errors import UserError
 
@@ -147,3 +149,16 @@ def test_an_unusable_pair_is_one_line(roots, spoil, says):
     spoil(*roots)
     with pytest.raises(UserError, match=f'^pictures? [^\n]*{says}[^\n]*$'):
         dataset[0]
+
+
+@pytest.mark.parametrize('name', ['../secret.png', '/etc/secret.png', 'a/../../b.png', 'a\\..\\b.png', 'C:\\b.png'])
+def test_a_list_does_not_lead_out_of_its_folder(roots, tmp_path, name):
+    (tmp_path / 'list.txt').write_text(f'{name} (40,40,3)\n')
+    with pytest.raises(UserError, match=r'list\.txt: .* out of the folder'):
+        listed_names(str(tmp_path / 'list.txt'))
+
+
+@pytest.mark.parametrize('template', ['../{}', '/{}', '{}/../../x', '..\\{}'])
+def test_a_template_does_not_lead_out_of_its_folder(template):
+    with pytest.raises(ValueError, match='lead out of the folder'):
+        PairedDataset.Options(name='x', dataroot_gt='a', dataroot_lq='b', filename_tmpl=template)
