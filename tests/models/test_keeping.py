@@ -91,7 +91,7 @@ def test_digests_of_weights_are_listed_and_cut_where_a_run_goes_on(tmp_path):
 
 
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EROFS])
-def test_a_disk_is_tried_again(tmp_path, monkeypatch, caplog, number):
+def test_a_disk_is_tried_again(tmp_path, monkeypatch, number):
     opt = make_opt(tmp_path)
     opt['logger']['write_retry'] = 60
     model = SSTModel(opt)
@@ -99,7 +99,6 @@ def test_a_disk_is_tried_again(tmp_path, monkeypatch, caplog, number):
     monkeypatch.setattr(os, 'fsync', lambda _: (_ for _ in ()).throw(OSError(number, os.strerror(number))))
     model.save(0, 2)
     assert saved(tmp_path) == ['2.state', 'net_g_2.pth']
-    assert 'waits for the disk' in caplog.text
 
 
 def test_nobody_waits_for_a_disk_after_a_signal_or_for_a_folder_that_is_missing(tmp_path, monkeypatch):
