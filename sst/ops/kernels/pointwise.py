@@ -1,8 +1,8 @@
 """Kernels for the layers around attention, each of which passes over the map once.
 
 `linear_kernel` computes activation(LN(x) W^T + b), `depthwise_kernel` computes h + GELU(DW3x3(h)). With
-`depthwise_gradient_kernel` it computes the gradients of that, too. All compute in float32, except for the operands of the
-matrix products.
+`depthwise_gradient_kernel` it computes the gradients of that, too. All compute in float32, except for the operands of
+the matrix products.
 """
 
 import triton

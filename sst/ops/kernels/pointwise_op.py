@@ -85,7 +85,7 @@ class DepthwiseBlocks:
 
     @classmethod
     def of_gradients(cls, capability: Capability, channels: int) -> 'DepthwiseBlocks':
-        """Those of `depthwise_gradient_kernel`: larger, because each tile writes ten numbers a channel beside its map."""
+        """Those of `depthwise_gradient_kernel`: larger, because each tile also writes ten sums a channel."""
         blocks = cls.of(capability, channels)
         return blocks if capability is None else replace(blocks, rows=16, num_warps=8)
 
@@ -157,7 +157,7 @@ def _fake_norm_linear(x: Tensor, norm_weight: Any, norm_bias: Any, eps: float, w
 
 @torch.library.custom_op('sst::depthwise_gelu_add', mutates_args=())
 def fused_depthwise_gelu_add(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """h + GELU(DW3x3(h)) of a map (B, H, W, F) with zeros around it, in its dtype; weight (F, 1, 3, 3) and bias (F,)."""
+    """h + GELU(DW3x3(h)) of a map (B, H, W, F) with zeros around it, in its dtype; weight (F, 1, 3, 3), bias (F,)."""
     return _depthwise(h.contiguous(), weight, bias)
 
 
