@@ -102,6 +102,8 @@ def build(row: Row, base: WindowNetwork) -> nn.Module:
     net.load_state_dict(base.state_dict())
     if row.training:
         net = net.to(memory_format=torch.channels_last)
+        if row.mode == 'fused':
+            net.fuse_training()
     else:
         net.optimize_for_inference(**row.inference_kwargs)
     if row.mode == 'compiled':

@@ -13,13 +13,13 @@ from benchmarking.published import PublishedSST
 from benchmarking.rivals import on_meta
 from sst.archs import SST
 from sst.interop.onnx import require_packages
-from sst.ops import UnsupportedBackendError
+from sst.ops import UnsupportedBackendError, check_fused_training
 from sst.utils.errors import UserError
 from standings.entries import Entry
 
 # fast: as sst/train.py and sst/test.py compute; compiled: the same through torch.compile; published: see published.py.
-# In inference alone, fused: with fused=True of SST.optimize_for_inference; graphed: replayed as a CUDA graph; onnx: by
-# ONNX Runtime on the CPU, from our own export.
+# fused: with fused=True of SST.optimize_for_inference, or with train.fused_layers. In inference alone, graphed: as a
+# CUDA graph; onnx: by ONNX Runtime on the CPU, from our own export.
 MODES = ('fast', 'compiled', 'fused', 'graphed', 'fused+graphed', 'published', 'onnx')
 ONE_WAY = {'published': ('sdpa', 'float32'), 'onnx': ('', 'float32')}  # backend and dtype, of modes that have only one
 TASKS = ('inference', 'training')
@@ -161,13 +161,16 @@ def obstacle(row: Row) -> str | None:
     with torch.device('meta'):
         net = SST(**row.network())
     kwargs, device = row.inference_kwargs, torch.device(row.device)
-    if row.training and (kwargs['fused'] or kwargs['graphs'] or row.mode == 'onnx'):
+    if row.training and (kwargs['graphs'] or row.mode == 'onnx'):
         return f'mode {row.mode} is for inference; take --tasks inference'
     if row.mode == 'onnx':
         return _obstacle_to_onnx(device)
     try:
         net.check_backend(device, DTYPES[row.dtype])
-        net.check_inference(device, **kwargs)
+        if not row.training:
+            net.check_inference(device, **kwargs)
+        elif kwargs['fused']:
+            check_fused_training(device, DTYPES[row.dtype])
     except UnsupportedBackendError as reason:
         return str(reason).splitlines()[0]
     return None

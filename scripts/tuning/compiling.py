@@ -18,8 +18,8 @@ DTYPES = {'float16': 'fp16', 'bfloat16': 'bf16', 'float32': 'fp32'}  # torch's a
 INTEGERS = ('height', 'width', 'rows', 'columns', 'windows', 'share')
 FACTORS = ('factor_q', 'factor_k')  # in the dtype of the matrix products
 LAUNCH = ('num_warps', 'num_stages', 'enable_fp_fusion')
-POINTWISE = ('linear', 'depthwise')  # `KERNELS` are those of attention
-IN_FLOAT32 = ('lse', 'delta', 'd_factor')  # whatever the dtype of the others
+POINTWISE = ('linear', 'depthwise', 'depthwise_slope', 'depthwise_gradient')  # `KERNELS` are those of attention
+IN_FLOAT32 = ('lse', 'delta', 'd_factor', 'shares')  # whatever the dtype of the others
 
 
 @dataclass(frozen=True, order=True)
@@ -159,13 +159,17 @@ def _attention(build: Build, configuration: Configuration) -> tuple[Any, dict[st
 
 def _pointwise(build: Build) -> tuple[Any, dict[str, Any]]:
     """A kernel of `sst.ops.kernels.pointwise`, with its constants and how it is launched."""
-    from sst.ops.kernels.pointwise import depthwise_kernel, linear_kernel
+    from sst.ops.kernels.pointwise import depthwise_gradient_kernel, depthwise_kernel, linear_kernel
 
     widths = build.part
     assert isinstance(widths, Widths)
-    if build.kernel == 'depthwise':
+    if build.kernel == 'depthwise_gradient':
+        blocks = DepthwiseBlocks.of_gradients(build.capability, widths.hidden).keywords()
+        return depthwise_gradient_kernel, {'F': widths.hidden, **blocks}
+    if build.kernel.startswith('depthwise'):
+        without = {'grad': None} if build.kernel == 'depthwise' else {}
         blocks = DepthwiseBlocks.of(build.capability, widths.hidden).keywords()
-        return depthwise_kernel, {'F': widths.hidden, **blocks}
+        return depthwise_kernel, {'F': widths.hidden, **without, **blocks}
     first, second = channel_tiles(widths.dim)
     sizes = {'C': widths.dim, 'K': widths.hidden, 'FIRST': first, 'SECOND': second}
     blocks = LinearBlocks.of(build.capability, build.torch_dtype, widths.hidden).keywords()

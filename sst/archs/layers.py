@@ -1,7 +1,7 @@
 """Layers that our networks share, all on maps (B, H, W, C).
 
 `fused` selects kernels that compute several steps at once (`sst.ops.pointwise`). `optimize_for_inference` of the
-networks sets it.
+networks sets it. `fused_training` selects those that have gradients, while a network is trained.
 """
 
 from torch import Tensor, nn
@@ -33,8 +33,9 @@ class ConvFFN(nn.Module):
         self.expand = nn.Linear(dim, hidden)
         self.depthwise = Conv2d(hidden, hidden, 3, groups=hidden)
         self.project = nn.Linear(hidden, dim)
-        self.fused = False
+        self.fused, self.fused_training = False, False
 
     def forward(self, x: Tensor, norm: nn.LayerNorm | None, skip: Tensor | None = None) -> Tensor:
         h = norm_linear(x, norm, self.expand, 'gelu', fused=self.fused)
-        return norm_linear(depthwise_gelu_add(h, self.depthwise, fused=self.fused), None, self.project, skip=skip)
+        fused = self.fused or (self.fused_training and self.training)
+        return norm_linear(depthwise_gelu_add(h, self.depthwise, fused=fused), None, self.project, skip=skip)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from sst.archs import upsamplers  # noqa: F401 - imported to register its parts
 from sst.archs.attention_network import AttentionNetwork, Layer, run_layer
 from sst.archs.kernel_choice import fused_layers_are_better
+from sst.archs.layers import ConvFFN
 from sst.archs.window_options import WindowNetworkOptions
 from sst.ops.cuda_graphs import can_be_graphed
 
@@ -73,6 +74,12 @@ class WindowNetwork(AttentionNetwork):
     def fused_is_better(self, dtype: torch.dtype) -> bool:
         layer: Any = next(layer for layer in self.layers() if hasattr(layer, 'attn'))
         return fused_layers_are_better(layer, dtype, self.stem.weight.device)
+
+    def fuse_training(self) -> None:
+        """Compute the depthwise step of each ConvFFN by kernels with gradients in training, wherever they can."""
+        for module in self.modules():
+            if isinstance(module, ConvFFN):
+                module.fused_training = True
 
     def _tables(self) -> list:
         """What all layers keep beside their weights: positional tables, and padded weights where they have them."""

@@ -19,6 +19,7 @@ from sst.metrics import require_packages
 from sst.models.checkpoints import room_needed
 from sst.models.evaluation import smallest_side
 from sst.models.sst_model import AMP_DTYPES
+from sst.ops import check_fused_training
 from sst.options import Options
 from sst.options.data import roots_of
 from sst.utils.errors import UserError
@@ -119,7 +120,10 @@ def check_network(net: torch.nn.Module, options: Options, device: torch.device) 
     """Raise `UserError` if a network of ours cannot be computed on this device as the options ask."""
     if isinstance(net, AttentionNetwork):
         amp = options.train.amp if options.train else None
-        net.check_backend(device, AMP_DTYPES[amp] if amp else torch.float32)
+        dtype = AMP_DTYPES[amp] if amp else torch.float32
+        net.check_backend(device, dtype)
+        if options.train and options.train.fused_layers:
+            check_fused_training(device, dtype)
         if keywords := inference_kwargs(dict(options.val)):
             net.check_inference(device, **keywords)
 

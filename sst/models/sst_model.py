@@ -81,6 +81,8 @@ class SSTModel(SavedModel):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.amp_dtype is torch.float16)
         if train['recompute']:
             self.net_g.recompute_activations()
+        if train['fused_layers']:
+            self.net_g.fuse_training()
         if train['compile']:
             self.net_g.compile_layers() if isinstance(self.net_g, AttentionNetwork) else self.net_g.compile()
         self.log: dict[str, Tensor] = {}

@@ -1,8 +1,8 @@
 """The layers around attention, computed by torch or, if asked for, by one kernel each.
 
-Torch's own modules are the reference. The kernels (`sst.ops.kernels.pointwise`) have no gradients. If gradients are
-recorded, or if a kernel cannot compute a layer, torch computes it. On CPUs, oneDNN computes without gradients
-(`sst.ops.onednn`).
+Torch's own modules are the reference. Of the kernels (`sst.ops.kernels.pointwise`), only those of `depthwise_gelu_add`
+have gradients. If others are recorded, or if a kernel cannot compute a layer, torch computes it. On CPUs, oneDNN
+computes without gradients (`sst.ops.onednn`).
 """
 
 import logging
@@ -48,7 +48,8 @@ def norm_linear(
     Returns:
         Tensor: (B, H, W, K).
     """
-    if fused and skip is None and _kernel_computes(x, linear.weight):
+    recorded = torch.is_grad_enabled() and (x.requires_grad or linear.weight.requires_grad)  # the kernel has none
+    if fused and skip is None and not recorded and _kernel_computes(x, linear.weight):
         weight, bias, eps = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
         return fused_norm_linear(x, weight, bias, eps, linear.weight, linear.bias, activation)
     x = x if norm is None else norm(x)
@@ -64,12 +65,13 @@ def depthwise_gelu_add(h: Tensor, depthwise: nn.Conv2d, *, fused: bool = False) 
     Args:
         h (Tensor): a map (B, H, W, F).
         depthwise (nn.Conv2d): 3x3 for each channel, zero padding, with a bias, from such maps to such maps.
-        fused (bool): use one kernel if possible.
+        fused (bool): use one kernel if possible, and two for the gradients. Under autocast they read the weights as
+            they are, if the map has the dtype of autocast.
 
     Returns:
         Tensor: (B, H, W, F).
     """
-    if fused and _kernel_computes(h, depthwise.weight):
+    if fused and _kernel_computes(h, depthwise.weight, autocast_weights=True):
         return fused_depthwise_gelu_add(h, depthwise.weight, depthwise.bias)
     if onednn.computes(h, depthwise.weight):
         return onednn.convolution_gelu(h, depthwise.weight, depthwise.bias, [1, 1], h.shape[-1]).add_(h)
@@ -84,14 +86,23 @@ def check_fused_layers(device: torch.device, dtype: torch.dtype, dim: int) -> No
         )
 
 
-def _kernel_computes(x: Tensor, weight: Tensor) -> bool:
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
-        return False  # the kernels have no gradients
+def check_fused_training(device: torch.device, dtype: torch.dtype) -> None:
+    """Raise UnsupportedBackendError if the kernels with gradients cannot compute maps on `device`."""
+    if reasons := _reasons(device, dtype, 1):
+        raise UnsupportedBackendError(
+            f'train.fused_layers: the kernels cannot compute here: {"; ".join(reasons)}; set it to false to use torch'
+        )
+
+
+def _kernel_computes(x: Tensor, weight: Tensor, *, autocast_weights: bool = False) -> bool:
     channels = weight.shape[1] if weight.dim() == 2 else 1
     reasons = _reasons(x.device, x.dtype, channels)
-    if x.dtype != weight.dtype or x.device != weight.device:
+    kind = x.device.type
+    autocast = has_autocast(kind) and torch.is_autocast_enabled(kind)
+    converted = autocast and autocast_weights and x.dtype == torch.get_autocast_dtype(kind)
+    if (x.dtype != weight.dtype and not converted) or x.device != weight.device:
         reasons.append(f'the map is {x.dtype} on {x.device}, the weights are {weight.dtype} on {weight.device}')
-    if has_autocast(x.device.type) and torch.is_autocast_enabled(x.device.type):
+    if autocast and not converted:
         reasons.append('autocast chooses the dtypes')
     if reasons and not torch.compiler.is_compiling():
         _log_once('; '.join(reasons))

@@ -244,8 +244,9 @@ class Options(Section):
             text = f'must be a multiple of scale {self.scale}, such as {near}, not {data.gt_size}'
             faults.append((('datasets', 'train', 'gt_size'), text))
         faults += self._noise_faults(self.train)
-        if self.train.recompute and not hasattr(NETWORKS.get(self.network_g.type), 'recompute_activations'):
-            faults.append((('train', 'recompute'), f'must be false for a network {self.network_g.type}'))
+        for key, method in (('recompute', 'recompute_activations'), ('fused_layers', 'fuse_training')):
+            if getattr(self.train, key) and not hasattr(NETWORKS.get(self.network_g.type), method):
+                faults.append((('train', key), f'must be false for a network {self.network_g.type}'))
         return faults
 
     def _noise_faults(self, train: Train) -> list[Fault]:

@@ -40,6 +40,10 @@ class Train(Section):
         default=None, description='automatic mixed precision: bf16, fp16 or null'
     )
     compile: bool = Field(default=False, description='compile the network with torch.compile')
+    fused_layers: bool = Field(
+        default=False,
+        description='whether a Triton kernel with gradients computes the depthwise step of ConvFFN in training',
+    )
     recompute: bool = Field(
         default=False,
         description="keep only each layer's input for the backward pass: less memory, more time; our networks only",

@@ -12,6 +12,7 @@ from sst.checkpoints import sources
 from sst.checkpoints.fitting import MisfitError, load_weights
 from sst.driver import preflight
 from sst.driver.fitting_models import advice
+from sst.ops.backends import fused
 from sst.options import checked_options
 from sst.options.data import Datasets
 from sst.options.schema import Logger
@@ -118,6 +119,16 @@ def test_what_inference_cannot_be_here_is_said_before_anything_is_computed(tmp_p
     found.val.graphs = 65536
     with pytest.raises(UserError, match='CUDA'):
         preflight.check_network(SST(**tiny_options()), found, torch.device('cpu'))
+
+
+def test_layers_that_cannot_be_trained_by_kernels_here_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(fused, 'NO_TRITON', 'is not installed')
+    found = options(tmp_path)
+    net, device = SST(**tiny_options()), torch.device('cpu')
+    preflight.check_network(net, found, device)
+    found.train.fused_layers = True
+    with pytest.raises(UserError, match=r'^train\.fused_layers: .*false'):
+        preflight.check_network(net, found, device)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from helpers import assert_close, tiny_escrib
 from model_runs import Loader, Pictures, batch, make_opt, train, weights
 
 from sst.models import ESRModel, SSTModel
+from sst.ops.backends.fused import INSTALLED
 from sst.utils.errors import UserError
 
 
@@ -109,6 +110,23 @@ def test_recomputed_activations_change_nothing(tmp_path):
         torch.manual_seed(0)
         losses.append(train(SSTModel(make_opt(tmp_path, recompute=recompute)), 1, 3))
     assert losses[0] == losses[1]
+
+
+@pytest.mark.skipif(not INSTALLED, reason='Triton is not installed')
+@pytest.mark.parametrize('recompute', [False, True])
+def test_fused_layers_train_the_same_network(tmp_path, recompute):
+    losses, networks = [], []
+    for kernels in (False, True):
+        torch.manual_seed(0)
+        model = SSTModel(make_opt(tmp_path, fused_layers=kernels, recompute=kernels and recompute))
+        model.feed_data(batch(1))
+        model.optimize_parameters(1)
+        losses.append(model.get_current_log()['l_pix'])
+        networks.append(model.net_g)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
+    gradients = [torch.cat([p.grad.flatten() for p in net.parameters()]) for net in networks]
+    assert not torch.equal(*gradients)  # the kernels sum in another order
+    assert_close(*gradients, 1e-5)
 
 
 @pytest.mark.parametrize('recompute', [False, True])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from sst.archs.layers import Conv2d
-from sst.ops import check_fused_layers, depthwise_gelu_add, norm_linear
+from sst.ops import check_fused_layers, check_fused_training, depthwise_gelu_add, norm_linear
 from sst.ops.backends import fused
 from sst.ops.kernels import pointwise_op
 
@@ -104,14 +104,109 @@ def test_maps_that_are_not_contiguous():
     compare(depthwise_gelu_add, make_map((1, 5, 7), 20).transpose(1, 2), depthwise)
 
 
-def test_gradients_are_left_to_torch():
-    norm, linear, depthwise = make_layers(12, 18)
+def test_gradients_of_projections_are_left_to_torch():
+    norm, linear, _ = make_layers(12, 18)
     x = make_map((1, 5, 7), 12).requires_grad_()
-    gradients = []
-    for kernel in (True, False):
-        out = depthwise_gelu_add(norm_linear(x, norm, linear, 'gelu', fused=kernel), depthwise, fused=kernel)
-        gradients.append(torch.autograd.grad(out.square().sum(), x)[0])
-    assert torch.equal(*gradients)
+    outs = (norm_linear(x, norm, linear, 'gelu', fused=kernel) for kernel in (True, False))
+    assert torch.equal(*(torch.autograd.grad(out.square().sum(), x)[0] for out in outs))
+
+
+def depthwise_gradients(h, depthwise, grad, **options):
+    """Of h, weight and bias, in this order."""
+    h = h.detach().requires_grad_()
+    out = depthwise_gelu_add(h, depthwise, **options)
+    return torch.autograd.grad(out, [h, depthwise.weight, depthwise.bias], grad)
+
+
+def compare_gradients(h, depthwise):
+    """Of the kernels in the map's dtype against torch in float32."""
+    depthwise.requires_grad_()
+    grad = torch.randn(h.shape, device=DEVICE).to(h.dtype)
+    found = depthwise_gradients(h, depthwise, grad, fused=True)
+    exact = depthwise_gradients(h.float(), copy.deepcopy(depthwise).float(), grad.float())
+    for ours, theirs, argument in zip(found, exact, (h, depthwise.weight, depthwise.bias), strict=True):
+        assert (ours.dtype, ours.shape) == (argument.dtype, argument.shape)
+        assert_close(ours.float(), theirs, TOLERANCE[h.dtype])
+
+
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+@pytest.mark.parametrize('channels', [75, 225, 11, 1])
+@pytest.mark.parametrize('size', SIZES, ids=str)
+def test_gradients_of_the_depthwise_step(size, channels, dtype):
+    _, _, depthwise = make_layers(1, channels, dtype)
+    compare_gradients(make_map(size, channels, dtype), depthwise)
+
+
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+def test_gradients_in_tiles_of_a_gpu(monkeypatch, dtype):
+    monkeypatch.setattr(pointwise_op, 'capability', lambda device: 90)
+    _, _, depthwise = make_layers(1, 75, dtype)
+    compare_gradients(make_map((2, 17, 9), 75, dtype), depthwise)
+
+
+def test_gradients_of_maps_that_are_not_contiguous():
+    _, _, depthwise = make_layers(1, 20)
+    compare_gradients(make_map((1, 5, 7), 20).transpose(1, 2), depthwise)
+
+
+@pytest.mark.parametrize('dtype', DTYPES, ids=str)
+def test_gradients_repeat_to_the_bit(monkeypatch, dtype):
+    monkeypatch.setattr(pointwise_op, 'capability', lambda device: 90)
+    _, _, depthwise = make_layers(1, 33, dtype)
+    depthwise.requires_grad_()
+    h, grad = (make_map((1, 17, 9), 33, dtype) for _ in range(2))
+    first, second = (depthwise_gradients(h, depthwise, grad, fused=True) for _ in range(2))
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize('asked', [(True, False, False), (False, True, True)], ids=str)
+def test_gradients_of_some_arguments(asked):
+    _, _, depthwise = make_layers(1, 18)
+    h = make_map((1, 5, 7), 18)
+    arguments = (h, depthwise.weight, depthwise.bias)
+    for argument, wanted in zip(arguments, asked, strict=True):
+        argument.requires_grad_(wanted)
+    wanted = [argument for argument in arguments if argument.requires_grad]
+    found, exact = (
+        torch.autograd.grad(depthwise_gelu_add(h, depthwise, fused=kernel).square().sum(), wanted)
+        for kernel in (True, False)
+    )
+    for pair in zip(found, exact, strict=True):
+        assert_close(*pair, 1e-5)
+
+
+def test_gradients_under_autocast_reach_weights_in_float32():
+    _, _, depthwise = make_layers(1, 18)
+    depthwise.requires_grad_()
+    half = torch.bfloat16 if not fused.INTERPRETED else torch.float16
+    h, grad = (make_map((1, 9, 7), 18, half) for _ in range(2))
+    with torch.autocast(DEVICE.type, half):
+        assert depthwise_gelu_add(h, depthwise, fused=True).dtype == half
+        found = depthwise_gradients(h, depthwise, grad, fused=True)
+    assert [gradient.dtype for gradient in found] == [half, torch.float32, torch.float32]
+    for ours, theirs in zip(found, depthwise_gradients(h.float(), depthwise, grad.float()), strict=True):
+        assert_close(ours.float(), theirs, TOLERANCE[half])
+
+
+def test_gradients_compile_as_one_graph():
+    _, _, depthwise = make_layers(1, 18)
+    depthwise.requires_grad_()
+    h, grad = (make_map((1, 5, 7), 18) for _ in range(2))
+    expected = depthwise_gradients(h, depthwise, grad, fused=True)
+    compiled = torch.compile(depthwise_gelu_add, fullgraph=True, backend='aot_eager')
+    h.requires_grad_()
+    found = torch.autograd.grad(compiled(h, depthwise, fused=True), [h, depthwise.weight, depthwise.bias], grad)
+    for pair in zip(found, expected, strict=True):
+        assert_close(*pair, 1e-6)
+
+
+def test_kernels_that_cannot_train_here_are_refused(monkeypatch):
+    check_fused_training(DEVICE, torch.float32)
+    with pytest.raises(ValueError, match='float64'):
+        check_fused_training(DEVICE, torch.float64)
+    monkeypatch.setattr(fused, 'NO_TRITON', 'is not installed')
+    with pytest.raises(ValueError, match=r"train\.fused_layers.*pip install 'sst-sr\[fused\]'"):
+        check_fused_training(DEVICE, torch.float32)
 
 
 def test_the_operators_fulfil_what_torch_demands_of_operators():
@@ -120,6 +215,9 @@ def test_the_operators_fulfil_what_torch_demands_of_operators():
     torch.library.opcheck(torch.ops.sst.norm_linear, (make_map((1, 3, 4), 12), *weights, 'gelu'))
     arguments = (make_map((1, 3, 4), 18), depthwise.weight, depthwise.bias)
     torch.library.opcheck(torch.ops.sst.depthwise_gelu_add, arguments)
+    wanted = [argument.clone().requires_grad_() for argument in arguments]
+    torch.library.opcheck(torch.ops.sst.depthwise_gelu_add, wanted)
+    torch.library.opcheck(torch.ops.sst.depthwise_gelu_add_backward, (make_map((1, 3, 4), 18), *arguments))
 
 
 def test_without_triton_torch_computes(monkeypatch):

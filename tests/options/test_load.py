@@ -100,6 +100,7 @@ REFUSED = [
     (f'{EDSR}\nval: {{dtype: "float16"}}', 'val.dtype', ['"float16"']),
     (f'{EDSR}\nval: {{fused: true}}', 'val.fused', ['true']),
     (f'{EDSR}\nval: {{graphs: 1000}}', 'val.graphs', ['1000']),
+    (f'{EDSR}\ntrain: {{fused_layers: true}}', 'train.fused_layers', ['false', 'EDSR']),
     # training
     ('train: {total_itr: 5}', 'train.total_itr', ['"total_iter"?']),
     ('train: {total_iter: 0}', 'train.total_iter', ['0', '1']),

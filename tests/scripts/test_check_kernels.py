@@ -9,7 +9,7 @@ import pytest
 
 from sst.ops.backends import fused
 from sst.ops.kernels.configurations import KERNELS
-from tuning.compiling import Build, Layer
+from tuning.compiling import POINTWISE, Build, Layer
 from tuning.sweep import usage_of
 
 ROOT = Path(__file__).parents[2]
@@ -22,12 +22,12 @@ MOST_SLOTS = {'forward': 1.0, 'query': 1.25, 'key': 1.5}  # on sm_90, in times o
 
 @pytest.mark.skipif(not fused.INSTALLED, reason='Triton is not installed')
 def test_kernels_of_the_forward_pass_fit_into_the_registers_of_a_gpu_that_is_not_there(tmp_path):
-    kernels = ['--kernels', 'forward', 'linear', 'depthwise']
+    kernels = ['--kernels', 'forward', *POINTWISE]
     command = [sys.executable, 'scripts/check_kernels.py', 'options/test_SST_x2.yml', *kernels]
     environment = os.environ | {'TRITON_CACHE_DIR': str(tmp_path)}
     done = subprocess.run([*command, '--capabilities', '80'], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count('/ 0 /') == 6 + 2  # of its layers, and one each of its ConvFFN
+    assert done.stdout.count('/ 0 /') == 6 + 4  # of its layers, and one each of its ConvFFN
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Kernels for the layers around attention, each of which passes over the map once.
 
-`linear_kernel` computes activation(LN(x) W^T + b), `depthwise_kernel` computes h + GELU(DW3x3(h)). Both compute in
-float32, except for the operands of the matrix products.
+`linear_kernel` computes activation(LN(x) W^T + b), `depthwise_kernel` computes h + GELU(DW3x3(h)). With
+`depthwise_gradient_kernel` it computes the gradients of that, too. All compute in float32, except for the operands of
+the matrix products.
 """
 
 import triton
@@ -12,6 +13,12 @@ import triton.language as tl
 def gelu(x):
     """x Phi(x), from the error function."""
     return 0.5 * x * (1.0 + tl.math.erf(x * 0.7071067811865476))
+
+
+@triton.jit
+def gelu_slope(x):
+    """The derivative of GELU, Phi(x) + x phi(x)."""
+    return 0.5 * (1.0 + tl.math.erf(x * 0.7071067811865476)) + x * 0.3989422804014327 * tl.exp(-0.5 * x * x)
 
 
 @triton.jit
@@ -100,38 +107,95 @@ def linear_kernel(
         tl.store(out + row[:, None] * K + column[None, :], result, mask=exists[:, None] & inside[None, :])
 
 
+@triton.jit
+def tile_of(height, width, F: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr):
+    """This program's part of a map (B, H, W, F): CHANNELS channels of ROWS x COLUMNS pixels.
+
+    Returns the number of the tile, the offset of its first pixel, where it lies, and the program's channels. Programs
+    of the same tile are neighbours.
+    """
+    BLOCKS: tl.constexpr = (F + CHANNELS - 1) // CHANNELS
+    program = tl.program_id(0)
+    tile = program // BLOCKS
+    across, down = (width + COLUMNS - 1) // COLUMNS, (height + ROWS - 1) // ROWS
+    top, left = tile // across % down * ROWS, tile % across * COLUMNS
+    corner = ((tile // (across * down) * height + top).to(tl.int64) * width + left) * F
+    return tile, corner, top, left, program % BLOCKS * CHANNELS + tl.arange(0, CHANNELS)
+
+
+@triton.jit
+def load_moved(pointer, place, y, x, dy, dx, height, width, inside, F: tl.constexpr):
+    """What lies dy rows below and dx columns right of pixels, zeros beyond the map: (pixels, CHANNELS)."""
+    there = (y + dy >= 0) & (y + dy < height) & (x + dx >= 0) & (x + dx < width)
+    values = tl.load(pointer + place + (dy * width + dx) * F, mask=there[:, None] & inside[None, :], other=0.0)
+    return values.to(tl.float32)
+
+
 @triton.jit(do_not_specialize=['height', 'width'])
 def depthwise_kernel(
-    h, weight, bias, out,
+    h, weight, bias, grad, out,
     height, width,
     F: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
 ):  # fmt: skip
     """One program: CHANNELS channels of ROWS x COLUMNS pixels of h (B, H, W, F), with zeros around the map.
 
-    weight is (F, 3, 3), bias (F,). Writes out (B, H, W, F).
+    weight is (F, 3, 3), bias (F,). Writes out (B, H, W, F): h + GELU(y), where y = DW(h) + bias. With `grad`, the
+    gradient of that, it is the gradient of y instead, s = grad GELU'(y).
     """
-    BLOCKS: tl.constexpr = (F + CHANNELS - 1) // CHANNELS
-    program = tl.program_id(0)  # neighbouring programs share pixels
-    tile = program // BLOCKS
-    across, down = (width + COLUMNS - 1) // COLUMNS, (height + ROWS - 1) // ROWS
-    top, left = tile // across % down * ROWS, tile % across * COLUMNS
-    corner = ((tile // (across * down) * height + top).to(tl.int64) * width + left) * F
+    _, corner, top, left, channel = tile_of(height, width, F, ROWS, COLUMNS, CHANNELS)
     h += corner
     out += corner
-
-    channel = program % BLOCKS * CHANNELS + tl.arange(0, CHANNELS)
     inside = channel < F
     pixel = tl.arange(0, ROWS * COLUMNS)
     y, x = pixel // COLUMNS, pixel % COLUMNS
     place = (y * width + x)[:, None] * F + channel[None, :]  # (pixels, CHANNELS)
+    y += top
+    x += left
     result = tl.zeros([ROWS * COLUMNS, CHANNELS], tl.float32)
     for dy in range(-1, 2):  # not unrolled, because nine loads at once do not fit into registers
         for dx in tl.static_range(-1, 2):
-            there = (top + y + dy >= 0) & (top + y + dy < height) & (left + x + dx >= 0) & (left + x + dx < width)
-            values = tl.load(h + place + (dy * width + dx) * F, mask=there[:, None] & inside[None, :], other=0.0)
             factor = tl.load(weight + channel * 9 + (dy + 1) * 3 + dx + 1, mask=inside, other=0.0)
-            result += values.to(tl.float32) * factor.to(tl.float32)[None, :]
+            values = load_moved(h, place, y, x, dy, dx, height, width, inside, F)
+            result += values * factor.to(tl.float32)[None, :]
     result += tl.load(bias + channel, mask=inside, other=0.0).to(tl.float32)[None, :]
-    exists = ((top + y < height) & (left + x < width))[:, None] & inside[None, :]
-    result = tl.load(h + place, mask=exists, other=0.0).to(tl.float32) + gelu(result)
+    exists = ((y < height) & (x < width))[:, None] & inside[None, :]
+    if grad is None:
+        result = tl.load(h + place, mask=exists, other=0.0).to(tl.float32) + gelu(result)
+    else:
+        result = tl.load(grad + corner + place, mask=exists, other=0.0).to(tl.float32) * gelu_slope(result)
     tl.store(out + place, result, mask=exists)
+
+
+@triton.jit(do_not_specialize=['height', 'width'])
+def depthwise_gradient_kernel(
+    h, weight, grad, s, d_h, shares,
+    height, width,
+    F: tl.constexpr, ROWS: tl.constexpr, COLUMNS: tl.constexpr, CHANNELS: tl.constexpr,
+):  # fmt: skip
+    """One program: CHANNELS channels of ROWS x COLUMNS pixels of maps (B, H, W, F), s from `depthwise_kernel`.
+
+    Writes d_h = grad + DW^T(s) and its share of the other gradients, sums over its pixels. shares is (tiles, 10, F) in
+    float32: nine of weight, sums of s times h moved, and the sum of s for bias.
+    """
+    tile, corner, top, left, channel = tile_of(height, width, F, ROWS, COLUMNS, CHANNELS)
+    s += corner
+    shares += tile.to(tl.int64) * 10 * F
+    inside = channel < F
+    pixel = tl.arange(0, ROWS * COLUMNS)
+    y, x = pixel // COLUMNS, pixel % COLUMNS
+    place = (y * width + x)[:, None] * F + channel[None, :]  # (pixels, CHANNELS)
+    y += top
+    x += left
+    exists = ((y < height) & (x < width))[:, None] & inside[None, :]
+    own = tl.load(h + corner + place, mask=exists, other=0.0).to(tl.float32)
+    result = tl.load(grad + corner + place, mask=exists, other=0.0).to(tl.float32)
+    for dy in range(-1, 2):
+        for dx in tl.static_range(-1, 2):  # the pixel there read this one by the opposite place of the filter
+            index = (1 - dy) * 3 + 1 - dx
+            factor = tl.load(weight + channel * 9 + index, mask=inside, other=0.0)
+            values = load_moved(s, place, y, x, dy, dx, height, width, inside, F)
+            result += values * factor.to(tl.float32)[None, :]
+            tl.store(shares + index * F + channel, tl.sum(values * own, 0), mask=inside)
+    tl.store(d_h + corner + place, result, mask=exists)
+    values = tl.load(s + place, mask=exists, other=0.0).to(tl.float32)
+    tl.store(shares + 9 * F + channel, tl.sum(values, 0), mask=inside)

@@ -1,10 +1,10 @@
 """The kernels of `pointwise.py` as operators that torch.compile keeps whole.
 
-They have no gradients; `sst.ops.pointwise` leaves those to torch. Kernels are imported when they first run, so that
-this module loads where Triton is missing.
+Only `depthwise_gelu_add` has gradients; `sst.ops.pointwise` leaves others to torch. Kernels are imported when they
+first run, so that this module loads where Triton is missing.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from sst.ops.kernels.configurations import Capability
 from sst.ops.kernels.launch import capability
 from sst.ops.kernels.layout import SMALLEST, power_of_two
+from sst.ops.operators import empty_gradients, register_gradients
 
 PROGRAMS = 512  # at least about this many for a small map, to keep a large GPU busy
 
@@ -69,7 +70,7 @@ class LinearBlocks:
 
 @dataclass(frozen=True)
 class DepthwiseBlocks:
-    """How `depthwise_kernel` is launched: the pixels and channels of one program."""
+    """How the kernels of the depthwise convolution are launched: the pixels and channels of one program."""
 
     rows: int = 8
     columns: int = 8
@@ -82,9 +83,17 @@ class DepthwiseBlocks:
             return cls(32, 32, power_of_two(channels))
         return cls(channels=min(cls.channels, max(power_of_two(channels), SMALLEST)))
 
+    @classmethod
+    def of_gradients(cls, capability: Capability, channels: int) -> 'DepthwiseBlocks':
+        """Those of `depthwise_gradient_kernel`: larger, because each tile also writes ten sums a channel."""
+        blocks = cls.of(capability, channels)
+        return blocks if capability is None else replace(blocks, rows=16, num_warps=8)
+
+    def tiles(self, batch: int, height: int, width: int) -> int:
+        return batch * ceiling(height, self.rows) * ceiling(width, self.columns)
+
     def programs(self, batch: int, height: int, width: int, channels: int) -> int:
-        tiles = ceiling(height, self.rows) * ceiling(width, self.columns)
-        return batch * tiles * ceiling(channels, self.channels)
+        return self.tiles(batch, height, width) * ceiling(channels, self.channels)
 
     def keywords(self) -> dict[str, int]:
         return {
@@ -148,20 +157,63 @@ def _fake_norm_linear(x: Tensor, norm_weight: Any, norm_bias: Any, eps: float, w
 
 @torch.library.custom_op('sst::depthwise_gelu_add', mutates_args=())
 def fused_depthwise_gelu_add(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """h + GELU(DW3x3(h)) of a map (B, H, W, F) with zeros around it; weight (F, 1, 3, 3) and bias (F,) of its dtype."""
-    from sst.ops.kernels.pointwise import depthwise_kernel
-
-    h = h.contiguous()
-    batch, height, width, channels = h.shape
-    out = torch.empty_like(h)
-    blocks = DepthwiseBlocks.of(capability(h.device), channels)
-    with torch.cuda.device_of(h):
-        depthwise_kernel[(blocks.programs(batch, height, width, channels),)](
-            h, weight.contiguous(), bias, out, height, width, F=channels, **blocks.keywords()
-        )
-    return out
+    """h + GELU(DW3x3(h)) of a map (B, H, W, F) with zeros around it, in its dtype; weight (F, 1, 3, 3), bias (F,)."""
+    return _depthwise(h.contiguous(), weight, bias)
 
 
 @fused_depthwise_gelu_add.register_fake
 def _fake_depthwise_gelu_add(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.empty_like(h, memory_format=torch.contiguous_format)
+
+
+@torch.library.custom_op('sst::depthwise_gelu_add_backward', mutates_args=())
+def fused_depthwise_gelu_add_backward(
+    grad: Tensor, h: Tensor, weight: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of h, weight and bias, from the gradient of the result, `grad` (B, H, W, F).
+
+    Programs write sums over their pixels, which are added in a fixed order: the same call gives the same gradients.
+    """
+    from sst.ops.kernels.pointwise import depthwise_gradient_kernel
+
+    h, grad = h.contiguous(), grad.contiguous()
+    s = _depthwise(h, weight, bias, grad)
+    batch, height, width, channels = h.shape
+    blocks = DepthwiseBlocks.of_gradients(capability(h.device), channels)
+    d_h = torch.empty_like(h)
+    shares = h.new_empty(blocks.tiles(batch, height, width), 10, channels, dtype=torch.float32)
+    with torch.cuda.device_of(h):
+        depthwise_gradient_kernel[(blocks.programs(batch, height, width, channels),)](
+            h, weight.contiguous(), grad, s, d_h, shares, height, width, F=channels, **blocks.keywords()
+        )
+    sums = shares.sum(0)
+    d_weight = sums[:9].t().contiguous().view(weight.shape)
+    return d_h, d_weight.to(weight.dtype), sums[9].to(bias.dtype, copy=True)
+
+
+@fused_depthwise_gelu_add_backward.register_fake
+def _fake_depthwise_gelu_add_backward(grad: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    return tuple(empty_gradients(tensors))
+
+
+register_gradients(
+    fused_depthwise_gelu_add,
+    fused_depthwise_gelu_add_backward,
+    lambda inputs, result: (),  # y is computed again, which takes less time than to read it
+    tensors=3,
+    options=0,
+)
+
+
+def _depthwise(h: Tensor, weight: Tensor, bias: Tensor, grad: Tensor | None = None) -> Tensor:
+    """What `depthwise_kernel` writes for contiguous maps: the result, or with `grad` the gradient of DW3x3(h)."""
+    from sst.ops.kernels.pointwise import depthwise_kernel
+
+    batch, height, width, channels = h.shape
+    out = torch.empty_like(h)
+    blocks = DepthwiseBlocks.of(capability(h.device), channels)
+    with torch.cuda.device_of(h):
+        depthwise_kernel[(blocks.programs(batch, height, width, channels),)](
+            h, weight.contiguous(), bias, grad, out, height, width, F=channels, **blocks.keywords()
+        )
+    return out

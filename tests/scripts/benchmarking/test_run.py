@@ -10,6 +10,7 @@ from benchmarking import run as run_module
 from benchmarking.measure import export, measure
 from benchmarking.rows import Row, Workload, obstacle, plan
 from benchmarking.run import add_ratios, add_speeds, combined, in_process, run
+from sst.ops import pointwise
 from sst.ops.backends.fused import INSTALLED
 from sst.ops.backends.sdpa import SDPA
 
@@ -44,9 +45,15 @@ def test_every_way_is_timed_and_right(model, task, mode, dtype, limit):
 
 
 @pytest.mark.skipif(not INSTALLED, reason='Triton is not installed')
-def test_fused_layers_in_the_interpreter(model):
-    answer = measure(row(model, mode='fused'))
-    assert 0 < answer['error'] < 1e-5
+@pytest.mark.parametrize('task', ['inference', 'training'])
+def test_fused_layers_in_the_interpreter(model, task, monkeypatch):
+    calls = []
+    kernel = pointwise.fused_depthwise_gelu_add
+    monkeypatch.setattr(pointwise, 'fused_depthwise_gelu_add', lambda *maps: calls.append(None) or kernel(*maps))
+    chosen = row(model, mode='fused', task=task)
+    assert obstacle(chosen) is None
+    assert 0 < measure(chosen)['error'] < 1e-5
+    assert calls
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
@@ -80,7 +87,8 @@ def test_onnx_runtime_is_refused_where_it_cannot_run(model, monkeypatch):
 
 
 def test_modes_of_inference_are_refused_elsewhere(model):
-    assert obstacle(row(model, mode='fused', task='training')) == 'mode fused is for inference; take --tasks inference'
+    answer = obstacle(row(model, mode='fused+graphed', task='training'))
+    assert answer == 'mode fused+graphed is for inference; take --tasks inference'
     assert 'CUDA graphs need a CUDA device' in obstacle(row(model, mode='graphed'))
 
 
