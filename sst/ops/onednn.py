@@ -14,13 +14,19 @@ from sst.utils.autocast import has_autocast
 NAMES = {'none': ('none', 'none'), 'gelu': ('gelu', 'none'), 'sigmoid': ('sigmoid', '')}  # and the kind of GELU
 
 
-def computes(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN can compute a layer here: on a CPU, without gradients, in float32 or bfloat16."""
+def computes(x: Tensor, weight: Tensor, *others: Tensor | None) -> bool:
+    """Whether oneDNN can compute a layer here: on a CPU, without gradients, in float32 or bfloat16.
+
+    `others` are the bias and the skip.
+    """
     if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
         return False
-    if x.device.type != 'cpu' or type(x) is not Tensor or x.dtype != weight.dtype or not _supports(x.dtype):
+    if x.device.type != 'cpu' or type(x) is not Tensor or not _supports(x.dtype):
         return False
-    if torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad):
+    given = [tensor for tensor in (x, weight, *others) if tensor is not None]
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in given):
+        return False
+    if any(tensor.dtype != x.dtype for tensor in given):
         return False
     return not (has_autocast('cpu') and torch.is_autocast_enabled('cpu'))
 

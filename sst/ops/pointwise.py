@@ -53,7 +53,7 @@ def norm_linear(
         weight, bias, eps = (norm.weight, norm.bias, norm.eps) if norm is not None else (None, None, 0.0)
         return fused_norm_linear(x, weight, bias, eps, linear.weight, linear.bias, activation)
     x = x if norm is None else norm(x)
-    if onednn.computes(x, linear.weight):
+    if onednn.computes(x, linear.weight, linear.bias, skip):
         return onednn.linear(x, linear.weight, linear.bias, activation, skip)
     out = ACTIVATIONS[activation](linear(x))
     return out if skip is None else skip + out
@@ -73,7 +73,7 @@ def depthwise_gelu_add(h: Tensor, depthwise: nn.Conv2d, *, fused: bool = False) 
     """
     if fused and _kernel_computes(h, depthwise.weight, autocast_weights=True):
         return fused_depthwise_gelu_add(h, depthwise.weight, depthwise.bias)
-    if onednn.computes(h, depthwise.weight):
+    if onednn.computes(h, depthwise.weight, depthwise.bias):
         return onednn.convolution_gelu(h, depthwise.weight, depthwise.bias, [1, 1], h.shape[-1]).add_(h)
     return h + F.gelu(depthwise(h))
 

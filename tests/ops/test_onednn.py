@@ -51,6 +51,16 @@ def test_bfloat16_within_its_rounding():
     assert_close(out.float(), exact.detach(), 1e-2)
 
 
+def test_gradients_of_a_skip_or_a_bias_alone_are_recorded():
+    linear, x = nn.Linear(4, 4).requires_grad_(False), torch.randn(1, 3, 3, 4)
+    skip = torch.randn(1, 3, 3, 4, requires_grad=True)
+    norm_linear(x, None, linear, skip=skip).sum().backward()
+    assert torch.equal(skip.grad, torch.ones_like(skip))
+    linear.bias.requires_grad_()
+    norm_linear(x, None, linear).sum().backward()
+    assert torch.equal(linear.bias.grad, torch.full((4,), 9.0))
+
+
 def test_a_network_and_its_input_stay_as_they_are():
     net, image = SST(**tiny_options()), torch.rand(1, 3, 17, 21)
     before = image.clone()

@@ -111,7 +111,8 @@ def test_a_run_that_diverges_is_a_result(root, calls, monkeypatch, capsys):
     def too_fast(variant, *others):
         options = yaml.safe_load(original(variant, *others))
         if variant.stem == 'gate_none':
-            options['train'] |= {'optim_g': {'lr': 1e30}, 'grad_clip': None, 'warmup_iter': -1}
+            train = {'optim_g': {'lr': 1e30}, 'grad_clip': None, 'warmup_iter': -1, 'max_bad_steps': 1}
+            options['train'] |= train
         return yaml.safe_dump(options)
 
     monkeypatch.setattr(ablate, 'demo_options', too_fast)

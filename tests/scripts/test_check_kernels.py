@@ -30,19 +30,22 @@ def test_kernels_of_the_forward_pass_fit_into_the_registers_of_a_gpu_that_is_not
     assert done.stdout.count('/ 0 /') == 6 + 4  # of its layers, and one each of its ConvFFN
 
 
-@pytest.fixture
-def compiled(tmp_path, monkeypatch):
+@pytest.fixture(scope='module')
+def compiled(tmp_path_factory):
     """Compiles for a layer as the table says; gives what it takes, and the table's configuration."""
     pytest.importorskip('triton')
-    monkeypatch.setenv('TRITON_CACHE_DIR', str(tmp_path))
-    monkeypatch.setenv('TRITON_INTERPRET', '0')  # of the process that compiles
-
-    def compile_in_process(kernel, dtype, capability, layer=SST_L_PLUS):
-        build = Build(kernel, dtype, layer, capability)
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv('TRITON_CACHE_DIR', str(tmp_path_factory.mktemp('triton')))
+        environment.setenv('TRITON_INTERPRET', '0')  # of the process that compiles
         with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
-            return pool.submit(usage_of, build, build.present()).result(), build.present()
+            pool.submit(int).result()  # it has started, with this environment
 
-    return compile_in_process
+            def compile_in_process(kernel, dtype, capability, layer=SST_L_PLUS):
+                build = Build(kernel, dtype, layer, capability)
+                return pool.submit(usage_of, build, build.present()).result(), build.present()
+
+            environment.undo()
+            yield compile_in_process
 
 
 @pytest.mark.parametrize('dtype', ['bfloat16', 'float32'])

@@ -39,7 +39,7 @@ def test_a_broken_promise_is_found(tmp_path, told, monkeypatch):
     make_data(tmp_path)
     monkeypatch.setattr(kills, '_killed', lambda *_: False)  # nobody is killed: only the ends are compared
     monkeypatch.setattr(kills, 'ITERATIONS', 21)
-    assert kills.soak_kills(tmp_path, SEED, 1, time.monotonic() + 0.1, told.append)['broken'] == 1
+    assert kills.soak_kills(tmp_path, SEED, 1, time.monotonic() + 3, told.append)['broken'] >= 1
     assert f'--seed {SEED}' in told[0]
 
 
