@@ -51,6 +51,19 @@ def test_a_window_of_many_blocks():
     assert_agrees(make_inputs(40, 50, 48, rank=24), 48)
 
 
+def test_keys_that_outweigh_all_before_them():
+    leaves = make_inputs(32, 32, 32, heads=1)
+    qkv = leaves['qkv'].detach().clone()
+    channels = qkv.shape[-1] // 3
+    qkv[..., :channels] = qkv[..., :channels].abs() + 0.5
+    qkv[:, 20:, :, channels : 2 * channels] += (
+        40  # 2 to the power of what their logits are above the others is no float32
+    )
+    with torch.no_grad():  # logits of hundreds are rounded to 3e-5
+        fast, exact = (attend(leaves | {'qkv': qkv}, 32, heads=1, backend=name) for name in ('native', 'reference'))
+    assert_close(fast, exact, 1e-4)
+
+
 def test_more_windows_than_a_task_takes_at_once():
     assert_agrees(make_inputs(70, 72, 1, heads=1), 1, heads=1)
 

@@ -337,9 +337,8 @@ static Vector raise(const Strip &strip) {
 static void soften(const Strip &strip, const Strip *last, const Strip *next, int64_t slices) {
     const Vector most = Vector{} + 0x1p60f;
     State &state = *strip.state;
-    Vector factors = Vector{} + 1.0f, sums[SIDE];
-    const bool first = state.top[0] <= LOWEST;
-    if (first) raise(strip);
+    Vector sums[SIDE];
+    if (state.top[0] <= LOWEST) raise(strip);
     const bool whole = slices <= 2 && strip.groups == STRIP / GROUP && (!last || last->groups == strip.groups) &&
                        (!next || next->groups == strip.groups);
     for (int r = 0; r < SIDE; r++) {
@@ -358,7 +357,7 @@ static void soften(const Strip &strip, const Strip *last, const Strip *next, int
     Vector largest = sums[0];
     for (int r = 1; r < SIDE; r++) largest = sums[r] > largest ? sums[r] : largest;
     if (_mm512_cmp_ps_mask((__m512)largest, (__m512)most, _CMP_GT_OQ)) {
-        factors = raise(strip);
+        const Vector factors = raise(strip);
         for (int r = 0; r < SIDE; r++) {
             sums[r] = Vector{};
             for (int64_t i = 0; i < strip.groups; i++) sums[r] += exponentials(strip, r, i, state.top[r]);
