@@ -12,6 +12,7 @@ from torch import nn
 from sst.archs import AttentionNetwork, SSTReal, WindowNetwork
 from sst.archs.sstreal_options import ffn_hidden
 from sst.inference.probing import NetworkProperties
+from sst.inference.spans import rounded_up, side_of_tile
 
 # On a CPU larger tiles gain little: they only save computing the overlaps twice.
 MOST_ON_CPU = 1_200_000_000  # bytes, without the gaps between blocks that the allocator keeps
@@ -73,9 +74,8 @@ class TileSize:
     def __init__(
         self, net: nn.Module, overlap: int, multiple: int, properties: NetworkProperties | None = None
     ) -> None:
-        self.overlap, self.multiple, self.most_on_cpu = overlap, multiple, MOST_ON_CPU
-        if isinstance(net, SSTReal):
-            self.overlap, self.most_on_cpu = math.ceil(overlap / multiple) * multiple, MOST_OF_SSTREAL
+        self.overlap, self.multiple = overlap, multiple
+        self.most_on_cpu = MOST_OF_SSTREAL if isinstance(net, SSTReal) else MOST_ON_CPU
         self.most_pixels = MOST_PIXELS
         if isinstance(net, AttentionNetwork):
             self.most_pixels = min(MOST_PIXELS, MOST_VALUES // _widest(net))
@@ -90,10 +90,10 @@ class TileSize:
         budget = self._budget()
         if height * width <= self.most_pixels and self.needed(height, width, width) <= budget:
             return None
-        smallest = math.ceil(SMALLEST / self.multiple) * self.multiple
+        smallest = rounded_up(SMALLEST, self.multiple)
         tile = math.isqrt(self.most_pixels) // self.multiple * self.multiple
         while tile > smallest:
-            side = tile + 2 * self.overlap
+            side = side_of_tile(tile, self.overlap, self.multiple)
             if side**2 <= self.most_pixels and self.needed(side, side, width) <= budget:
                 break
             tile -= self.multiple

@@ -12,7 +12,8 @@ from sst.archs import SSTReal
 from sst.archs.sstreal_arch import checked_guidance
 from sst.archs.sstreal_start import MULTIPLE, REACH, SCALE, SIGMA, NoiseRows, checked_seed, start
 from sst.inference.ensemble import self_ensemble
-from sst.inference.tiles import Span, Tiler, window_multiple
+from sst.inference.spans import Span
+from sst.inference.tiles import Tiler, window_multiple
 from sst.ops.windows import reflected_index
 
 

@@ -2,67 +2,15 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from sst.inference.memory import empty_cache, is_out_of_memory
+from sst.inference.spans import Span, spans
 from sst.utils.errors import UserError
 
 Predict = Callable[[Tensor], Tensor]
-
-
-@dataclass(frozen=True)
-class Span:
-    """A tile along one axis, in LR pixels: it reads `start` to `stop` and is responsible for `first` to `last`.
-
-    Neighbours share a border and fade into each other around it, over `fade` pixels.
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-    fade: int
-
-    def weights(self, size: int, scale: int) -> Tensor:
-        """The tile's weights (scale * (stop - start),) in an axis of `size` LR pixels; those of all tiles add to 1."""
-        places = (torch.arange(scale * (self.stop - self.start)) + 0.5) / scale + self.start
-        share = torch.ones_like(places)
-        if self.first > 0:
-            share = torch.minimum(share, 0.5 + (places - self.first) / max(self.fade, 1e-6))
-        if self.last < size:
-            share = torch.minimum(share, 0.5 + (self.last - places) / max(self.fade, 1e-6))
-        return share.clamp(0, 1)
-
-
-def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
-    """Cut an axis of `size` LR pixels into tiles.
-
-    Args:
-        size: at least 1.
-        tile: pixels that a tile is responsible for, rounded up to a multiple of `multiple`.
-        overlap: pixels that it reads beyond them on either side, rounded up in the same way.
-        multiple: tiles begin at multiples of it, so that a network's windows lie as in the whole image.
-    """
-    tile, overlap = (math.ceil(length / multiple) * multiple for length in (tile, overlap))
-    tile = math.ceil(size / math.ceil(size / tile) / multiple) * multiple  # as many, but of equal sizes
-    # All tiles read the same number of pixels, so that the memory of one fits the next.
-    read = tile + 2 * overlap
-    read += (size - read) % multiple
-    if read >= size:
-        return [Span(0, size, 0, size, 0)]
-    borders = [*range(0, size, tile), size]
-    if borders[-1] - borders[-2] <= overlap:  # the last tile reads the rest anyway
-        del borders[-2]
-    # Only the inner half of the overlap is used, because the outer half lacks most of its context.
-    starts = [min(max(first - overlap, 0), size - read) for first in borders[:-1]]
-    return [
-        Span(start, start + read, first, last, min(overlap, tile))
-        for start, (first, last) in zip(starts, pairwise(borders), strict=True)
-    ]
 
 
 class Tiler:

@@ -119,7 +119,7 @@ def test_the_upscaler_takes_every_kind_of_image():
     grey_with_alpha = (255 * soft(9, 12)[0, :2].permute(1, 2, 0)).byte().numpy()
     assert upscaler(grey_with_alpha).shape == (36, 48, 2)
     assert upscaler(soft(9, 12, batch=2)).shape == (2, 3, 36, 48)
-    assert upscaler.tiles(200, 100) == 3 * [(192, 128)]
+    assert upscaler.tiles(200, 100) == 3 * [(128, 128)]
     assert upscaler.memory(200, 100) > 0
 
 
