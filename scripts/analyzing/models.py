@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sst.archs import WindowNetwork
+from sst.archs import SSTReal, WindowNetwork
 from sst.checkpoints.networks import options_of
 from sst.checkpoints.pretrained import from_pretrained
+from sst.inference.one_step import OneStep
 from sst.inference.padding import padded, required_multiple
 from sst.inference.probing import probe_network
 from sst.ops.imresize import imresize
@@ -88,6 +89,8 @@ def _load(source: str, scale: int, root: Path, device: torch.device) -> Model:
             raise UserError(f'--models {source}: there are no weights at {options["path"]["pretrain_network_g"]}')
         file = str(weights)
     net = from_pretrained(file).to(device).float().eval().requires_grad_(False)
+    if isinstance(net, SSTReal):
+        return Model(name, net, net.scale, OneStep(net), device)
     multiple = required_multiple(options_of(net) or {})
     if isinstance(net, WindowNetwork):
         factor = net.scale

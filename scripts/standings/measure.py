@@ -8,8 +8,9 @@ from benchmarking.costs import count_multiply_adds, multiply_adds
 from benchmarking.measure import timed
 from benchmarking.rivals import build_rival
 from benchmarking.rows import DTYPES, Row
-from sst.archs import WindowNetwork
+from sst.archs import SST, SSTReal, WindowNetwork
 from sst.checkpoints.networks import built
+from sst.inference.one_step import OneStep
 from sst.utils.errors import UserError
 from standings.entries import Entry
 
@@ -35,10 +36,10 @@ def costs(row: Row) -> dict[str, Any]:
     network = Entry(row.model, row.scale).options()['network_g']
     net = built(network, 'meta').eval()
     width, height = (-(-side // row.scale) for side in COUNTED)
-    if isinstance(net, WindowNetwork):
+    if isinstance(net, SST):
         count = multiply_adds(network, height, width, published=True).total
     else:
-        count = count_multiply_adds(net, height, width)
+        count = count_multiply_adds(OneStep(net) if isinstance(net, SSTReal) else net, height, width)
     return {'parameters': sum(weight.numel() for weight in net.parameters()), 'multiply_adds': count}
 
 

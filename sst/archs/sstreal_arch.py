@@ -155,10 +155,15 @@ class SSTReal(AttentionNetwork):
             raise ValueError('SSTReal enlarges in evaluation mode alone; call eval() first')
         if lr.dim() != 4 or lr.shape[1] != 3 or 0 in lr.shape:
             raise ValueError(f'lr must be (B, 3, H, W) with H and W of at least 1, not {tuple(lr.shape)}')
+        if noise is None:
+            height, width = (-(-side // multiple) * multiple for side in lr.shape[-2:])
+            noise = draw_noise(height, width, seed)
+        return self.one_step(lr, noise, guidance, multiple)
+
+    def one_step(self, lr: Tensor, noise: Tensor, guidance: float | None = None, multiple: int = MULTIPLE) -> Tensor:
+        """As `enlarge`, with gradients."""
         height, width = lr.shape[-2:]
         lq = pad_to_multiple(2 * lr.float().permute(0, 2, 3, 1) - 1, multiple).permute(0, 3, 1, 2)
-        if noise is None:
-            noise = draw_noise(lq.shape[-2], lq.shape[-1], seed)
         sr = self(start(lq) + SIGMA * noise.to(lq), SIGMA, lq, guidance)
         return ((sr[..., : SCALE * height, : SCALE * width] + 1) / 2).clamp(0, 1).to(lr.dtype)
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from sst.archs import SSTReal
 from sst.archs.sstreal_arch import checked_guidance
-from sst.archs.sstreal_start import MULTIPLE, REACH, SCALE, SIGMA, NoiseRows, checked_seed, start
+from sst.archs.sstreal_start import MULTIPLE, REACH, SCALE, SIGMA, NoiseRows, checked_seed, draw_noise, start
 from sst.inference.ensemble import self_ensemble
 from sst.inference.spans import Span
 from sst.inference.tiles import Tiler, window_multiple
@@ -93,6 +93,23 @@ class OneStepTiler(Tiler):
     def _denoised(self, x: Tensor, lq: Tensor) -> Tensor:
         device = self.net.stem.weight.device
         return (self.net(x.to(device), SIGMA, lq.to(device), self.guidance) + 1) / 2
+
+
+class OneStep(nn.Module):
+    """SSTReal as a network from LR to SR, both RGB in [0, 1], for code that takes any network; with gradients.
+
+    Args:
+        net (SSTReal): in evaluation mode.
+        seed (int): of the noise of every image.
+    """
+
+    def __init__(self, net: SSTReal, seed: int = 0) -> None:
+        super().__init__()
+        self.net, self.seed = net, checked_seed(seed)
+
+    def forward(self, lr: Tensor) -> Tensor:
+        """(B, 3, H, W) to (B, 3, 4H, 4W)."""
+        return self.net.one_step(lr, draw_noise(_padded(lr.shape[-2]), _padded(lr.shape[-1]), self.seed))
 
 
 def one_step_predictor(net: SSTReal, val: Mapping[str, Any], seed: int) -> Callable[[Tensor], Tensor]:

@@ -8,7 +8,7 @@ from helpers import assert_close, picture
 from real_networks import lively
 
 import sst
-from sst.inference import OneStepTiler, TileSize, build_predictor, memory, one_step_multiple
+from sst.inference import OneStep, OneStepTiler, TileSize, build_predictor, memory, one_step_multiple
 from sst.utils.errors import UserError
 
 
@@ -43,6 +43,15 @@ def test_tiles_leave_no_seam(net, shape):
     assert (tiled(tiler, lr) - whole).abs().max() < 1e-5
     # The test can fail: without an overlap the borders of tiles show.
     assert (tiled(OneStepTiler(net, tile=64, overlap=0), lr) - whole).abs().max() > 0.01
+
+
+def test_as_a_network_from_lr_to_sr_it_has_gradients(net):
+    lr = soft(5, 9).requires_grad_()
+    sr = OneStep(net, seed=2)(lr)
+    assert_close(sr.detach(), net.enlarge(lr.detach(), seed=2), 1e-5)
+    sr.sum().backward()
+    assert lr.grad is not None
+    assert lr.grad.abs().max() > 0
 
 
 def test_every_tile_has_its_own_part_of_the_noise(net):

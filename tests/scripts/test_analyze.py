@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers import tiny_options
 from PIL import Image
+from real_networks import lively
 
 import analyze
 from sst import save_pretrained
@@ -37,6 +38,7 @@ def work(tmp_path):
     save_pretrained(SST(**tiny_options(gate='pointwise')), tmp_path / 'second.safetensors')
     save_pretrained(SST(**tiny_options(bias={'type': 'RoPE'}, gate='none')), tmp_path / 'rope.safetensors')
     save_pretrained(built(SWINIR, 'cpu'), tmp_path / 'swinir.safetensors', network_g=SWINIR)
+    save_pretrained(lively(), tmp_path / 'real.safetensors')
     (tmp_path / 'images').mkdir()
     random = np.random.default_rng(0)
     for name, shape in (('a', (40, 33, 3)), ('b', (37, 44, 3))):
@@ -72,6 +74,13 @@ def test_attribution_maps_of_two_systems(work):
     expected = local_attribution(net, lr, Region(12, 10, 6, 6), steps=3)
     assert found['diffusion_index'] == pytest.approx(expected.index)
     assert found['difference'] == pytest.approx(expected.difference)
+
+
+@pytest.mark.parametrize('kind', ['lam', 'spectrum', 'crops'])
+def test_sstreal_is_analysed_from_its_lr_image(work, kind):
+    more = {'lam': ('--window', '8', '--steps', '2'), 'crops': ('--window', '12')}.get(kind, ())
+    run(work, kind, *more, models='real', images=('images/a.png',))
+    check_figures(work, kind)
 
 
 def test_receptive_fields(work):

@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,11 @@ import torch
 from helpers import write_noise
 
 import league
+from benchmarking.rows import Row
 from sst.checkpoints.networks import built
 from standings import tables
 from standings.entries import Entry
+from standings.measure import work
 
 ROOT = Path(__file__).parents[3]
 NETWORK = {'dim': 12, 'num_blocks': 1, 'window_sizes': [4, 8], 'num_heads': 2, 'bias': {'ranks': 2}}
@@ -63,6 +66,17 @@ def test_from_names_to_tables(folder):
     assert float(lines[0]['Set5 PSNR']) == pytest.approx(small['sets']['Set5']['psnr'])
     assert lines[1]['Set5 PSNR (published)'] == '38.17'
     assert r'\textcolor{gray}{38.17}' in (folder / 'out' / 'league.tex').read_text()
+
+
+@pytest.mark.parametrize(
+    ('model', 'parameters', 'least'),
+    [('ESC-RIB', 1_028_568, 400e9), (str(ROOT / 'options/test_SSTReal_x4.yml'), 54_986_502, 5e12)],
+)
+def test_costs_of_the_newer_networks(model, parameters, least):
+    row = Row(model, 4, 'fast', '', 'float32', 'inference', 1, 8, 8, 'cpu', 2, 0.0)
+    found = work({'what': 'costs', 'row': asdict(row)})
+    assert found['parameters'] == parameters
+    assert found['multiply_adds'] > least
 
 
 @pytest.mark.parametrize(
