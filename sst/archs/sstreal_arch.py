@@ -118,8 +118,8 @@ class SSTReal(AttentionNetwork):
         for index, block in enumerate(self.blocks):
             features = features + block(features, lr, embedding)
             if index == self.options['middle_block']:
-                middle = self.middle_upsampler(features + shallow)
-        last = self.last_upsampler(features + shallow)
+                middle = self.middle_upsampler((features + shallow).to(dtype))
+        last = self.last_upsampler((features + shallow).to(dtype))
         return middle.permute(0, 3, 1, 2), last.permute(0, 3, 1, 2)
 
     @torch.no_grad()
@@ -211,11 +211,11 @@ class Block(nn.Module):
 
     def forward(self, f: Tensor, lr: Tensor, embedding: Tensor) -> Tensor:
         parts = self.modulation(embedding)[:, None, None].chunk(6, dim=-1)  # (B or 1, 1, 1, C) each
-        g = f if self.fuse is None else self.fuse(torch.cat((f, lr), dim=-1))
+        g = f.to(self.conv.weight.dtype)
+        g = g if self.fuse is None else self.fuse(torch.cat((g, lr), dim=-1))
         for layer in self.layers:
             g = run_layer(layer, g, *parts)
-        y = self.conv(g)
-        return self.gamma.to(y.dtype) * y
+        return self.gamma * self.conv(g)  # float32 as gamma, also beside half precision: the sum keeps small blocks
 
 
 class Layer(BaseLayer):
@@ -297,9 +297,9 @@ def _levels(sigma: float | Tensor, x: Tensor) -> Tensor:
         if not 0 <= sigma < float('inf'):
             raise ValueError(f'sigma must be finite and at least 0, not {sigma}; 1 is usual')
         return torch.full((1,), sigma, dtype=torch.float32, device=x.device)
-    levels = sigma.to(x.device, torch.float32).reshape(-1)
+    levels = sigma.to(torch.float32).reshape(-1)  # checked where they are: those of training are on the CPU
     if levels.numel() not in (1, len(x)):
         raise ValueError(f'sigma must be one number, or one for each of the {len(x)} images, not {levels.numel()}')
     if not torch.compiler.is_compiling() and not bool(((levels >= 0) & levels.isfinite()).all()):
         raise ValueError(f'sigma must be finite and at least 0, not {levels.tolist()}; 1 is usual')
-    return levels
+    return levels.to(x.device, non_blocking=True)

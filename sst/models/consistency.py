@@ -1,10 +1,11 @@
 """The levels of consistency training, between the HR image and the enlarged LR image plus noise.
 
 Level 0 is the HR image, the last level is the enlarged LR image with the full noise. The number of levels follows from
-the iteration, and the level and the noise of a step from the seed, so that a run resumes exactly.
+the iteration, and the level and the noise of a sample from the seed and its place in the stream, so that a run resumes
+exactly.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,15 +52,26 @@ def level(index: int, count: int, options: Mapping[str, Any]) -> Level:
     return Level(alpha, between(options['sigma_min'], SIGMA, options['noise_rho']))
 
 
-def at_level(place: Level, gt: Tensor, enlarged: Tensor, noise: Tensor) -> Tensor:
-    """x = gt + alpha (enlarged - gt) + sigma noise; all are (B, 3, 4H, 4W), images RGB in [-1, 1]."""
-    return gt + place.alpha * (enlarged - gt) + place.sigma * noise
+def levels(indices: Sequence[int], count: int, options: Mapping[str, Any]) -> Tensor:
+    """Levels `indices` of `count` as rows alpha, sigma: (B, 2), float32 on the CPU; see `level`."""
+    return torch.tensor([level(index, count, options) for index in indices], dtype=torch.float32)
 
 
-def drawn_level(seed: int, iteration: int, count: int) -> int:
-    """j, from 0 to count - 2, the same for the whole batch: the step is from level j + 1 to level j."""
+def at_levels(places: Tensor, gt: Tensor, enlarged: Tensor, noise: Tensor) -> Tensor:
+    """x = gt + alpha (enlarged - gt) + sigma noise, where each sample has its own level.
+
+    Args:
+        places (Tensor): (B, 2), rows alpha, sigma.
+        gt, enlarged, noise (Tensor): (B, 3, 4H, 4W), images RGB in [-1, 1].
+    """
+    alpha, sigma = places.to(gt).view(-1, 2, 1, 1, 1).unbind(1)
+    return gt + alpha * (enlarged - gt) + sigma * noise
+
+
+def drawn_level(seed: int, position: int, count: int) -> int:
+    """j, from 0 to count - 2, of the sample at a place in the stream: its step is from level j + 1 to level j."""
     # RandomState: numpy promises its numbers never to change
-    return int(np.random.RandomState(np.random.MT19937(mixed_seed(seed, iteration, STEP))).randint(count - 1))
+    return int(np.random.RandomState(np.random.MT19937(mixed_seed(seed, position, STEP))).randint(count - 1))
 
 
 def sample_noise(seed: int, positions: list[int], shape: tuple[int, ...]) -> Tensor:

@@ -5,7 +5,7 @@ from basicsr.utils.registry import MODEL_REGISTRY
 from torch import Tensor
 
 from sst.archs.sstreal_start import start
-from sst.models.consistency import at_level, drawn_level, level, levels_at, sample_noise
+from sst.models.consistency import at_levels, drawn_level, levels, levels_at, sample_noise
 from sst.models.evaluation import evaluating
 from sst.models.losses import computed
 from sst.models.sst_model import SSTModel
@@ -15,9 +15,10 @@ from sst.models.sst_model import SSTModel
 class SSTRealModel(SSTModel):
     """SSTReal and its exponential moving average.
 
-    A step draws two neighbouring levels j and j + 1 of `train.consistency`, and x_j and x_{j+1} with the same noise.
-    The network learns to make of x_{j+1} what it makes of x_j itself. At level 0 that is the HR image. With the target
-    t, the loss is w l(D_i, t) + l(D_f, t), where l is the sum of the losses of `train` and w is `middle_weight`.
+    For each sample two neighbouring levels j and j + 1 of `train.consistency` are drawn, and x_j and x_{j+1} with the
+    same noise. The network learns to make of x_{j+1} what it makes of x_j itself. At level 0 that is the HR image. With
+    the target t, the loss is w l(D_i, t) + l(D_f, t), where l is the sum of the losses of `train` and w is
+    `middle_weight`. In the release a process draws one j for its batch, and its batches are single images.
 
     Losses get images in [-1, 1].
 
@@ -40,29 +41,30 @@ class SSTRealModel(SSTModel):
 
     def _parts(self, current_iter: int) -> list[tuple[Tensor, ...]]:
         options, seed = self.opt['train'], self.opt['manual_seed']
-        count = levels_at(current_iter, options['consistency'], options['total_iter'])
-        index = drawn_level(seed, current_iter, count)
-        self.levels = tuple(level(place, count, options['consistency']) for place in (index, index + 1))
         first = (current_iter - 1) * self.opt['datasets']['train']['batch_size'] + self.opt['rank']
         positions = [first + place * self.opt['world_size'] for place in range(len(self.lq))]
         noise = sample_noise(seed, positions, tuple(self.gt.shape[1:])).to(self.device)
-        tensors = (self.lq, self.gt, self.lq_up, noise)
+        count = levels_at(current_iter, options['consistency'], options['total_iter'])
+        steps = [drawn_level(seed, position, count) for position in positions]
+        nearer, farther = (levels([j + more for j in steps], count, options['consistency']) for more in (0, 1))
+        tensors = (self.lq, self.gt, self.lq_up, noise, nearer, farther)
         return list(zip(*(tensor.chunk(options['accumulate']) for tensor in tensors), strict=True))
 
-    def _losses_of(self, lq: Tensor, gt: Tensor, lq_up: Tensor, noise: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
+    def _losses_of(  # type: ignore[override]
+        self, lq: Tensor, gt: Tensor, lq_up: Tensor, noise: Tensor, nearer: Tensor, farther: Tensor
+    ) -> dict[str, Tensor]:
         lq, gt, lq_up = (2 * image - 1 for image in (lq, gt, lq_up))
-        nearer, farther = self.levels
-        target = self._target(at_level(nearer, gt, lq_up, noise), nearer.sigma, lq)
+        target = self._target(at_levels(nearer, gt, lq_up, noise), nearer[:, 1], lq)
         with self._autocast():
-            middle, last = self.net_g(at_level(farther, gt, lq_up, noise), farther.sigma, lq)
+            middle, last = self.net_g(at_levels(farther, gt, lq_up, noise), farther[:, 1], lq)
             losses, less = (computed(self.losses, output, target) for output in (last, middle))
         weight = self.opt['train']['consistency']['middle_weight']
         return losses | {f'{name}_middle': weight * loss for name, loss in less.items()}
 
     @torch.no_grad()
-    def _target(self, x: Tensor, sigma: float, lq: Tensor) -> Tensor:
+    def _target(self, x: Tensor, sigma: Tensor, lq: Tensor) -> Tensor:
         """D_f without dropout, by the weights at the start of the step; at sigma 0 it is x."""
-        if sigma == 0:
+        if not sigma.any():  # on the CPU, so a GPU need not be asked
             return x
         net = self.get_bare_model(self.net_g)
         with evaluating(net), self._autocast():

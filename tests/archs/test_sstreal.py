@@ -243,3 +243,24 @@ def test_impossible_options_are_refused_in_words(changes, words):
 def test_cuda_graphs_are_refused():
     with pytest.raises(ValueError, match='graphs'):
         lively().optimize_for_inference(graphs=100)
+
+
+def test_small_blocks_count_under_autocast():
+    """At the start of a training gamma is 1e-3, so what a block adds is below the precision of bfloat16."""
+    torch.manual_seed(0)
+    net = SSTReal(**tiny_real_options(num_blocks=4, lr_blocks=2))
+    x, lq = torch.randn(1, 3, 64, 64), torch.randn(1, 3, 16, 16)
+
+    found = {}
+    net.blocks[0].register_forward_pre_hook(lambda _, inputs: found.update(shallow=inputs[0].float()))
+    net.last_upsampler.register_forward_pre_hook(lambda _, inputs: found.update(last=inputs[0].float()))
+
+    def added():
+        net.raw(x, torch.zeros(1), lq)
+        return found['last'] - 2 * found['shallow']
+
+    with torch.no_grad():
+        exact = added()
+        with torch.autocast('cpu', torch.bfloat16):
+            mixed = added()
+    assert (mixed - exact).norm() < 0.03 * exact.norm()

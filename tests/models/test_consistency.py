@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from sst.models.consistency import Level, at_level, drawn_level, layer_seed, level, levels_at, sample_noise
+from sst.models.consistency import at_levels, drawn_level, layer_seed, level, levels, levels_at, sample_noise
 from sst.options.consistency import Consistency
 
 RELEASED = Consistency().model_dump()
@@ -48,14 +48,16 @@ def test_powers_and_limits():
 
 def test_level_zero_is_the_hr_image_and_the_last_the_noisy_enlarged_one():
     gt, enlarged, noise = torch.randn(3, 2, 3, 8, 8)
-    assert torch.equal(at_level(level(0, 5, RELEASED), gt, enlarged, noise), gt)
-    torch.testing.assert_close(at_level(level(4, 5, RELEASED), gt, enlarged, noise), enlarged + noise)
-    torch.testing.assert_close(
-        at_level(Level(0.25, 0.5), gt, enlarged, noise), 0.75 * gt + 0.25 * enlarged + 0.5 * noise
-    )
+    x = at_levels(levels([0, 4], 5, RELEASED), gt, enlarged, noise)
+    assert torch.equal(x[0], gt[0])
+    torch.testing.assert_close(x[1], (enlarged + noise)[1])
+    places = torch.tensor([[0.25, 0.5], [0.5, 0.0]])
+    x = at_levels(places, gt, enlarged, noise)
+    torch.testing.assert_close(x[0], (0.75 * gt + 0.25 * enlarged + 0.5 * noise)[0])
+    torch.testing.assert_close(x[1], (0.5 * gt + 0.5 * enlarged)[1])
 
 
-def test_steps_are_drawn_evenly_from_the_seed_and_the_iteration():
+def test_steps_are_drawn_evenly_from_the_seed_and_the_place_in_the_stream():
     drawn = [drawn_level(7, iteration, 5) for iteration in range(1, 2001)]
     assert drawn == [drawn_level(7, iteration, 5) for iteration in range(1, 2001)]
     assert drawn != [drawn_level(8, iteration, 5) for iteration in range(1, 2001)]

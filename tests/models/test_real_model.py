@@ -58,26 +58,36 @@ def step(model, iteration, data):
     return model.get_current_log()
 
 
-@pytest.mark.parametrize('index', [0, 2])
-def test_a_step_is_the_published_one(tmp_path, monkeypatch, index):
-    monkeypatch.setattr('sst.models.real_model.drawn_level', lambda seed, iteration, count: min(index, count - 2))
+@pytest.mark.parametrize('indices', [[0, 0, 0, 0], [2, 2, 2, 2], [0, 3, 1, 0]])
+def test_a_step_is_the_published_one(tmp_path, monkeypatch, indices):
+    iteration = 3
+    first = (iteration - 1) * BATCH
+    drawn = {first + place: index for place, index in enumerate(indices[:BATCH])}
+    monkeypatch.setattr('sst.models.real_model.drawn_level', lambda seed, position, count: drawn[position])
     consistency = {'start_steps': 4, 'end_steps': 4, 'middle_weight': 0.25}
     model = lively_model(tmp_path, {'dropout': 0.5}, consistency=consistency)
-    net, data, iteration = deepcopy(model.net_g), batch(), 3
+    net, data = deepcopy(model.net_g), batch()
     log = step(model, iteration, data)
 
     lq, gt, enlarged = (2 * data[key] - 1 for key in ('lq', 'gt', 'lq_up'))
-    noise = sample_noise(SEED, [(iteration - 1) * BATCH + place for place in range(BATCH)], (3, 32, 32))
-    (alpha, sigma), (next_alpha, next_sigma) = (
-        level(place, 5, real_opt(tmp_path)['train']['consistency']) for place in (index, index + 1)
-    )
-    with torch.no_grad():
-        target = net.eval().denoised(gt + alpha * (enlarged - gt) + sigma * noise, sigma, lq)[1]
+    noise = sample_noise(SEED, list(drawn), (3, 32, 32))
+    targets, inputs, sigmas = [], [], []
+    for place, index in enumerate(drawn.values()):
+        one = slice(place, place + 1)
+        (alpha, sigma), (next_alpha, next_sigma) = (
+            level(each, 5, real_opt(tmp_path)['train']['consistency']) for each in (index, index + 1)
+        )
+        x = gt[one] + alpha * (enlarged[one] - gt[one]) + sigma * noise[one]
+        with torch.no_grad():
+            targets.append(net.eval().denoised(x, sigma, lq[one])[1])
         if index == 0:
-            assert torch.equal(target, gt)
-        torch.manual_seed(layer_seed(SEED, iteration, 0))
-        x = gt + next_alpha * (enlarged - gt) + next_sigma * noise
-        outputs = net.train()(x, next_sigma, lq)
+            assert torch.equal(targets[-1], gt[one])
+        inputs.append(gt[one] + next_alpha * (enlarged[one] - gt[one]) + next_sigma * noise[one])
+        sigmas.append(next_sigma)
+    torch.manual_seed(layer_seed(SEED, iteration, 0))
+    with torch.no_grad():
+        outputs = net.train()(torch.cat(inputs), torch.tensor(sigmas), lq)
+    target = torch.cat(targets)
     middle, last = (0.5 * ((output - target) ** 2 + 1e-12).sqrt().mean().item() for output in outputs)
     assert log == pytest.approx({'l_pix': last, 'l_pix_middle': 0.25 * middle}, rel=1e-5)
     assert model.net_g.training
