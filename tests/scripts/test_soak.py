@@ -11,7 +11,7 @@ import yaml
 
 import soak
 import verify_run
-from soaking import kills
+from soaking import ends, kills
 from soaking.children import fork, wait
 from soaking.fuzz import soak_fuzz
 from soaking.inputs import all_kinds
@@ -38,7 +38,7 @@ def test_killed_runs_end_as_whole_ones(tmp_path, told):
 def test_a_broken_promise_is_found(tmp_path, told, monkeypatch):
     make_data(tmp_path)
     monkeypatch.setattr(kills, '_killed', lambda *_: False)  # nobody is killed: only the ends are compared
-    monkeypatch.setattr(kills, 'ITERATIONS', 21)
+    monkeypatch.setattr(ends, 'ITERATIONS', 21)
     assert kills.soak_kills(tmp_path, SEED, 1, time.monotonic() + 3, told.append)['broken'] >= 1
     assert f'--seed {SEED}' in told[0]
 
