@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from sst.options.registries import BIASES, GATES
-from sst.options.released import OTHER_NETWORKS, part_of_release
+from sst.options.released import OTHER_NETWORKS, part_of_release, whole_number
 
 TYPE = 'EDMUNet'
 NAMES = {  # of those fields that are the same in our words
@@ -69,7 +69,7 @@ def real_options(released: Mapping) -> dict:
         'type': 'SSTReal',
         'scale': 4,
         **{ours: fields[theirs] for theirs, ours in NAMES.items()},
-        'lr_blocks': min(max(fields['fuse_lr_till'] + 1, 0), fields['num_blocks']),  # -1: none
+        'lr_blocks': min(max(whole_number('fuse_lr_till', fields) + 1, 0), whole_number('num_blocks', fields)),  # -1: none
         'bias': part_of_release(BIASES, 'attn_type', fields),
         'gate': part_of_release(GATES, 'gate_type', fields)['type'],
     }
