@@ -94,9 +94,10 @@ def _tar(rng: random.Random, members: Members, place: Path, evil: bool, packed: 
 
 def _look(place: Path, archive: Archive, members: Members, way: str, refused: bool) -> None:
     """Nothing outside `data`; there, only whole files under final names, and all of them if it was not refused."""
-    require(sorted(path.name for path in place.iterdir() if path.name != 'data') == sorted(
-        [archive.name, 'outside.txt']
-    ), 'something is left outside the target folder')
+    require(
+        sorted(path.name for path in place.iterdir() if path.name != 'data') == sorted([archive.name, 'outside.txt']),
+        'something is left outside the target folder',
+    )
     require((place / 'outside.txt').read_text() == 'untouched', 'a file outside is changed')
     paths = list((place / 'data').rglob('*'))
     require(not any(path.is_symlink() for path in paths), 'a link is left')

@@ -114,7 +114,7 @@ BROKEN = {
 def test_a_program_that_keeps_no_promise_is_found(tmp_path, told, monkeypatch, kind):
     kinds = {kind: programs(tmp_path)[kind]}
     monkeypatch.setattr(*BROKEN[kind])
-    assert soak_fuzz(kinds, tmp_path, SEED, 60, time.monotonic() + 60, told.append)['failed'] > 0
+    assert soak_fuzz(kinds, tmp_path, SEED, 24, time.monotonic() + 60, told.append)['failed'] > 0
 
 
 def fall(rng, folder):

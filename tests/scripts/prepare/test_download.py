@@ -227,7 +227,14 @@ def test_archives_fetched_by_hand(tmp_path, prepare, refused):
     assert refused(*command, file).startswith(f'--from {file}: ')
     second = BENCHMARK.index(b'benchmark/B100/LR')
     changed = BENCHMARK[:second] + b'B' + BENCHMARK[second + 1 :]
-    wrong = (BENCHMARK[:700], BENCHMARK[:second], changed, b'<html>' * 200, zip_of('benchmark/B100/HR/a.png')[:-30], zip_of('other/a.png'))
+    wrong = (
+        BENCHMARK[:700],
+        BENCHMARK[:second],
+        changed,
+        b'<html>' * 200,
+        zip_of('benchmark/B100/HR/a.png')[:-30],
+        zip_of('other/a.png'),
+    )
     for content in wrong:
         file.write_bytes(content)
         assert refused(*command, file).startswith(f'{file}: ')
