@@ -31,14 +31,15 @@ class Answer:
 def run(main: Callable[[Sequence[str]], int | None], arguments: Sequence[str]) -> Answer:
     """Run a program. Raises AssertionError if its exit code does not go with what it says on stderr."""
     output, errors = io.StringIO(), io.StringIO()
+    code: int | str | None
     with redirect_stdout(output), redirect_stderr(errors):
         try:
-            code = main(arguments) or 0
+            code = main(arguments)
         except SystemExit as ended:
-            code = 0 if ended.code is None else ended.code
+            code = ended.code
         except UserError as error:
             raise AssertionError(f'an error leaves the program: {error}') from error
-    said = errors.getvalue()
+    code, said = code or 0, errors.getvalue()
     require(isinstance(code, int) and code in (0, 1, 2), f'exit code {code}')
     require('Traceback' not in said, f'a stack trace: {said[-300:]}')
     told = any('error: ' in line for line in said.splitlines())
