@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an
 from sst.checkpoints.weights import read_weights  # after the repository is on the path
 from sst.options import load_options
 from sst.options.imports import load_parts
+from sst.options.reading import read_file
 from sst.options.released import network_options
 from sst.options.translation import translate, why_not_needed
 from sst.utils.command_line import add_imports_argument
@@ -41,19 +42,22 @@ def convert_options(released: Mapping, gpus: int) -> dict:
     ours.setdefault('scale', ours['network_g']['scale'])
     ours['path'] = {key: value for key, value in ours.get('path', {}).items() if key in PATHS}
     for section, dataset in ours.get('datasets', {}).items():
-        for key in [key for key in dataset if why_not_needed(('datasets', section, key))]:
+        for key in [key for key in dataset or () if why_not_needed(('datasets', section, key))]:
             del dataset[key]
     return ours
 
 
 def read_yaml(path: Path) -> dict:
     """A released option file. Raises UserError for another file."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f'{path}: cannot be read: {" ".join(str(error).split())}') from error
-    if not isinstance(content, dict) or not isinstance(content.get('network_g'), dict):
+    content = read_file(path)
+    if not isinstance(content.get('network_g'), dict):
         raise UserError(f'{path}: is no released option file: it has no network_g section')
+    sections = {key: content.get(key) for key in ('datasets', 'path')}
+    if isinstance(sections['datasets'], dict):
+        sections |= {f'datasets.{name}': options for name, options in sections['datasets'].items()}
+    for place, section in sections.items():
+        if not isinstance(section, dict | None):
+            raise UserError(f'{path}: {place} must be a section, not {section!r}')
     return content
 
 
@@ -65,7 +69,11 @@ def convert(path: Path, folder: Path, options: Path | None, gpus: int) -> Path:
     if path.suffix in ('.yml', '.yaml'):
         text = yaml.safe_dump(convert_options(read_yaml(path), gpus), sort_keys=False)
         atomic_write_text(target, text)
-        load_options(target)  # raises what is wrong with it
+        try:
+            load_options(target)
+        except UserError:
+            target.unlink()
+            raise
     else:
         content: dict = {}
         for key in ('params', 'params_ema'):

@@ -22,6 +22,7 @@ from measuring.results import now, positive
 from soaking.fuzz import soak_fuzz
 from soaking.inputs import all_kinds
 from soaking.kills import soak_kills
+from soaking.programs import programs
 from soaking.settings import make_data
 from sst.utils.errors import in_one_line
 from sst.utils.files import atomic_write_text
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         make_data(runs)
         killed = soak_kills(runs, seed, args.kills, begin + 30 * args.minutes, _tell)
         print(f'kills: {dict(sorted(killed.items()))}', flush=True)
-        fuzzed = soak_fuzz(all_kinds(files), files, seed, args.cases, end, _tell)
+        kinds = all_kinds(files) | programs(files)
+        fuzzed = soak_fuzz(kinds, files, seed, args.cases, end, _tell)
         print(f'inputs: {dict(sorted(fuzzed.items()))}', flush=True)
         bad = killed['broken'] + fuzzed['failed']
         print(

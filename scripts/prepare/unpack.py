@@ -89,6 +89,21 @@ def _members(archive: zipfile.ZipFile | tarfile.TarFile) -> Iterator[Member]:
             raise tarfile.ReadError(f'a file of {entry.size} bytes')  # some versions of tarfile would loop forever
         if entry.isreg():
             yield Member(entry.name, entry.size, partial(archive.extractfile, entry))
+    _require_end(archive)
+
+
+def _require_end(archive: tarfile.TarFile) -> None:
+    """Raise tarfile.ReadError unless an archive that was read to its end has a mark there.
+
+    tarfile takes a damaged head of a member, and a file that is cut off between two members, for the end.
+    """
+    content = archive.fileobj
+    assert content is not None
+    content.seek(archive.offset)
+    if content.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise tarfile.ReadError(f'it ends in the middle, after {archive.offset} bytes')
+    while content.read(PIECE):  # of a compressed archive, the checksum at the end of the file is compared then
+        pass
 
 
 def _exists(path: Path, size: int) -> bool:

@@ -197,7 +197,8 @@ def _lists(whole: Path) -> Attempt:
     return attempt
 
 
-def _encoded(height: int, width: int) -> list[bytes]:
+def encoded(height: int, width: int) -> list[bytes]:
+    """An image of blurred noise in each of `FORMATS`, and with 16 bits."""
     pixels = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8), (5, 5), 1)
     contents = []
     for name in FORMATS:
@@ -209,7 +210,7 @@ def _encoded(height: int, width: int) -> list[bytes]:
 
 
 def _training_images() -> Attempt:
-    contents = _encoded(24, 30)
+    contents = encoded(24, 30)
 
     def attempt(rng: random.Random, folder: Path) -> object:
         image = EncodedImage(damaged(rng, rng.choice(contents)), 'image', 1.0)
@@ -220,7 +221,7 @@ def _training_images() -> Attempt:
 
 
 def _images() -> Attempt:
-    contents = _encoded(24, 30)
+    contents = encoded(24, 30)
 
     def attempt(rng: random.Random, folder: Path) -> object:
         path = folder / rng.choice(['a.png', 'a.jpg', 'a.tif', 'a.tga', 'a'])
@@ -230,14 +231,15 @@ def _images() -> Attempt:
     return attempt
 
 
-def _clip(path: Path) -> bytes:
+def clip(path: Path, frames: int = 6) -> bytes:
+    """The content of a video of grey frames of 64x48, written to `path`."""
     import av  # an extra
 
     with av.open(str(path), 'w') as container:
         video = container.add_stream('libx264', rate=25)
         video.height, video.width, video.pix_fmt = 48, 64, 'yuv420p'
         video.codec_context.time_base = Fraction(1, 25)
-        for index in range(6):
+        for index in range(frames):
             frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 * index, np.uint8), 'rgb24')
             container.mux(video.encode(frame))
         container.mux(video.encode())
@@ -245,7 +247,7 @@ def _clip(path: Path) -> bytes:
 
 
 def _videos(whole: Path) -> Attempt:
-    contents = [_clip(whole / 'clip.mp4'), _clip(whole / 'clip.mkv')]
+    contents = [clip(whole / 'clip.mp4'), clip(whole / 'clip.mkv')]
 
     def attempt(rng: random.Random, folder: Path) -> object:
         path = folder / 'clip.mp4'

@@ -14,25 +14,18 @@ from typing import Any
 
 import torch
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import sst.models.evaluation as evaluation
 from soaking.children import fork, kill, wait
-from soaking.settings import ITERATIONS, draw, said
+from soaking.ends import BrokenPromiseError, compare
+from soaking.settings import draw, said
 from sst.basicsr_compat import replaced
 from sst.driver import record
-from sst.driver.resume import newest_state
 from sst.driver.run import run_training
-from sst.models.checkpoints import read_digests
-from sst.utils.files import load_torch
 
 MOMENTS = ('time', 'time', 'sync', 'rename', 'half a file', 'validation')
 MOST_CALLS = {'sync': 20, 'rename': 10, 'half a file': 8, 'validation': 8}  # before the one that is killed
 LONGEST = 120.0  # seconds of a tiny run
-
-
-class BrokenPromiseError(Exception):
-    """A run that does not end as the uninterrupted one."""
 
 
 def soak_kills(root: Path, seed: int, kills: int, until: float, tell: Callable[[str], None]) -> Counter[str]:
@@ -79,7 +72,7 @@ def _one_run(root: Path, rng: random.Random, options: dict[str, Any], processes:
         elif (root / 'experiments' / name / 'finished.json').exists():
             break
     _require_good(_run(root, resumed, processes, log), log)
-    _compare(root / 'experiments' / name, root / 'experiments' / f'{name}_whole')
+    compare(root / 'experiments' / name, root / 'experiments' / f'{name}_whole')
     return counts
 
 
@@ -165,41 +158,3 @@ def _last_words(log: Path) -> str:
     lines = log.read_text(errors='replace').splitlines()
     errors = [line for line in lines if line.startswith('error: ')]
     return f'{log}: {(errors or lines or [""])[-1][:300]}'
-
-
-def _compare(run: Path, whole: Path) -> None:
-    """Raise `BrokenPromiseError` unless two runs left the same: weights, memory, figures, values, digests."""
-    for file in ('models/net_g_latest.pth', *_best(whole)):
-        mine, other = load_torch(run / file), load_torch(whole / file)
-        for key in {'params', 'params_ema'} & other.keys():
-            for name, value in other[key].items():
-                if not torch.equal(mine[key][name], value):
-                    raise BrokenPromiseError(f'{run.name}/{file}: {key}.{name} differs')
-    states = [newest_state(folder / 'training_states') for folder in (run, whole)]
-    mine, other = (load_torch(state) for state in states if state)
-    for key in ('iter', 'best_metric_results', 'bad_steps', 'scaler', 'digests'):
-        ours, theirs = (
-            {kind: text for kind, text in state[key].items() if kind != 'state'} if key == 'digests' else state[key]
-            for state in (mine, other)
-        )
-        if ours != theirs:
-            raise BrokenPromiseError(f'{run.name}: {key} of the last state is {ours}, not {theirs}')
-    if read_digests(run) != read_digests(whole):
-        raise BrokenPromiseError(f'{run.name}: digests.csv differs')
-    for tag in ('losses/l_pix', 'metrics/val/psnr', 'lr'):
-        ours, theirs = _scalars(run, tag), _scalars(whole, tag)
-        if ours != theirs:
-            raise BrokenPromiseError(f"{run.name}: TensorBoard's {tag} is {ours}, not {theirs}")
-        if tag == 'lr' and [step for step, _ in ours] != list(range(1, ITERATIONS + 1)):
-            raise BrokenPromiseError(f'{run.name}: TensorBoard shows iterations {[step for step, _ in ours]}')
-    if left := [path.name for path in run.rglob('.*')]:
-        raise BrokenPromiseError(f'{run.name}: half-written files are left: {left}')
-
-
-def _best(run: Path) -> list[str]:
-    return [f'models/{path.name}' for path in sorted((run / 'models').glob('net_g_best_*'))]
-
-
-def _scalars(run: Path, tag: str) -> list[tuple[int, float]]:
-    events = EventAccumulator(str(run / 'tb_logger')).Reload()
-    return [(event.step, event.value) for event in events.Scalars(tag)]

@@ -8,6 +8,8 @@ import cv2
 import lmdb
 import numpy as np
 
+from soaking.leaping import LeapingModel
+
 ITERATIONS = 20
 IMAGES = 5
 NETWORK = {
@@ -54,7 +56,7 @@ def draw(rng: random.Random, name: str) -> tuple[dict[str, Any], int]:
     if workers:
         train['prefetch_mode'] = rng.choice([None, 'cpu'])
     paired = {'type': 'PairedImageDataset', 'dataroot_gt': 'data/HR', 'dataroot_lq': 'data/LR'}
-    options = {
+    options: dict[str, Any] = {
         'name': name,
         'scale': 2,
         'num_gpu': 0,
@@ -70,6 +72,7 @@ def draw(rng: random.Random, name: str) -> tuple[dict[str, Any], int]:
             'amp': rng.choice([None, None, 'bf16', 'fp16']),
             'accumulate': rng.choice([1, 2]),
             'grad_clip': rng.choice([None, 0.5]),
+            'spikes': rng.choice([None, None, {'factor': 4.0, 'window': 5}]),
         },
         'val': {
             'val_freq': rng.choice([4, 5]),
@@ -85,6 +88,8 @@ def draw(rng: random.Random, name: str) -> tuple[dict[str, Any], int]:
             'digest_freq': 2,
         },
     }
+    if options['train']['spikes']:
+        options['model_type'] = LeapingModel.__name__
     return options, rng.choice([1, 1, 1, 2])
 
 
@@ -95,5 +100,6 @@ def said(options: dict[str, Any], processes: int) -> str:
     return (
         f'{processes} process(es), {data["type"]} of {data["dataroot_gt"]}, {data["num_workers"]} workers, '
         f'prefetch {data.get("prefetch_mode")}, {train["optim_g"]["type"]}, amp {train["amp"]}, accumulate '
-        f'{train["accumulate"]}, clip {train["grad_clip"]}, EMA {ema}, keep_last {keep}, seed {options["manual_seed"]}'
+        f'{train["accumulate"]}, clip {train["grad_clip"]}, EMA {ema}, keep_last {keep}, spikes {train["spikes"]}, '
+        f'seed {options["manual_seed"]}'
     )

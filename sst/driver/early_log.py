@@ -4,6 +4,7 @@ import logging
 import sys
 from contextlib import suppress
 from logging.handlers import MemoryHandler
+from pathlib import Path
 from typing import Any
 
 import basicsr.utils.logger
@@ -24,13 +25,19 @@ class EarlyLog(MemoryHandler):
         logger.addFilter(_prepare)
         basicsr.utils.logger.initialized_logger['basicsr'] = True  # else BasicSR opens its own at the first word
 
-    def open(self, *arguments: Any, **keywords: Any) -> logging.Logger:
-        """Open BasicSR's log (`get_root_logger`) and write the earlier messages."""
-        logger = basicsr.utils.logger.get_root_logger(*arguments, **keywords)
+    def open(self, *, log_file: str, **keywords: Any) -> logging.Logger:
+        """Open BasicSR's log (`get_root_logger`) and write the earlier messages. An older file is never overwritten."""
+        logger = basicsr.utils.logger.get_root_logger(log_file=_unused(Path(log_file)), **keywords)
         for record in self.buffer:
             logger.handle(record)
         self.buffer.clear()
         return logger
+
+
+def _unused(file: Path) -> Path:
+    """The file, or one like it where a run was started twice within the second that its name tells."""
+    names = (file.with_stem(f'{file.stem}{number}') for number in ('', *(f'_{count}' for count in range(2, 1000))))
+    return next(name for name in names if not name.exists())
 
 
 def _prepare(record: logging.LogRecord) -> bool:

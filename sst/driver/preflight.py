@@ -1,5 +1,6 @@
 """Checks of a run's options against this machine, and of its files, before anything is built or written."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -106,8 +107,8 @@ def missing_sets(options: Options, root: Path, tells: bool) -> dict[str, str]:
     if tests and len(absent) == len(sets):
         faults = [line for lines in absent.values() for line in lines] or ['datasets: must name a set to test on']
     weights = options.path.pretrain_network_g
-    if weights and not Path(weights).is_file():
-        kind = 'a folder' if Path(weights).is_dir() else 'no such file'
+    if weights and not os.path.isfile(weights):
+        kind = 'a folder' if os.path.isdir(weights) else 'no such file'
         faults.append(f'{_shown(weights, root)} (path.pretrain_network_g): {kind}; {_weights_advice(weights, root)}')
     if faults:
         raise UserError('\n'.join(f'missing: {line}' for line in faults))
@@ -171,7 +172,7 @@ def missing_in(key: str, dataset: Any, root: Path) -> Iterator[str]:
     for option in PATHS:
         for path in map(Path, roots_of(getattr(dataset, option, None) or [])):
             if option == 'meta_info_file':
-                fault = None if path.is_file() else 'no such file'
+                fault = None if os.path.isfile(path) else 'no such file'
             else:
                 fault = lmdb_fault(path) if lmdb or path.suffix == '.lmdb' else folder_fault(path)
             if fault:
@@ -181,8 +182,8 @@ def missing_in(key: str, dataset: Any, root: Path) -> Iterator[str]:
 
 def folder_fault(folder: Path) -> str | None:
     """What is wrong with a folder of images."""
-    if not folder.is_dir():
-        return 'a file, not a folder' if folder.exists() else 'no such folder'
+    if not os.path.isdir(folder):  # unlike Path.is_dir, it also answers for names that are too long
+        return 'a file, not a folder' if os.path.exists(folder) else 'no such folder'
     if not any(not entry.name.startswith('.') for entry in folder.iterdir()):
         return 'the folder is empty'
     return None
@@ -192,9 +193,9 @@ def lmdb_fault(folder: Path) -> str | None:
     """What is wrong with an LMDB database."""
     if folder.suffix != '.lmdb':
         return 'with io_backend.type lmdb the name must end in .lmdb'
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return 'no such database'
-    absent = [name for name in ('data.mdb', 'meta_info.txt') if not (folder / name).is_file()]
+    absent = [name for name in ('data.mdb', 'meta_info.txt') if not os.path.isfile(folder / name)]
     return f'{" and ".join(absent)} missing in it' if absent else lmdb_damage(str(folder))
 
 
@@ -226,6 +227,6 @@ def _weights_advice(path: str, root: Path) -> str:
     if place.is_relative_to(root / 'experiments'):
         name = place.relative_to(root / 'experiments').parts[0]
         for file in (f'options/{name}.yml', f'options/train_{name}.yml'):
-            if (root / file).is_file():
+            if os.path.isfile(root / file):
                 return f'make it with: python sst/train.py -opt {file}'
     return f'name another file: {name_it}'

@@ -1,6 +1,7 @@
 """A model whose training is saved, and goes on from what was saved."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -39,6 +40,7 @@ class SavedModel(BaseModel):
         self.best_metric_results: dict = {}
         self.validated: dict[str, int] = {}  # set -> the iteration it was last validated at
         self._checkpoint_due: int | None = None
+        self._best_due: dict[tuple[str, str], dict[str, Any]] = {}  # (set, metric) -> the best weights
 
     def validation_sets(self) -> list[str]:
         """The names of the sets to validate on."""
@@ -90,8 +92,18 @@ class SavedModel(BaseModel):
             raise DivergedError(f'the weights are not finite any more, so they were not saved; {DIVERGED}')
         return content
 
+    def note_best(self, dataset: str, metric: str, iteration: int) -> None:
+        """Have the next checkpoint write these weights as the best of a metric.
+
+        A run may go back to its last state, and must then find the weights that were the best up to there.
+        """
+        self._best_due[dataset, metric] = deepcopy(self.weights(iteration))
+
     def _write_checkpoint(self, iteration: int) -> None:
         weights = self.weights(iteration)
+        for (dataset, metric), best in self._best_due.items():
+            self.checkpoints.write_best(best, dataset, metric)
+        self._best_due.clear()
         if iteration == -1:
             self.checkpoints.write_latest(weights)
             iteration = self.opt['train']['total_iter']  # the end has a state too, from which a run is made longer
@@ -143,6 +155,7 @@ class SavedModel(BaseModel):
             UserError: the weights are not those of this run's network, or the state not that of its optimiser.
         """
         file = resume_state['weights_path']
+        self._best_due.clear()
         for key, net in self.networks().items():
             net.load_state_dict(fitting(net, weights_in(resume_state['weights'], file, key), file)[0], strict=False)
         own = [type(optimizer).__name__ for optimizer in self.optimizers]

@@ -313,9 +313,6 @@ class SSTModel(SavedModel):
             return osp.join(folder, dataset, image, f'{image}_{current_iter}')
         return osp.join(folder, dataset, f'{image}_{self.opt["val"]["suffix"] or self.opt["name"]}')
 
-    def _write_best(self, dataset: str, metric: str, current_iter: int) -> None:
-        self.checkpoints.write_best(self.weights(current_iter), dataset, metric)
-
     def _record(self, name: str, means: dict[str, float], current_iter: int, tb_logger) -> None:
         if means:
             self._initialize_best_metric_results(name)
@@ -324,7 +321,7 @@ class SSTModel(SavedModel):
             self._update_best_metric_result(name, metric, value, current_iter)
             best = self.best_metric_results[name][metric]
             if best['iter'] == current_iter and self.opt['logger']['keep_best']:
-                self.in_first(partial(self._write_best, name, metric, current_iter))
+                self.in_first(partial(self.note_best, name, metric, current_iter))
             parts.append(f'{metric} {value:.4f} (best {best["val"]:.4f} at {best["iter"]:,})')
             if tb_logger:
                 tb_logger.add_scalar(f'metrics/{name}/{metric}', value, current_iter)

@@ -60,8 +60,8 @@ OTHER_NETWORKS: dict[str, Callable[[Mapping], dict]] = {}
 
 def released_kind(network: Mapping) -> str | None:
     """`type` of the network of ours whose released fields these are; None if they are not those of a release."""
-    if network.get('type') in OTHER_NETWORKS:
-        return network['type']
+    if str(network.get('type')) in OTHER_NETWORKS:
+        return str(network['type'])
     kind = _kind(network)
     return kind if set(RELEASED[kind].required) <= network.keys() and 'n_blocks' in network else None
 
@@ -79,7 +79,7 @@ def network_options(released: Mapping) -> dict:
     Raises:
         ValueError: for a field or a value that the released code does not have.
     """
-    if read := OTHER_NETWORKS.get(released.get('type', '')):
+    if read := OTHER_NETWORKS.get(str(released.get('type'))):
         return read(released)
     kind = _kind(released)
     known = RELEASED[kind]
@@ -109,7 +109,17 @@ def _kind(network: Mapping) -> str:
 
 def _rank(fields: Mapping[str, Any]) -> int:
     """The rank of the released ESC-RIB; without one, head and rank have 256 channels together."""
-    return fields['rank'] or fields['flashbias_rank'] or 256 - fields['dim'] // fields['num_heads']
+    if rank := fields['rank'] or fields['flashbias_rank']:
+        return rank
+    return 256 - whole_number('dim', fields) // max(whole_number('num_heads', fields), 1)
+
+
+def whole_number(key: str, fields: Mapping[str, Any]) -> int:
+    """A field of a released network that we calculate with. Raises ValueError if it is something else."""
+    value = fields[key]
+    if type(value) is not int:
+        raise ValueError(f'released option {key}: must be a whole number, not {value!r}')
+    return value
 
 
 def part_of_release(registry: Registry, key: str, fields: Mapping[str, Any]) -> dict[str, Any]:

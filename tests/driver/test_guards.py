@@ -109,6 +109,23 @@ def test_a_leap_goes_back_to_the_last_state_with_another_order(start, root, visi
     assert not torch.equal(latest(root), latest(root, 'calm'))  # other samples since iteration 6
 
 
+def test_the_best_weights_of_a_given_up_course_go_with_it(start, root, visited):
+    def leap_then_spoil(iteration, model):
+        leap(iteration - 1, model)
+        if model.leaps.returns:
+            model.net_g.conv.weight.data.zero_()
+            model.net_g.conv.bias.data.fill_(-0.5)
+
+    options = with_spikes(visited(leap_then_spoil))
+    options['logger']['keep_best'], options['train']['ema_decay'] = True, 0
+    options['val']['val_freq'] = 2  # so that the weights of iteration 8 are the best before the leap
+    assert start(options) == 0
+    run = root / 'experiments/run'
+    best = load_torch(newest_state(run / 'training_states'))['best_metric_results']['Val']['psnr']['iter']
+    assert best == 6
+    assert load_torch(run / 'models/net_g_best_Val_psnr.pth')['metadata']['iteration'] == best
+
+
 def test_a_leap_without_a_state_ends_the_run(start, visited):
     options = with_spikes(visited(leap))
     options['logger']['save_checkpoint_freq'] = 100

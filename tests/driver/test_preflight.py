@@ -105,6 +105,13 @@ def test_every_root_of_a_list_is_looked_for(tmp_path):
     assert database.startswith(f'missing: {Path("~").expanduser()}/none.lmdb (datasets.train.dataroot_gt): ')
 
 
+@pytest.mark.parametrize('ending', ['', '.lmdb'])
+def test_a_name_that_is_too_long_is_a_missing_set(tmp_path, ending):
+    found = options(tmp_path, train=dataset('Train', f'{"a" * 300}{ending}', None))
+    (line,) = faults(found, tmp_path)
+    assert '(datasets.train.dataroot_gt): no such' in line
+
+
 def test_weights_of_a_run_name_its_options(tmp_path):
     (tmp_path / 'options').mkdir()
     (tmp_path / 'options' / 'demo.yml').touch()

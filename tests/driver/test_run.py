@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import basicsr.train
 import pytest
 import torch
 import yaml
@@ -64,6 +65,14 @@ def test_killed_and_resumed_is_the_same_run(start, root, capsys):
     assert torch.equal(latest(root, 'resumed'), latest(root))
     assert start(training('resumed'), '--auto_resume') == 0
     assert 'resumed is finished' in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_within_a_second_keeps_its_log(start, root, monkeypatch):
+    monkeypatch.setattr(basicsr.train, 'get_time_str', lambda: '20260101_000000')
+    assert start(training('killed')) == 130
+    assert start(training('killed'), '--auto_resume') == 130
+    logs = sorted((root / 'experiments/killed').glob('*.log'))
+    assert [re.findall(r'iter: +(\d+)/10', log.read_text()) for log in logs] == [['2', '4', '6'], []]
 
 
 def test_another_runs_state_does_not_mix_with_what_is_there(start, root):

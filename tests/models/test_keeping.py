@@ -34,6 +34,7 @@ def test_the_best_weights_of_each_metric_are_kept(tmp_path):
     expected = {}
     for iteration in (2, 4, 6):
         train(model, iteration, iteration)
+        model.save(0, iteration)
         model.validation(Loader(data), iteration, None)
         expected[iteration] = model.net_g_ema.stem.weight.clone()
     best = load_torch(tmp_path / 'models/net_g_best_a_psnr.pth')

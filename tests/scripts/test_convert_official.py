@@ -126,7 +126,10 @@ def test_weights_keep_the_options_given_with_them(tmp_path):
     [
         ('net.pth', b'hello', 'text file'),
         ('a.yml', b'name: x', 'no network_g'),
-        ('a.yml', b'a: [', 'cannot be read'),
+        ('a.yml', b'a: [', 'a.yml'),
+        ('a.yml', b'network_g: {type: {}, n_blocks: 5}\n', 'dim'),
+        ('a.yml', RELEASED.replace('  train:', '  train: 5\n  other:').encode(), 'datasets.train'),
+        ('a.yml', RELEASED.replace('lr: 0.0005', 'lr: fast').encode(), 'train.optim_g.lr'),
         ('a.yml', yaml.safe_dump({'network_g': {'dim': 3}}).encode(), 'n_blocks'),
     ],
 )
@@ -138,6 +141,7 @@ def test_foreign_files_are_one_line(tmp_path, capsys, name, content, words):
     error = capsys.readouterr().err
     assert words in error
     assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / 'ours' / name).exists()
 
 
 def test_a_file_is_never_overwritten(tmp_path, capsys):

@@ -3,7 +3,9 @@
 import os
 import random
 import shutil
+import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,10 +13,11 @@ import yaml
 
 import soak
 import verify_run
-from soaking import kills
+from soaking import ends, kills
 from soaking.children import fork, wait
 from soaking.fuzz import soak_fuzz
 from soaking.inputs import all_kinds
+from soaking.programs import programs
 from soaking.settings import draw, make_data
 from sst.driver.run import run_training
 from sst.utils.errors import UserError
@@ -38,15 +41,80 @@ def test_killed_runs_end_as_whole_ones(tmp_path, told):
 def test_a_broken_promise_is_found(tmp_path, told, monkeypatch):
     make_data(tmp_path)
     monkeypatch.setattr(kills, '_killed', lambda *_: False)  # nobody is killed: only the ends are compared
-    monkeypatch.setattr(kills, 'ITERATIONS', 21)
+    monkeypatch.setattr(ends, 'ITERATIONS', 21)
     assert kills.soak_kills(tmp_path, SEED, 1, time.monotonic() + 3, told.append)['broken'] >= 1
     assert f'--seed {SEED}' in told[0]
 
 
 def test_damaged_inputs_bring_out_only_our_errors(tmp_path, told):
-    counts = soak_fuzz(all_kinds(tmp_path), tmp_path, SEED, 330, time.monotonic() + 60, told.append)
+    kinds = all_kinds(tmp_path) | programs(tmp_path)
+    counts = soak_fuzz(kinds, tmp_path, SEED, 360, time.monotonic() + 60, told.append)
     assert counts['failed'] == 0, told
     assert counts['refused'] > 100
+
+
+LOG = """\
+INFO: Start training from epoch: 0, iter: 0
+[run][iter:       1/4, lr:(1e-3)] [eta: 0:00:09, time (data): 0.100 (0.010)] l_pix: 0.5
+Validation val, iteration 1: psnr 8.0 (best 8.0 at 1)
+[run][iter:       2/4, lr:(1e-3)] [eta: 0:00:08, time (data): 0.100 (0.010)] l_pix: 0.4
+"""
+AGAIN = 'INFO: Start training from epoch: 0, iter: 1\n' + LOG.splitlines(keepends=True)[3].replace('0:00:08', '0:00:02')
+
+
+def course(folder, *texts):
+    folder.mkdir()
+    for number, text in enumerate(texts):
+        (folder / f'train_run_{number}.log').write_text(text)
+    return ends.logged(folder)
+
+
+def test_what_a_log_told_of_a_course_that_was_given_up_is_void(tmp_path):
+    whole = course(tmp_path / 'whole', LOG)
+    assert [(line.iteration, line.kind) for line in whole] == [(1, 'trained'), (1, 'Validation val'), (2, 'trained')]
+    assert course(tmp_path / 'resumed', LOG, AGAIN) == whole
+
+
+@pytest.mark.parametrize(
+    'texts',
+    [(LOG, AGAIN.partition('\n')[2]), (LOG[: LOG.index('Valid')], AGAIN), (LOG, AGAIN.replace('0.4', '0.3')), (AGAIN,)],
+    ids=['nobody says that it goes on', 'a gap', 'other values', 'a log that is gone'],
+)
+def test_a_log_with_gaps_or_doubles_is_another_course(tmp_path, texts):
+    assert course(tmp_path / 'resumed', *texts) != course(tmp_path / 'whole', LOG)
+
+
+def in_place(path, pieces):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'wb') as file:
+        file.writelines(pieces)
+
+
+def careless(path, text):
+    Path(path).write_text(text)
+    raise UserError('no')
+
+
+def silent(*_, **__):
+    return None
+
+
+BROKEN = {
+    'archives': ('prepare.unpack.write_file', in_place),
+    'sst-upscale, images': ('sst.upscaling.run._conclude', lambda *_: sys.exit(0)),
+    'sst-upscale, videos': ('sst.upscaling.run.say', silent),
+    'sst-info': ('sst.checkpoints.description.read_weights', lambda *_, **__: {}['params']),
+    'sst-train': ('sst.driver.run._say', silent),
+    'sst-test': ('sst.driver.report.print_results', lambda folder, *_: shutil.rmtree(folder)),
+    'convert_official': ('convert_official.atomic_write_text', careless),
+}
+
+
+@pytest.mark.parametrize('kind', BROKEN)
+def test_a_program_that_keeps_no_promise_is_found(tmp_path, told, monkeypatch, kind):
+    kinds = {kind: programs(tmp_path)[kind]}
+    monkeypatch.setattr(*BROKEN[kind])
+    assert soak_fuzz(kinds, tmp_path, SEED, 24, time.monotonic() + 60, told.append)['failed'] > 0
 
 
 def fall(rng, folder):

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable
 
 from starlette.datastructures import Headers
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -58,6 +59,8 @@ class Gate:
             else:
                 with self.storage.room_for(self._length(scope['path'], headers)):
                     await self.app(scope, _in_time(receive), send)
+        except ClientDisconnect:
+            pass  # nobody is there for an answer, and the server would print a long stack trace
         except TimeoutError:
             await _answer(scope, receive, send, 408, f'nothing has come for {_SILENCE:.0f} s; try again')
         except _RefusedError as refusal:

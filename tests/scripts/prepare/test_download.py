@@ -225,7 +225,16 @@ def test_archives_fetched_by_hand(tmp_path, prepare, refused):
     command = ('download', 'benchmark', '--output', tmp_path / 'other', '--from')
     assert 'benchmark.tar' in refused(*command, file.rename(tmp_path / 'b.tar'))
     assert refused(*command, file).startswith(f'--from {file}: ')
-    wrong = (BENCHMARK[:700], b'<html>' * 200, zip_of('benchmark/B100/HR/a.png')[:-30], zip_of('other/a.png'))
+    second = BENCHMARK.index(b'benchmark/B100/LR')
+    changed = BENCHMARK[:second] + b'B' + BENCHMARK[second + 1 :]
+    wrong = (
+        BENCHMARK[:700],
+        BENCHMARK[:second],
+        changed,
+        b'<html>' * 200,
+        zip_of('benchmark/B100/HR/a.png')[:-30],
+        zip_of('other/a.png'),
+    )
     for content in wrong:
         file.write_bytes(content)
         assert refused(*command, file).startswith(f'{file}: ')

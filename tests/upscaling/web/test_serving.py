@@ -7,6 +7,8 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,6 +16,7 @@ import pytest
 import requests
 
 from screenshot_demo import ROOT, running_demo
+from sst.upscaling.web.serving import _MOST_REQUESTS
 from sst.upscaling.web.storage import own_folder
 
 UPLOAD = 'gradio_api/upload'
@@ -169,6 +172,30 @@ def test_many_uploads_at_once(address, temporary):
         thread.join()
     assert 200 in answers
     assert set(answers) <= {200, 507}
+
+
+def first_status(connection):
+    """The status that a request gets first: 100 where the page waits for its body."""
+    return int(connection.makefile('rb').readline().split()[1])
+
+
+def test_more_requests_at_once_than_the_limit_are_refused(address):
+    head = f'POST /{UPLOAD} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\nExpect: 100-continue\r\n'
+    head += 'Content-Type: multipart/form-data; boundary=x\r\n\r\n'
+    statuses = []
+    with ExitStack() as waiting:
+        for _ in range(_MOST_REQUESTS + 20):
+            connection = socket.create_connection(('127.0.0.1', port_of(address)), timeout=60)
+            waiting.enter_context(connection).sendall(head.encode())
+            statuses.append(first_status(connection))
+        assert ask('GET', address).status_code == 503
+    taken = statuses.count(100)
+    assert statuses == [100] * taken + [503] * (len(statuses) - taken)
+    assert _MOST_REQUESTS - 5 <= taken <= _MOST_REQUESTS
+    deadline = time.monotonic() + 60
+    while (status := ask('GET', address).status_code) != 200 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert status == 200
 
 
 HOLDER = """
