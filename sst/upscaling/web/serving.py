@@ -116,12 +116,16 @@ def _set_environment(folder: Path) -> None:
 def _run(app: 'ASGIApp', listening: socket.socket, host: str, ending: Sequence[signal.Signals]) -> None:
     import uvicorn
 
+    from sst.upscaling.web.connections import Connection
+
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             logging.getLogger('uvicorn.error').disabled = True  # pages that are still open are no faults
             await super().shutdown(sockets)
 
-    config = uvicorn.Config(app, log_level='error', timeout_graceful_shutdown=1, limit_concurrency=_MOST_REQUESTS)
+    config = uvicorn.Config(
+        app, http=Connection, log_level='error', timeout_graceful_shutdown=1, limit_concurrency=_MOST_REQUESTS
+    )
     address = f'[{host}]' if ':' in host else host
     _say(f'http://{address}:{listening.getsockname()[1]}  (Ctrl-C to end)')
     if not host.startswith(_LOOPBACK):
