@@ -20,7 +20,7 @@ _MARKER = re.compile(rb'\xff[^\x00\xd0-\xd7\xff]')  # the end of a scan: neither
 def lacks_pixels(jpeg: bytes, corners: ArrayLike) -> bool:
     """Whether the data of a JPEG ends before its last pixels.
 
-    Where decoders have no data they give the middle grey. So only a image with such a corner is decoded again, with
+    Where decoders have no data they give the middle grey. So only an image with such a corner is decoded again, with
     more data behind that of each scan: if this changes a pixel, data was missing.
 
     Args:
