@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from sst.options.registries import BIASES, GATES
-from sst.options.released import OTHER_NETWORKS, part_of_release
+from sst.options.released import OTHER_NETWORKS, part_of_release, whole_number
 
 TYPE = 'EDMUNet'
 NAMES = {  # of those fields that are the same in our words
@@ -65,11 +65,12 @@ def real_options(released: Mapping) -> dict:
         raise ValueError(f'unknown released option field {sorted(unknown)} of {TYPE}; known are {known}')
     if missing := [key for key in REQUIRED if key not in fields]:
         raise ValueError(f'the released options of {TYPE} lack {missing}')
+    last = whole_number(fields, 'fuse_lr_till', least=-1)  # block that takes the LR image; -1: none does
     return {
         'type': 'SSTReal',
         'scale': 4,
         **{ours: fields[theirs] for theirs, ours in NAMES.items()},
-        'lr_blocks': min(max(fields['fuse_lr_till'] + 1, 0), fields['num_blocks']),  # -1: none
+        'lr_blocks': min(last + 1, whole_number(fields, 'num_blocks', least=1)),
         'bias': part_of_release(BIASES, 'attn_type', fields),
         'gate': part_of_release(GATES, 'gate_type', fields)['type'],
     }

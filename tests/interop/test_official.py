@@ -133,7 +133,16 @@ def test_a_file_of_esc_is_left_to_the_rivals():
 
 @pytest.mark.parametrize(
     ('change', 'words'),
-    [({'attn_type': 'CPE'}, 'CPE'), ({'window_sizes': [4]}, 'window_sizes'), ({'num_heads': None}, 'num_heads')],
+    [
+        ({'attn_type': 'CPE'}, 'CPE'),
+        ({'window_sizes': [4]}, 'window_sizes'),
+        ({'num_heads': None}, 'num_heads'),
+        ({'num_heads': 0}, 'num_heads.* 1, not 0'),
+        ({'num_heads': [4]}, r'num_heads.* 1, not \[4\]'),
+        ({'num_heads': True}, 'num_heads.* 1, not true'),
+        ({'dim': 'wide'}, 'dim.* 1, not "wide"'),
+        ({'type': ['ESCRIB']}, r'type.*\["ESCRIB"\]'),
+    ],
     ids=str,
 )
 def test_released_options_that_escrib_does_not_have_are_named(change, words):
