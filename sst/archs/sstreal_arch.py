@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
 import torch
@@ -20,7 +20,7 @@ from sst.archs.attention_network import AttentionNetwork, run_layer
 from sst.archs.attention_network import Layer as BaseLayer
 from sst.archs.layers import Conv2d
 from sst.archs.sstreal_options import MOST_GUIDANCE, SSTRealOptions, ffn_hidden
-from sst.archs.sstreal_start import MULTIPLE, SCALE, SIGMA, draw_noise, start
+from sst.archs.sstreal_start import MULTIPLE, SCALE, SIGMA, draw_noise, start, whole
 from sst.archs.upsamplers import enlarge
 from sst.archs.window_attention import attention_of_layer
 from sst.ops.windows import pad_to_multiple
@@ -144,13 +144,14 @@ class SSTReal(AttentionNetwork):
             guidance (float | None): 0 to 10. None: that of the options.
             seed (int): of the noise, which the CPU draws.
             noise (Tensor | None): (B or 1, 3, 4 H', 4 W') for the padded size, in place of what the seed gives.
-            multiple (int): LR pixels; 64 in the release.
+            multiple (int): LR pixels, at least 1; 64 in the release.
 
         Returns:
             Tensor: (B, 3, 4H, 4W), RGB in [0, 1], in the dtype of `lr`.
 
         Raises:
-            ValueError: as `forward`, or the network is in training mode.
+            ValueError: as `forward`; or the seed, the multiple or the shape of the noise is wrong; or the network is in
+                training mode.
         """
         if self.training:
             raise ValueError('SSTReal enlarges in evaluation mode alone; call eval() first')
@@ -293,8 +294,8 @@ def _is_number(value: object) -> bool:
 
 
 def _checked_multiple(multiple: int) -> int:
-    number = 0 if isinstance(multiple, bool) or not isinstance(multiple, Integral) else int(multiple)
-    if number < 1:
+    number = whole(multiple)
+    if number is None or number < 1:
         raise ValueError(f'multiple must be a whole number of at least 1, not {multiple!r}; {MULTIPLE} is usual')
     return number
 

@@ -190,7 +190,7 @@ def test_sizes_that_sstreal_is_extended_to_are_known(leaf, caplog, monkeypatch):
     caplog.set_level(logging.INFO, logger='basicsr')
     path = leaf('val: {min_size: 64}')
     assert load_options(path)['val'] == load_options(DEMO)['val']
-    (note,) = [record.getMessage() for record in caplog.records]
+    (note,) = {record.getMessage() for record in caplog.records}
     assert note.startswith(f'{path}: val.min_size 64')
 
 
