@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from itertools import pairwise
+from numbers import Real
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ from sst.archs.attention_network import AttentionNetwork, run_layer
 from sst.archs.attention_network import Layer as BaseLayer
 from sst.archs.layers import Conv2d
 from sst.archs.sstreal_options import MOST_GUIDANCE, SSTRealOptions, ffn_hidden
-from sst.archs.sstreal_start import MULTIPLE, SCALE, SIGMA, draw_noise, start
+from sst.archs.sstreal_start import MULTIPLE, SCALE, SIGMA, draw_noise, start, whole
 from sst.archs.upsamplers import enlarge
 from sst.archs.window_attention import attention_of_layer
 from sst.ops.windows import pad_to_multiple
@@ -143,21 +144,29 @@ class SSTReal(AttentionNetwork):
             guidance (float | None): 0 to 10. None: that of the options.
             seed (int): of the noise, which the CPU draws.
             noise (Tensor | None): (B or 1, 3, 4 H', 4 W') for the padded size, in place of what the seed gives.
-            multiple (int): LR pixels; 64 in the release.
+            multiple (int): LR pixels, at least 1; 64 in the release.
 
         Returns:
             Tensor: (B, 3, 4H, 4W), RGB in [0, 1], in the dtype of `lr`.
 
         Raises:
-            ValueError: as `forward`, or the network is in training mode.
+            ValueError: as `forward`; or the seed, the multiple or the shape of the noise is wrong; or the network is in
+                training mode.
         """
         if self.training:
             raise ValueError('SSTReal enlarges in evaluation mode alone; call eval() first')
         if lr.dim() != 4 or lr.shape[1] != 3 or 0 in lr.shape:
             raise ValueError(f'lr must be (B, 3, H, W) with H and W of at least 1, not {tuple(lr.shape)}')
+        multiple = _checked_multiple(multiple)
+        height, width = (-(-side // multiple) * multiple for side in lr.shape[-2:])
         if noise is None:
-            height, width = (-(-side // multiple) * multiple for side in lr.shape[-2:])
             noise = draw_noise(height, width, seed)
+        shape = len(lr), 3, SCALE * height, SCALE * width
+        if noise.shape not in (shape, (1, *shape[1:])):
+            raise ValueError(
+                f'noise must be {shape}, or the same with a batch of 1, for an lr {tuple(lr.shape)} that is padded to '
+                f'multiples of {multiple}, not {tuple(noise.shape)}'
+            )
         return self.one_step(lr, noise, guidance, multiple)
 
     def one_step(self, lr: Tensor, noise: Tensor, guidance: float | None = None, multiple: int = MULTIPLE) -> Tensor:
@@ -275,9 +284,20 @@ class Upsampler(nn.Module):
 
 def checked_guidance(guidance: float) -> float:
     """The guidance. Raises ValueError if it is no number from 0 to 10."""
-    if isinstance(guidance, bool) or not isinstance(guidance, (int, float)) or not 0 <= guidance <= MOST_GUIDANCE:
+    if not _is_number(guidance) or not 0 <= guidance <= MOST_GUIDANCE:
         raise ValueError(f'guidance must be a number from 0 to {MOST_GUIDANCE:g}, not {guidance!r}; 2 is usual')
     return float(guidance)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def _checked_multiple(multiple: int) -> int:
+    number = whole(multiple)
+    if number is None or number < 1:
+        raise ValueError(f'multiple must be a whole number of at least 1, not {multiple!r}; {MULTIPLE} is usual')
+    return number
 
 
 def _require_images(x: Tensor, lq: Tensor) -> None:
@@ -294,9 +314,9 @@ def _require_images(x: Tensor, lq: Tensor) -> None:
 def _levels(sigma: float | Tensor, x: Tensor) -> Tensor:
     """sigma as (1,) or (B,), float32 on the device of x."""
     if not isinstance(sigma, Tensor):  # a GPU need not be asked
-        if not 0 <= sigma < float('inf'):
-            raise ValueError(f'sigma must be finite and at least 0, not {sigma}; 1 is usual')
-        return torch.full((1,), sigma, dtype=torch.float32, device=x.device)
+        if not _is_number(sigma) or not 0 <= sigma < float('inf'):
+            raise ValueError(f'sigma must be a finite number of at least 0, or a tensor, not {sigma!r}; 1 is usual')
+        return torch.full((1,), float(sigma), dtype=torch.float32, device=x.device)
     levels = sigma.to(torch.float32).reshape(-1)  # checked where they are: those of training are on the CPU
     if levels.numel() not in (1, len(x)):
         raise ValueError(f'sigma must be one number, or one for each of the {len(x)} images, not {levels.numel()}')

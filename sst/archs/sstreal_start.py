@@ -3,6 +3,8 @@
 Both can be had row by row, so that tiles get exactly what the whole image gets.
 """
 
+from numbers import Integral
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,9 +64,15 @@ def start(lq: Tensor) -> Tensor:
 
 def checked_seed(seed: int) -> int:
     """The seed. Raises ValueError if it is no whole number from 0 to 2^32 - 1."""
-    if type(seed) is not int or not 0 <= seed <= MOST_SEED:
+    number = whole(seed)
+    if number is None or not 0 <= number <= MOST_SEED:
         raise ValueError(f'seed must be a whole number from 0 to {MOST_SEED}, not {seed!r}; 0 is usual')
-    return seed
+    return number
+
+
+def whole(value: object) -> int | None:
+    """A whole number of Python or NumPy as an int; None for anything else."""
+    return int(value) if not isinstance(value, bool) and isinstance(value, Integral) else None
 
 
 def _generator(seed: int) -> torch.Generator:

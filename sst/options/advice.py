@@ -39,10 +39,13 @@ RELEASED = {
     'intermediate_dim': 'upsampler.channels',
 }
 
-# Keys of the section `train` in SSTReal's released files.
+# Keys of the sections `train` and `val` in SSTReal's released files.
 RELEASED_TRAINING = {
     'consistency_opt': 'use consistency, with the keys that docs/options.md lists',
     'align_opt': 'it is no part of the published recipe; delete it',
+}
+RELEASED_VALIDATION = {
+    'min_size': 'only 64 is understood, because SSTReal extends images to multiples of 64 alone; delete it',
 }
 
 # Fields of Real-ESRGAN's files; there the keys of the second round end in 2.
@@ -69,6 +72,8 @@ def advice(key: str, section: tuple[str | int, ...]) -> str:
         return f"a key of BasicSR's files: {REFUSED[key]}"
     if section == ('train',) and key in RELEASED_TRAINING:
         return f"a key of SSTReal's released files: {RELEASED_TRAINING[key]}"
+    if section == ('val',) and key in RELEASED_VALIDATION:
+        return f"a key of SSTReal's released files: {RELEASED_VALIDATION[key]}"
     if section in ((), ('network_g',)) and key in RELEASED:
         return f'a key of the released files; use {RELEASED[key]}'
     return ''

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sst.options.faults import shown
 from sst.options.parts import Registry
 from sst.options.registries import BIASES, GATES, UPSAMPLERS
 
@@ -60,8 +61,8 @@ OTHER_NETWORKS: dict[str, Callable[[Mapping], dict]] = {}
 
 def released_kind(network: Mapping) -> str | None:
     """`type` of the network of ours whose released fields these are; None if they are not those of a release."""
-    if str(network.get('type')) in OTHER_NETWORKS:
-        return str(network['type'])
+    if _reader(network):
+        return network['type']
     kind = _kind(network)
     return kind if set(RELEASED[kind].required) <= network.keys() and 'n_blocks' in network else None
 
@@ -79,8 +80,10 @@ def network_options(released: Mapping) -> dict:
     Raises:
         ValueError: for a field or a value that the released code does not have.
     """
-    if read := OTHER_NETWORKS.get(str(released.get('type'))):
+    if read := _reader(released):
         return read(released)
+    if not isinstance(named := released.get('type'), str | None):
+        raise ValueError(f'type: must be the name of a network, not {shown(named)}')
     kind = _kind(released)
     known = RELEASED[kind]
     given = {key: value for key, value in released.items() if key != 'type' and value is not None}
@@ -103,22 +106,26 @@ def network_options(released: Mapping) -> dict:
     }
 
 
+def _reader(network: Mapping) -> Callable[[Mapping], dict] | None:
+    kind = network.get('type')
+    return OTHER_NETWORKS.get(kind) if isinstance(kind, str) else None
+
+
 def _kind(network: Mapping) -> str:
     return 'ESCRIB' if network.get('type') == 'ESCRIB' else 'SST'
 
 
 def _rank(fields: Mapping[str, Any]) -> int:
     """The rank of the released ESC-RIB; without one, head and rank have 256 channels together."""
-    if rank := fields['rank'] or fields['flashbias_rank']:
-        return rank
-    return 256 - whole_number('dim', fields) // max(whole_number('num_heads', fields), 1)
+    given = fields['rank'] or fields['flashbias_rank']
+    return given or 256 - whole_number(fields, 'dim', least=1) // whole_number(fields, 'num_heads', least=1)
 
 
-def whole_number(key: str, fields: Mapping[str, Any]) -> int:
-    """A field of a released network that we calculate with. Raises ValueError if it is something else."""
+def whole_number(fields: Mapping[str, Any], key: str, least: int) -> int:
+    """A field that others follow from. Raises ValueError if it is no integer, or less than the least."""
     value = fields[key]
-    if type(value) is not int:
-        raise ValueError(f'released option {key}: must be a whole number, not {value!r}')
+    if type(value) is not int or value < least:
+        raise ValueError(f'released option {key}: must be an integer of at least {least}, not {shown(value)}')
     return value
 
 

@@ -65,12 +65,12 @@ def real_options(released: Mapping) -> dict:
         raise ValueError(f'unknown released option field {sorted(unknown)} of {TYPE}; known are {known}')
     if missing := [key for key in REQUIRED if key not in fields]:
         raise ValueError(f'the released options of {TYPE} lack {missing}')
-    with_lr = whole_number('fuse_lr_till', fields) + 1  # -1: none
+    last = whole_number(fields, 'fuse_lr_till', least=-1)  # block that takes the LR image; -1: none does
     return {
         'type': 'SSTReal',
         'scale': 4,
         **{ours: fields[theirs] for theirs, ours in NAMES.items()},
-        'lr_blocks': min(max(with_lr, 0), whole_number('num_blocks', fields)),
+        'lr_blocks': min(last + 1, whole_number(fields, 'num_blocks', least=1)),
         'bias': part_of_release(BIASES, 'attn_type', fields),
         'gate': part_of_release(GATES, 'gate_type', fields)['type'],
     }

@@ -32,6 +32,7 @@ NOT_NEEDED = {
 
 # BasicSR's models that do what SSTModel does for the same keys; SSTModel also pads to the windows of SwinIR.
 MODELS = ('SRModel', 'SwinIRModel')
+MIN_SIZE = 64  # pixels: to multiples of it SSTReal extends LR images
 RENAMED = {
     ('datasets', 'train', 'num_worker_per_gpu'): 'num_workers',
     ('path', 'strict_load'): 'strict_load_g',
@@ -70,6 +71,10 @@ def translate(content: dict[str, Any], processes: int) -> Iterator[str]:
         if isinstance(section, dict) and old in section and new not in section:
             section[new] = section.pop(old)
             yield f'{old} becomes {new}'
+    val = content.get('val')
+    if isinstance(val, dict) and val.get('min_size') == MIN_SIZE:
+        del val['min_size']
+        yield f'val.min_size {MIN_SIZE} is not needed, because SSTReal always extends images to multiples of it'
     network = content.get('network_g')
     if isinstance(network, Mapping) and (kind := released_kind(network)):
         content['network_g'] = network_options(network)

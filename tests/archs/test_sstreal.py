@@ -1,3 +1,7 @@
+import math
+import re
+
+import numpy as np
 import pytest
 import torch
 from basicsr.archs import build_network
@@ -8,6 +12,7 @@ from real_networks import golden_case, golden_network, lively
 from torch import nn
 
 from sst.archs import SSTReal
+from sst.archs.sstreal_arch import NoiseEmbedding
 from sst.archs.sstreal_start import NoiseRows, draw_noise
 from sst.options import OptionsError
 
@@ -131,15 +136,37 @@ def test_initialisation():
     assert attention.qkv.bias.abs().max().item() == pytest.approx(bound, rel=0.1)
 
 
-@pytest.mark.parametrize(
-    'changes', [{'lr_blocks': 0}, {'lr_blocks': 3}, {'noise_channels': 5}, {'skip': False}], ids=str
-)
+@pytest.mark.parametrize('lr_blocks', [0, 3])
 @torch.no_grad()
-def test_other_options(changes):
-    net, (x, lq) = lively(**changes).eval(), noisy(4, 5)
-    assert net(x, 0.7, lq).isfinite().all()
-    reads_lr = not torch.equal(net(x, 0.7, lq), net(x, 0.7, -lq))
-    assert reads_lr == (net.options['lr_blocks'] > 0)
+def test_the_lr_image_is_read_in_blocks_that_take_it(lr_blocks):
+    net, (x, lq) = lively(lr_blocks=lr_blocks).eval(), noisy(4, 5)
+    assert torch.equal(net(x, 0.7, lq), net(x, 0.7, -lq)) == (lr_blocks == 0)
+
+
+@pytest.mark.parametrize('sigma_data', [0.5, 0.8])
+@pytest.mark.parametrize(('skip', 'unit'), [(True, 0.1), (False, 0.001)])
+@torch.no_grad()
+def test_how_much_of_the_input_is_kept(skip, unit, sigma_data):
+    net, (x, lq) = lively(skip=skip, sigma_data=sigma_data).eval(), noisy(4, 5)
+    for s in (0.4, 2):  # sigma in units
+        middle, last = net.raw(x, torch.tensor([math.log(s * unit + 0.002) / 4]), lq)
+        root = math.hypot(s, sigma_data)
+        expected = [(sigma_data / root) ** 2 * x + s / root * output for output in (middle, last)]
+        for found, right in zip(net.denoised(x, s * unit, lq), expected, strict=True):
+            assert_close(found, right, 1e-5)
+
+
+@pytest.mark.parametrize(
+    ('channels', 'frequencies'), [(4, [1, 0.01]), (5, [1, 0.01]), (6, [1, 10 ** (-4 / 3), 10 ** (-8 / 3)])]
+)
+def test_the_noise_number_becomes_waves(channels, frequencies):
+    embedding, found = NoiseEmbedding(channels, 3), []
+    embedding.first.register_forward_pre_hook(lambda _, inputs: found.append(inputs[0]))
+    numbers = torch.tensor([0.3, -1.5])
+    embedding(numbers)
+    phase = numbers[:, None] * torch.tensor(frequencies)
+    expected = torch.cat((phase.cos(), phase.sin(), torch.zeros(2, channels % 2)), dim=1)
+    assert_close(found[0], expected, 1e-6)
 
 
 def test_layers_compile_as_one_graph():
@@ -203,8 +230,13 @@ def test_noise_in_rows_is_the_noise_of_the_whole(rows):
         ((1, 3, 16, 16), -0.1, (1, 3, 4, 4), None, 'sigma'),
         ((1, 3, 16, 16), float('nan'), (1, 3, 4, 4), None, 'sigma'),
         ((1, 3, 16, 16), torch.ones(2), (1, 3, 4, 4), None, 'sigma'),
+        ((1, 3, 16, 16), [1.0], (1, 3, 4, 4), None, r'sigma.*\[1\.0\]'),
+        ((1, 3, 16, 16), None, (1, 3, 4, 4), None, 'sigma.*None'),
+        ((1, 3, 16, 16), True, (1, 3, 4, 4), None, 'sigma.*True'),
         ((1, 3, 16, 16), 1.0, (1, 3, 4, 4), -1, 'guidance'),
         ((1, 3, 16, 16), 1.0, (1, 3, 4, 4), 10.5, 'guidance'),
+        ((1, 3, 16, 16), 1.0, (1, 3, 4, 4), True, 'guidance'),
+        ((1, 3, 16, 16), 1.0, (1, 3, 4, 4), '2', 'guidance'),
     ],
 )
 def test_wrong_inputs_are_refused_in_words(x, sigma, lq, guidance, words):
@@ -212,14 +244,54 @@ def test_wrong_inputs_are_refused_in_words(x, sigma, lq, guidance, words):
         lively().eval()(torch.zeros(x), sigma, torch.zeros(lq), guidance)
 
 
-@pytest.mark.parametrize(('changes', 'words'), [({'seed': -1}, 'seed'), ({'guidance': 11}, 'guidance')])
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        ({'seed': -1}, 'seed'),
+        ({'seed': 1.0}, 'seed'),
+        ({'seed': True}, 'seed'),
+        ({'guidance': 11}, 'guidance'),
+        ({'multiple': 0}, 'multiple.*0'),
+        ({'multiple': -8}, 'multiple.*-8'),
+        ({'multiple': 8.0}, 'multiple.*8.0'),
+        ({'multiple': True}, 'multiple.*True'),
+    ],
+    ids=str,
+)
 def test_wrong_ways_to_enlarge_are_refused_in_words(changes, words):
     with pytest.raises(ValueError, match=words):
-        lively().eval().enlarge(picture(4, 4), **changes)
+        lively().eval().enlarge(picture(5, 9), **changes)
+
+
+@pytest.mark.parametrize('shape', [(1, 3, 1, 1), (1, 3, 20, 36), (3, 32, 64), (3, 3, 32, 64), (2, 1, 32, 64)], ids=str)
+def test_noise_of_another_shape_is_refused_in_words(shape):
+    net, words = lively().eval(), rf'noise must be \(2, 3, 32, 64\).*not {re.escape(str(shape))}'
+    with pytest.raises(ValueError, match=words):
+        net.enlarge(picture(5, 9, 2), noise=torch.zeros(shape), multiple=8)
+
+
+def test_wrong_images_and_modes_to_enlarge_are_refused_in_words():
     with pytest.raises(ValueError, match='lr'):
         lively().eval().enlarge(picture(4, 4)[0])
     with pytest.raises(ValueError, match='eval'):
         lively().enlarge(picture(4, 4))
+
+
+def test_numbers_of_numpy_are_numbers():
+    net, lr = lively().eval(), picture(5, 6)
+    plain = net.enlarge(lr, guidance=1.5, seed=3, multiple=8)
+    assert torch.equal(net.enlarge(lr, guidance=np.float32(1.5), seed=np.int64(3), multiple=np.int32(8)), plain)
+    x, lq = noisy(4, 4)
+    with torch.no_grad():
+        assert torch.equal(net(x, np.float32(0.5), lq), net(x, 0.5, lq))
+
+
+def test_each_picture_may_have_noise_of_its_own():
+    net, lr, noise = lively().eval(), picture(5, 6, 2), torch.randn(2, 3, 32, 32)
+    both = net.enlarge(lr, noise=noise, multiple=8)
+    for place in range(2):
+        one = slice(place, place + 1)
+        assert_close(net.enlarge(lr[one], noise=noise[one], multiple=8), both[one], 1e-6)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """LR for SSTReal: each step against a simple reference, and the order of the steps."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 import torch
@@ -131,24 +133,166 @@ def to_8_bit(image):
     return np.clip(np.rint(255 * image), 0, 255).astype(np.uint8)
 
 
-def test_the_second_round_is_there_as_often_as_asked():
-    grey = np.full((64, 64, 3), 128, np.uint8)
-    noise = {'noise_prob': 1, 'gaussian_noise_prob': 1, 'noise_range': [20, 20]}
+# ---- the order of the steps
 
-    def share(probability):
-        section = options(second=noise, second_prob=probability)
-        lrs = [degrade_as_released(grey, 4, section, np.random.default_rng(seed))[0] for seed in range(200)]
-        return np.mean([lr.std() > 5 for lr in lrs])
+SIDES = 96, 144
+# Sections without a value in common, so that each value tells its section.
+FIRST = {
+    'blur_prob': 0.9,
+    'blur_sigma': [0.5, 1.0],
+    'sinc_prob': 0.2,
+    'resize_prob': [0.2, 0.7, 0.1],
+    'resize_range': [0.3, 1.6],
+    'noise_prob': 0.6,
+    'jpeg_prob': 0.7,
+    'jpeg_range': [60, 90],
+}
+SECOND = {
+    'blur_prob': 0.5,
+    'blur_sigma': [1.5, 2.0],
+    'sinc_prob': 0.3,
+    'resize_prob': [0.3, 0.4, 0.3],
+    'resize_range': [0.4, 1.2],
+    'noise_prob': 0.8,
+    'jpeg_prob': 0.6,
+    'jpeg_range': [20, 50],
+}
+ALWAYS = {'blur_prob': 1, 'noise_prob': 1, 'jpeg_prob': 1}
+FACTORS = {'first': 0.83, 'second': 1.17}  # that the stub of `resize_factor` gives
 
-    assert (share(0), share(1)) == (0, 1)
-    assert share(0.5) == pytest.approx(0.5, abs=0.1)
+
+class Steps:
+    """Stands in for the steps of the degradation and notes what each call gets.
+
+    The first pixel of a result carries the number of its call, so that each step must get the result of the one
+    before; the others lie outside of [0, 1], as after a bicubic enlargement.
+    """
+
+    def __init__(self, monkeypatch, sections):
+        self.sections = sections
+        self.calls = []  # (name, what it got) each
+        names = ('blur_kernel', 'sinc_kernel', 'resize_factor', 'filtered', 'resized', 'noisy', 'simulated_jpeg')
+        for name in names:
+            monkeypatch.setattr(f'sst.data.real_degradation.{name}', getattr(self, name))
+
+    def _noted(self, name, image, to=None, **details):
+        assert image[0, 0, 0] == pytest.approx(len(self.calls) / 100)
+        self.calls.append((name, details))
+        result = np.empty((*(to or image.shape[:2]), 3), np.float32)
+        result[:] = -0.5, 0.5, 1.5
+        result[0, 0, 0] = len(self.calls) / 100
+        return result
+
+    def _section(self, found, *keys):
+        """The name of the section that has these values."""
+        (name,) = [name for name, section in self.sections.items() if [section[key] for key in keys] == found]
+        return name
+
+    def blur_kernel(self, sigmas, sinc_prob, rng, sizes, trim):
+        name = self._section([sigmas, sinc_prob], 'blur_sigma', 'sinc_prob')
+        assert (sizes, trim) == (range(3, 20, 2) if name == 'first' else range(3, 14, 2), False)
+        return f'blur {name}'
+
+    def sinc_kernel(self, rng, sizes):
+        assert sizes == range(3, 14, 2)
+        return 'sinc'
+
+    def resize_factor(self, shares, limits, rng):
+        return FACTORS[self._section([shares, limits], 'resize_prob', 'resize_range')]
+
+    def filtered(self, image, kernel):
+        return self._noted(kernel, image)
+
+    def resized(self, image, size, method, factor=None):
+        return self._noted('resize', image, size, size=size, method=method, factor=factor)
+
+    def noisy(self, image, section, rng, grey):
+        assert grey == (0.2989, 0.587, 0.114)
+        (name,) = [name for name, each in self.sections.items() if each == section]
+        return self._noted(f'noise {name}', image)
+
+    def simulated_jpeg(self, image, quality):
+        (name,) = [
+            name for name, each in self.sections.items() if each['jpeg_range'][0] <= quality < each['jpeg_range'][1]
+        ]
+        return self._noted(f'jpeg {name}', image, quality=quality, least=image.min(), most=image.max())
 
 
-def test_the_last_filter_comes_before_or_after_the_last_jpeg():
-    section = options(second={'jpeg_prob': 1, 'jpeg_range': [40, 40]}, final_sinc_prob=1)
-    images = [degrade_as_released(photograph(), 4, section, np.random.default_rng(seed))[0] for seed in range(30)]
-    assert len({image.tobytes() for image in images}) > 20
-    assert {image.shape for image in images} == {(24, 36, 3)}
+def runs(monkeypatch, first, second, count=400, **others):
+    """The steps of many degradations: for each a list of (name, what it got)."""
+    section = options(FIRST | first, SECOND | second, **others)
+    hr, found = np.zeros((*SIDES, 3), np.uint8), []
+    steps = Steps(monkeypatch, {name: section[name] for name in ('first', 'second')})
+    for seed in range(count):
+        steps.calls = []
+        degrade_as_released(hr, 4, section, np.random.default_rng(seed))
+        found.append(steps.calls)
+    return found
+
+
+def test_steps_come_in_the_published_order(monkeypatch):
+    found = runs(monkeypatch, ALWAYS, ALWAYS, second_prob=0.5, final_sinc_prob=1)
+    orders = Counter(tuple(name for name, _ in calls) for calls in found)
+    first = ('blur first', 'resize', 'noise first', 'jpeg first')
+    second = ('blur second', 'resize', 'noise second')
+    jpeg_last, jpeg_before = ('resize', 'sinc', 'jpeg second'), ('jpeg second', 'resize', 'sinc')
+    expected = [first + more + last + ('resize',) for more in ((), second) for last in (jpeg_last, jpeg_before)]
+    assert {order: count / len(found) for order, count in orders.items()} == pytest.approx(
+        dict.fromkeys(expected, 0.25), abs=0.06
+    )
+
+
+def test_each_step_is_there_as_often_as_asked(monkeypatch):
+    found = runs(monkeypatch, {}, {}, count=1000, second_prob=0.7, final_sinc_prob=0.4)
+    names = Counter(name for calls in found for name, _ in calls)
+    assert {name: count / len(found) for name, count in names.items()} == pytest.approx(
+        {
+            'blur first': 0.9,
+            'noise first': 0.6,
+            'jpeg first': 0.7,
+            'blur second': 0.7 * 0.5,
+            'noise second': 0.7 * 0.8,
+            'sinc': 0.4,
+            'jpeg second': 0.6,
+            'resize': 3 + 0.7,
+        },
+        abs=0.05,
+    )
+
+
+def test_sizes_factors_and_methods_of_the_resizes(monkeypatch):
+    found = [
+        [details for name, details in calls if name == 'resize']
+        for calls in runs(monkeypatch, {}, {}, second_prob=1, final_sinc_prob=1)
+    ]
+    for *drawn, enlarged in found:
+        # 96 and 144 times 0.83, then 24 and 36 times 1.17, rounded down
+        assert [(each['size'], each['factor']) for each in drawn] == [
+            ((79, 119), FACTORS['first']),
+            ((28, 42), None),
+            ((24, 36), None),
+        ]
+        assert enlarged == {'size': SIDES, 'method': 'bicubic', 'factor': None}
+    for place in range(3):
+        shares = Counter(resizes[place]['method'] for resizes in found)
+        assert {method: count / len(found) for method, count in shares.items()} == pytest.approx(
+            {'area': 1 / 3, 'bilinear': 1 / 3, 'bicubic': 1 / 3}, abs=0.08
+        )
+
+
+def test_jpeg_gets_values_from_0_to_1_and_an_even_quality(monkeypatch):
+    found = [
+        (name, details)
+        for calls in runs(monkeypatch, ALWAYS, ALWAYS, second_prob=0.5)
+        for name, details in calls
+        if name.startswith('jpeg')
+    ]
+    assert {(details['least'], details['most']) for _, details in found} == {(0, 1)}
+    for name, (low, high) in {'jpeg first': (60, 90), 'jpeg second': (20, 50)}.items():
+        qualities = [details['quality'] for each, details in found if each == name]
+        assert len({quality % 1 for quality in qualities}) == len(qualities) == 400
+        assert np.mean(qualities) == pytest.approx((low + high) / 2, abs=2)
+        assert min(qualities) < low + 1 < high - 1 < max(qualities)
 
 
 @pytest.mark.parametrize('side', [4, 8, 44])

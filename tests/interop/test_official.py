@@ -138,6 +138,11 @@ def test_a_file_of_esc_is_left_to_the_rivals():
         ({'window_sizes': [4]}, 'window_sizes'),
         ({'num_heads': None}, 'num_heads'),
         ({'num_heads': [4, 4], 'rank': None}, 'num_heads'),
+        ({'num_heads': 0}, 'num_heads.* 1, not 0'),
+        ({'num_heads': [4]}, r'num_heads.* 1, not \[4\]'),
+        ({'num_heads': True}, 'num_heads.* 1, not true'),
+        ({'dim': 'wide'}, 'dim.* 1, not "wide"'),
+        ({'type': ['ESCRIB']}, r'type.*\["ESCRIB"\]'),
     ],
     ids=str,
 )

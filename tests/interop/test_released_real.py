@@ -80,7 +80,15 @@ def test_released_defaults():
 
 @pytest.mark.parametrize(
     ('change', 'words'),
-    [({'ig_idx': None}, 'ig_idx'), ({'window': 3}, 'window'), ({'attn_type': 'ALiBi'}, 'ALiBi')],
+    [
+        ({'ig_idx': None}, 'ig_idx'),
+        ({'window': 3}, 'window'),
+        ({'attn_type': 'ALiBi'}, 'ALiBi'),
+        ({'fuse_lr_till': 'six'}, 'fuse_lr_till.* -1, not "six"'),
+        ({'fuse_lr_till': 1.5}, r'fuse_lr_till.* -1, not 1\.5'),
+        ({'fuse_lr_till': -2}, 'fuse_lr_till.* -1, not -2'),
+        ({'num_blocks': [3]}, r'num_blocks.* 1, not \[3\]'),
+    ],
     ids=str,
 )
 def test_what_the_release_does_not_have_is_named(change, words):

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from basicsr.utils.registry import LOSS_REGISTRY
 from helpers import tiny_real_options
 from model_runs import make_opt
 from real_networks import lively
+from torch import nn
 
 from sst.archs import SSTReal
 from sst.models import SSTRealModel
@@ -64,7 +66,7 @@ def test_a_step_is_the_published_one(tmp_path, monkeypatch, indices):
     first = (iteration - 1) * BATCH
     drawn = {first + place: index for place, index in enumerate(indices[:BATCH])}
     monkeypatch.setattr('sst.models.real_model.drawn_level', lambda seed, position, count: drawn[position])
-    consistency = {'start_steps': 4, 'end_steps': 4, 'middle_weight': 0.25}
+    consistency = {'start_steps': 5, 'end_steps': 3, 'length': 9, 'middle_weight': 0.25}  # from step 3 on 5 levels
     model = lively_model(tmp_path, {'dropout': 0.5}, consistency=consistency)
     net, data = deepcopy(model.net_g), batch()
     log = step(model, iteration, data)
@@ -101,6 +103,68 @@ def test_parts_of_a_batch_give_its_gradient(tmp_path):
         gradients.append((log['l_pix'], model.net_g.stem.weight.grad.clone()))
     assert gradients[0][0] == pytest.approx(gradients[1][0], rel=1e-5)
     torch.testing.assert_close(gradients[0][1], gradients[1][1], rtol=1e-4, atol=1e-7)
+
+
+class NotingLoss(nn.Module):
+    """The mean squared distance. It notes what it gets, and in which range it is told images to be."""
+
+    def __init__(self, loss_weight=1.0, signed=False):
+        super().__init__()
+        self.signed, self.pairs = signed, []
+
+    def forward(self, output, target):
+        self.pairs.append((output, target))
+        return ((output - target) ** 2).mean()
+
+
+@pytest.fixture
+def noting_loss(monkeypatch):
+    monkeypatch.setitem(LOSS_REGISTRY._obj_map, 'NotingLoss', NotingLoss)
+    return {'type': 'NotingLoss'}
+
+
+def test_losses_get_images_from_minus_1_and_are_told_so(tmp_path, monkeypatch, noting_loss):
+    monkeypatch.setattr('sst.models.real_model.drawn_level', lambda *_: 0)
+    model, data = lively_model(tmp_path, pixel_opt=noting_loss), batch()
+    step(model, 1, data)
+    loss = model.losses['l_pix']
+    assert loss.signed
+    assert len(loss.pairs) == 2
+    for _, target in loss.pairs:
+        assert torch.equal(target, 2 * data['gt'] - 1)
+
+
+def test_the_target_has_the_precision_of_the_training(tmp_path, monkeypatch, noting_loss):
+    monkeypatch.setattr('sst.models.real_model.drawn_level', lambda *_: 1)
+    consistency = {'start_steps': 4, 'end_steps': 4}
+    model = lively_model(tmp_path, consistency=consistency, amp='bf16', pixel_opt=noting_loss)
+    net, data = deepcopy(model.net_g).eval(), batch()
+    step(model, 1, data)
+    (_, target), _ = model.losses['l_pix'].pairs
+
+    lq, gt, enlarged = (2 * data[key] - 1 for key in ('lq', 'gt', 'lq_up'))
+    alpha, sigma = level(1, 5, model.opt['train']['consistency'])
+    x = gt + alpha * (enlarged - gt) + sigma * sample_noise(SEED, [0, 1, 2, 3], (3, 32, 32))
+    with torch.no_grad():
+        exact = net.denoised(x, sigma, lq)[1]
+        with torch.autocast('cpu', torch.bfloat16):
+            mixed = net.denoised(x, sigma, lq)[1]
+    assert (target - mixed).norm() < 0.1 * (mixed - exact).norm()
+
+
+def test_the_noise_of_a_sample_is_that_of_its_position_in_any_process(tmp_path, monkeypatch):
+    positions = []
+
+    def noted(seed, places, shape):
+        positions.append(places)
+        return sample_noise(seed, places, shape)
+
+    monkeypatch.setattr('sst.models.real_model.sample_noise', noted)
+    for world_size, rank in ((1, 0), (2, 0), (2, 1)):
+        model = lively_model(tmp_path)
+        model.opt |= {'world_size': world_size, 'rank': rank}
+        step(model, 3, {key: images[rank::world_size] for key, images in batch().items()})
+    assert positions == [[8, 9, 10, 11], [8, 10], [9, 11]]
 
 
 def test_every_weight_learns(tmp_path):

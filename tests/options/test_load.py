@@ -23,6 +23,10 @@ LQ = 'datasets.val_1.dataroot_lq'
 META = 'datasets.val_1.meta_info_file'
 FIRST = 'datasets.val_2.degradation.first'
 EDSR = 'network_g: {type: EDSR, num_in_ch: 3, num_out_ch: 3, upscale: 2}'
+ESCRIB = (  # as in the released files
+    'network_g: {{type: ESCRIB, dim: 64, pdim: 16, kernel_size: 13, n_blocks: 5, conv_blocks: 5, window_size: 64, '
+    'num_heads: {}}}'
+)
 REFUSED = [
     # top level
     ('nmae: x', 'nmae', ['"name"?']),
@@ -40,6 +44,7 @@ REFUSED = [
     ('dist_params: {backend: nccl2}', 'dist_params.backend', ['"nccl2"', '"nccl"?']),
     ('val: {metrics: {images: {type: calculate_psnr, crop_border: 2}}}', 'val.metrics.images', []),
     ('val: null', 'val', ['null']),
+    ('val: {min_size: 32}', 'val.min_size', ['64', 'delete']),
     ('path: {pretrain_network: x.pth}', 'path.pretrain_network', ['"pretrain_network_g"?']),
     ('logger: {wandb: {projcet: x}}', 'logger.wandb.projcet', ['"project"?']),
     # data
@@ -94,6 +99,9 @@ REFUSED = [
     ('network_g: {n_blocks: 3}', 'network_g.n_blocks', ['num_blocks']),
     ('network_g: {bias: {rank: 3}}', 'network_g.bias.rank', ['"ranks"?']),
     ('network_g: {type: null}', 'network_g.type', ['null', 'SST', 'from_weights', 'BasicSR']),
+    ('network_g: {type: [a]}', 'network_g.type', ['["a"]', 'SST']),
+    (ESCRIB.format(0), 'network_g', ['num_heads', '0', '1']),
+    (ESCRIB.format('[4]'), 'network_g', ['num_heads', '[4]', '1']),
     ('network_g: {scale: 4}', 'network_g.scale', ['4', '2']),
     ('network_g: {type: RRDBNet, num_in_ch: 3, num_out_ch: 3, scale: 4}', 'network_g.scale', ['4', '2']),
     ('network_g: 3', 'network_g', ['3']),
@@ -175,6 +183,15 @@ def test_basicsr_s_keys_are_taken_with_a_note_or_left_out(leaf, caplog, monkeypa
     taken = ('model_type', 'batch_size_per_gpu', 'num_worker_per_gpu', 'strict_load')
     for key in left_out + taken:
         assert any(key in note for note in notes), key
+
+
+def test_sizes_that_sstreal_is_extended_to_are_known(leaf, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger('basicsr'), 'propagate', True)
+    caplog.set_level(logging.INFO, logger='basicsr')
+    path = leaf('val: {min_size: 64}')
+    assert load_options(path)['val'] == load_options(DEMO)['val']
+    (note,) = {record.getMessage() for record in caplog.records}
+    assert note.startswith(f'{path}: val.min_size 64')
 
 
 def test_whole_numbers_are_integers_however_they_are_written(leaf):
