@@ -38,6 +38,7 @@ class Run:
         model: BasicSR's model, ready to train or test; that of a dry run is on the CPU.
         datasets: the datasets by name.
         stream: what the order of training samples depends on.
+        options_file: where `written` lies, once the first process has written it.
     """
 
     root: Path
@@ -52,6 +53,7 @@ class Run:
     model: Any = None
     datasets: dict[str, Any] = field(default_factory=dict)
     stream: dict[str, int] | None = None
+    options_file: Path | None = None
 
     @property
     def first(self) -> bool:

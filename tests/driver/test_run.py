@@ -67,6 +67,17 @@ def test_killed_and_resumed_is_the_same_run(start, root, capsys):
     assert 'resumed is finished' in capsys.readouterr().err
 
 
+def test_the_log_names_the_options_that_a_run_goes_on_with(start, root, capsys):
+    assert start(training('killed')) == 130
+    changed = training('killed')
+    changed['logger']['print_freq'] = 3
+    assert start(changed, '--auto_resume') == 130
+    logs = sorted((root / 'experiments/killed').glob('*.log'), key=lambda path: path.stat().st_mtime_ns)
+    named = [re.search(r'Options: .*/(.*)', log.read_text())[1] for log in logs]
+    assert named == ['options.yml', 'options_6.yml']
+    assert load_options(root / 'experiments/killed/options_6.yml')['logger']['print_freq'] == 3
+
+
 def test_a_run_that_goes_on_within_a_second_keeps_its_log(start, root, monkeypatch):
     monkeypatch.setattr(basicsr.train, 'get_time_str', lambda: '20260101_000000')
     assert start(training('killed')) == 130
