@@ -87,7 +87,7 @@ def from_pretrained(
     source: str | Path,
     *,
     network_g: Mapping[str, Any] | None = None,
-    window_sizes: Sequence[int] | None = None,
+    window_sizes: Sequence[int] | int | None = None,
     num_heads: Sequence[int] | int | None = None,
     scale: int | None = None,
     imports: Sequence[str] = (),
@@ -100,8 +100,9 @@ def from_pretrained(
         source (str | Path): as for `find_weights`: a file, a folder, a shipped name, `hf://owner/repo/file`.
         network_g (Mapping | None): the options of the network, all or those that the file does not tell, as an option
             file has them: `{'type': 'EDSR', 'num_in_ch': 3, ...}`.
-        window_sizes, num_heads, scale: the same, one by one, for SST. Released files of SST never name their windows.
-            An error asks for the others where the shapes of the weights leave them open.
+        window_sizes, num_heads, scale: the same, one by one, for SST. One number of windows or heads is for all layers.
+            Released files of SST never name their windows. An error asks for the others where the shapes of the weights
+            leave them open.
         imports (Sequence[str]): modules that register networks of your own, `.py` files or dotted names. Their code
             runs, so no weights file can name them.
         param_key (str | None): the entry of the file to take; None as for `read_weights`.
@@ -146,6 +147,8 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
         return {key: value for key, value in network.items() if key not in OF_THE_MACHINE or not has_attention(kind)}
     if found is None or found.type != kind:
         raise UserError(f'{where}: its weights are not those of an {kind}; name their network in network_g')
+    if isinstance(given.get('window_sizes'), int) and 'window_sizes' in found.options:
+        given = {**given, 'window_sizes': [given['window_sizes']] * len(found.options['window_sizes'])}
     if in_file is None:
         stated = {**_only_window(found), **given, **weights.stated}
         _require_complete(found, stated, where)

@@ -56,6 +56,29 @@ def test_refusals(upscale, arguments, named):
     assert files('.') == before
 
 
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['a.png', '--window-sizes', '4,6'],
+        ['a.png', '--window-sizes', '4', '6'],
+        ['--window-sizes', '4', '6', 'a.png', '--num-heads', '2'],
+        ['--num-heads', '2', '2', '--window-sizes', '4,6', 'a.png'],
+    ],
+    ids=' '.join,
+)
+def test_windows_may_stand_with_commas_or_blanks(upscale, arguments):
+    saved('a.png', 6, 6, 3)
+    assert upscale(*arguments)[0] == 0
+    assert files('results') == ['a_x2.png']
+
+
+def test_one_window_is_for_all_layers(upscale):
+    saved('a.png', 6, 6, 3)
+    code, _, err = upscale('a.png', '--window-sizes', '8')  # and the file has 4, 6
+    assert code == 2
+    assert '(8, 8)' in err[-1]
+
+
 def test_each_fault_has_its_line(upscale):
     saved('a.png', 6, 6, 3)
     code, _, err = upscale('a.png', '--window-sizes', '8,9,8')
