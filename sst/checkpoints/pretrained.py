@@ -31,6 +31,8 @@ from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
 from sst.utils.safetensors_files import write_safetensors
 
+OTHER_FORMATS = ('.pth', '.pt', '.ckpt', '.bin', '.pkl', '.onnx', '.npz', '.h5')  # endings of other files of weights
+
 
 class MissingOptionsError(UserError):
     """A weights file that leaves options of its network open."""
@@ -57,8 +59,15 @@ def save_pretrained(
 
     Raises:
         TypeError: the options are needed, or JSON cannot hold options or metadata.
-        UserError: the network is not registered, its weights are not finite, or a file cannot be written.
+        UserError: the network is not registered, its weights are not finite, the name ends as one of another format, or
+            a file cannot be written.
     """
+    path = Path(path).expanduser()
+    if path.suffix.lower() in OTHER_FORMATS:
+        raise UserError(
+            f'{path}: weights are saved as .safetensors; use {path.with_suffix(".safetensors")}, or a name without '
+            'ending for a folder'
+        )
     network = options_of(net) or dict(network_g or {})
     if not network:
         kind = type(net).__name__
@@ -73,7 +82,6 @@ def save_pretrained(
         texts['metadata'] = json_text(dict(metadata), ensure_ascii=False)
     if isinstance(net, SST):
         state |= {key: torch.tensor(network[key], dtype=torch.int32) for key in STATED}
-    path = Path(path).expanduser()
     file = path if path.suffix == '.safetensors' else path / IN_A_FOLDER
     file.parent.mkdir(parents=True, exist_ok=True)
     write_safetensors(file, state, texts)
