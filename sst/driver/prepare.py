@@ -118,7 +118,7 @@ def _get_ready(run: Run, held: ExitStack) -> None:
     if run.state:
         options.path.pretrain_network_g = None  # the state brings its own weights
     preflight.fetch_weights(options)
-    run.missing = preflight.missing_sets(options, run.root, run.first)
+    run.missing = preflight.missing_sets(options, run.root, run.first, run.args.force_yml)
     run.opt = pipeline_options(run)
     run.model = _built_model(run)
     preflight.check_network(run.model.get_bare_model(run.model.net_g), options, run.device)

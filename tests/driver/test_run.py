@@ -178,6 +178,12 @@ def test_testing_prints_one_table(start, root, capsys):
     assert (root / 'results/run/options.yml').is_file()
 
 
+def test_a_place_on_the_command_line_must_be_there(start, root, capsys):
+    assert start(evaluation(), '--force_yml', f'datasets:test_2:dataroot_gt={root}/nope') == 2
+    assert 'datasets.test_2.dataroot_gt' in capsys.readouterr().err
+    assert not (root / 'results').exists()
+
+
 @pytest.mark.parametrize('script', ['train', 'test'])
 def test_scripts_take_their_folder_off_the_path(script):
     answer = subprocess.run(
