@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an
 from sst.checkpoints.networks import network_in_options  # after the repository is on the path
 from sst.checkpoints.pretrained import from_pretrained
 from sst.interop.onnx import OPSET, export_onnx
-from sst.utils.command_line import CommandLine, add_network_arguments
+from sst.utils.command_line import CommandLine, add_network_arguments, whole_numbers
 from sst.utils.errors import in_one_line
 
 
@@ -19,15 +19,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument('-o', '--output', required=True, type=Path, metavar='FILE.onnx')
     parser.add_argument('--opset', type=int, default=OPSET, help=f"version of ONNX's operators (default: {OPSET})")
     parser.add_argument(
-        '--window-sizes', type=int, nargs='+', metavar='W', help='windows of a block, where the file does not tell them'
+        '--window-sizes',
+        type=whole_numbers,
+        nargs='+',
+        metavar='N',
+        help='windows of a block where the file does not tell them: one number for all layers, or 16,32,64 or 16 32 64',
     )
     add_network_arguments(parser)
     args = parser.parse_args(arguments)
+    sizes = [size for part in args.window_sizes or [] for size in part]
     with in_one_line():
         net = from_pretrained(
             args.weights,
             network_g=network_in_options(args.network),
-            window_sizes=args.window_sizes,
+            window_sizes=sizes[0] if len(sizes) == 1 else sizes or None,
             imports=args.imports,
             param_key=args.param_key,
         )

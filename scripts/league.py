@@ -186,6 +186,13 @@ def add_scores(rows: Sequence[dict[str, Any]]) -> None:
             row['score'] = sum(parts)
 
 
+def failed(rows: Sequence[dict[str, Any]], tasks: Sequence[str]) -> bool:
+    """Whether a cell says `failed`, or nothing was measured although weights and data were there."""
+    words = {tables.short(reason) for row in rows for reason in row['reasons'].values()}
+    nothing = all(task in row['reasons'] for row in rows for task in tasks)
+    return 'failed' in words or (nothing and not words <= {'no weights', 'no data sets'})
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     args = read_arguments(arguments)
     if args.work:
@@ -205,6 +212,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if outcome['interrupted']:
         print('interrupted', file=sys.stderr)
         sys.exit(130)
+    if failed(outcome['rows'], args.tasks):
+        sys.exit(1)
 
 
 if __name__ == '__main__':

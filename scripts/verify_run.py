@@ -21,6 +21,7 @@ from sst.driver.arguments import parse_arguments
 from sst.driver.early_log import EarlyLog, forget
 from sst.driver.loaders import create_loaders
 from sst.driver.prepare import Run, prepare
+from sst.driver.record import options_at
 from sst.driver.resume import read_state
 from sst.models.checkpoints import WEIGHTS, read_digests
 from sst.utils.digest import digest
@@ -66,13 +67,6 @@ def plan(folder: Path, noted: Sequence[int], state: int | None, iterations: int 
         f'{folder}: notes no sums within reach after a state; name an older --state or more --iterations '
         '(runs note them every logger.digest_freq iterations)'
     )
-
-
-def options_at(folder: Path, iteration: int) -> Path:
-    """The options that a run had at an iteration: each time that it went on with others, it wrote them anew."""
-    numbers = {0: folder / 'options.yml'}
-    numbers |= {int(path.stem[8:]): path for path in folder.glob('options_*.yml') if path.stem[8:].isdecimal()}
-    return numbers[max(number for number in numbers if number <= iteration)]
 
 
 def replay(run: Run, noted: dict[int, list[str]], compared: list[int]) -> list[int]:

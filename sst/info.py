@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found.append(describe(find_weights(file), args.param_key, network))
         except UserError as error:
             code = 2
-            print(f'error: {visible(error)}', file=sys.stderr)
+            print(*(f'error: {visible(fault)}' for fault in error.faults), sep='\n', file=sys.stderr)
     if args.json:
         print(json_text(found, indent=2, default=str))
     else:

@@ -48,6 +48,14 @@ def test_our_safetensors(tmp_path, capsys):
     assert 'training data  DIV2K\n' in shown
 
 
+def test_each_fault_has_its_line(capsys):
+    edsr = ROOT / 'options/_base_/models/EDSR.yml'
+    assert main(['SST-tiny-x2', 'no\nsuch', '--network', str(edsr)]) == 2
+    faults = [line.removeprefix('error: ').split(':')[0] for line in capsys.readouterr().err.splitlines()]
+    assert faults[:2] == ['network_g.type', 'network_g.upscale']
+    assert faults[-1] == r'no\nsuch'
+
+
 def test_our_checkpoints(tmp_path, capsys):
     net = SST(**tiny_options()).half()
     options = {'type': 'SST', **tiny_options()}

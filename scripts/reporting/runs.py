@@ -8,6 +8,8 @@ from typing import Any
 
 import yaml
 
+from sst.driver.record import options_at
+
 Curve = tuple[list[int], list[float]]  # iterations and values
 
 
@@ -23,8 +25,8 @@ class Training:
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """The options that the run began with; empty if there are none."""
-        return read_yaml(self.folder / 'options.yml')
+        """The options that the run has now, after it went on with others; empty if there are none."""
+        return read_yaml(options_at(self.folder))
 
     @cached_property
     def curves(self) -> dict[str, Curve]:

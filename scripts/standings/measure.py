@@ -6,7 +6,7 @@ import torch
 
 from benchmarking.costs import count_multiply_adds, multiply_adds
 from benchmarking.measure import timed
-from benchmarking.rivals import build_rival
+from benchmarking.rivals import build_rival, on_meta
 from benchmarking.rows import DTYPES, Row
 from sst.archs import SST, SSTReal, WindowNetwork
 from sst.checkpoints.networks import built
@@ -31,15 +31,20 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
 def costs(row: Row) -> dict[str, Any]:
     """Parameters, and multiply-adds of an SR image of `COUNTED`, on meta: nothing is computed.
 
-    Torch counts them; those of SST follow from its formula, with v padded, as the paper counts them.
+    Torch counts them; those of SST follow from its formula, with v padded, as the paper counts them. The image is
+    extended to whole windows only for networks that take nothing else.
     """
-    network = Entry(row.model, row.scale).options()['network_g']
+    entry = Entry(row.model, row.scale)
+    network = entry.options()['network_g']
     net = built(network, 'meta').eval()
     width, height = (-(-side // row.scale) for side in COUNTED)
     if isinstance(net, SST):
         count = multiply_adds(network, height, width, published=True).total
     else:
-        count = count_multiply_adds(OneStep(net) if isinstance(net, SSTReal) else net, height, width)
+        try:
+            count = count_multiply_adds(OneStep(net) if isinstance(net, SSTReal) else net, height, width)
+        except RuntimeError:  # it takes whole windows only, as DRCT
+            count = count_multiply_adds(on_meta(entry), height, width)
     return {'parameters': sum(weight.numel() for weight in net.parameters()), 'multiply_adds': count}
 
 

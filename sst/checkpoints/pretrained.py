@@ -31,6 +31,8 @@ from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
 from sst.utils.safetensors_files import write_safetensors
 
+OTHER_FORMATS = ('.pth', '.pt', '.ckpt', '.bin', '.pkl', '.onnx', '.npz', '.h5')  # endings of other files of weights
+
 
 class MissingOptionsError(UserError):
     """A weights file that leaves options of its network open."""
@@ -57,8 +59,15 @@ def save_pretrained(
 
     Raises:
         TypeError: the options are needed, or JSON cannot hold options or metadata.
-        UserError: the network is not registered, its weights are not finite, or a file cannot be written.
+        UserError: the network is not registered, its weights are not finite, the name ends as one of another format, or
+            a file cannot be written.
     """
+    path = Path(path).expanduser()
+    if path.suffix.lower() in OTHER_FORMATS:
+        raise UserError(
+            f'{path}: weights are saved as .safetensors; use {path.with_suffix(".safetensors")}, or a name without '
+            'ending for a folder'
+        )
     network = options_of(net) or dict(network_g or {})
     if not network:
         kind = type(net).__name__
@@ -73,7 +82,6 @@ def save_pretrained(
         texts['metadata'] = json_text(dict(metadata), ensure_ascii=False)
     if isinstance(net, SST):
         state |= {key: torch.tensor(network[key], dtype=torch.int32) for key in STATED}
-    path = Path(path).expanduser()
     file = path if path.suffix == '.safetensors' else path / IN_A_FOLDER
     file.parent.mkdir(parents=True, exist_ok=True)
     write_safetensors(file, state, texts)
@@ -87,7 +95,7 @@ def from_pretrained(
     source: str | Path,
     *,
     network_g: Mapping[str, Any] | None = None,
-    window_sizes: Sequence[int] | None = None,
+    window_sizes: Sequence[int] | int | None = None,
     num_heads: Sequence[int] | int | None = None,
     scale: int | None = None,
     imports: Sequence[str] = (),
@@ -100,8 +108,9 @@ def from_pretrained(
         source (str | Path): as for `find_weights`: a file, a folder, a shipped name, `hf://owner/repo/file`.
         network_g (Mapping | None): the options of the network, all or those that the file does not tell, as an option
             file has them: `{'type': 'EDSR', 'num_in_ch': 3, ...}`.
-        window_sizes, num_heads, scale: the same, one by one, for SST. Released files of SST never name their windows.
-            An error asks for the others where the shapes of the weights leave them open.
+        window_sizes, num_heads, scale: the same, one by one, for SST. One number of windows or heads is for all layers.
+            Released files of SST never name their windows. An error asks for the others where the shapes of the weights
+            leave them open.
         imports (Sequence[str]): modules that register networks of your own, `.py` files or dotted names. Their code
             runs, so no weights file can name them.
         param_key (str | None): the entry of the file to take; None as for `read_weights`.
@@ -146,6 +155,8 @@ def network_in(weights: Weights, where: str, given: Mapping[str, Any]) -> dict[s
         return {key: value for key, value in network.items() if key not in OF_THE_MACHINE or not has_attention(kind)}
     if found is None or found.type != kind:
         raise UserError(f'{where}: its weights are not those of an {kind}; name their network in network_g')
+    if isinstance(given.get('window_sizes'), int) and 'window_sizes' in found.options:
+        given = {**given, 'window_sizes': [given['window_sizes']] * len(found.options['window_sizes'])}
     if in_file is None:
         stated = {**_only_window(found), **given, **weights.stated}
         _require_complete(found, stated, where)

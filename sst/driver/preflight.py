@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -86,15 +86,16 @@ def fetch_weights(options: Options) -> None:
         options.path.pretrain_network_g = str(download(weights))
 
 
-def missing_sets(options: Options, root: Path, tells: bool) -> dict[str, str]:
+def missing_sets(options: Options, root: Path, tells: bool, overrides: Sequence[str] = ()) -> dict[str, str]:
     """Look for all data and weights that the options name.
 
     Args:
         tells: whether this process says which sets are left out.
+        overrides: the changes of the command line.
 
     Returns:
         dict: sections of `datasets` that are left out, and the names of their sets: missing sets of a test, and those
-            of a training run that are `optional`.
+            of a training run that are `optional`. A set whose place the command line names is never left out.
 
     Raises:
         UserError: one line for each missing path, with what to do.
@@ -102,7 +103,9 @@ def missing_sets(options: Options, root: Path, tells: bool) -> dict[str, str]:
     sets = options.datasets.by_section()
     absent = {key: lines for key, dataset in sets.items() if (lines := list(missing_in(key, dataset, root)))}
     tests = options.train is None
-    left_out = [key for key in absent if tests or getattr(sets[key], 'optional', False)]
+    left_out = [
+        key for key in absent if (tests or getattr(sets[key], 'optional', False)) and not _is_placed_by(overrides, key)
+    ]
     faults = [line for key, lines in absent.items() if key not in left_out for line in lines]
     if tests and len(absent) == len(sets):
         faults = [line for lines in absent.values() for line in lines] or ['datasets: must name a set to test on']
@@ -115,6 +118,12 @@ def missing_sets(options: Options, root: Path, tells: bool) -> dict[str, str]:
     for line in (line for key in left_out for line in absent[key] if tells):
         tell(f'warning: left out: {line}')
     return {key: sets[key].name for key in left_out}
+
+
+def _is_placed_by(overrides: Sequence[str], key: str) -> bool:
+    """Whether changes of the command line name the whole section `datasets.<key>` or one of its paths."""
+    places = [text.partition('=')[0].split(':') for text in overrides]
+    return any(place[:2] == ['datasets', key] and (len(place) == 2 or place[2] in PATHS) for place in places)
 
 
 def check_network(net: torch.nn.Module, options: Options, device: torch.device) -> None:

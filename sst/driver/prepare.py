@@ -38,6 +38,7 @@ class Run:
         model: BasicSR's model, ready to train or test; that of a dry run is on the CPU.
         datasets: the datasets by name.
         stream: what the order of training samples depends on.
+        options_file: where `written` lies, once the first process has written it.
     """
 
     root: Path
@@ -52,6 +53,7 @@ class Run:
     model: Any = None
     datasets: dict[str, Any] = field(default_factory=dict)
     stream: dict[str, int] | None = None
+    options_file: Path | None = None
 
     @property
     def first(self) -> bool:
@@ -116,7 +118,7 @@ def _get_ready(run: Run, held: ExitStack) -> None:
     if run.state:
         options.path.pretrain_network_g = None  # the state brings its own weights
     preflight.fetch_weights(options)
-    run.missing = preflight.missing_sets(options, run.root, run.first)
+    run.missing = preflight.missing_sets(options, run.root, run.first, run.args.force_yml)
     run.opt = pipeline_options(run)
     run.model = _built_model(run)
     preflight.check_network(run.model.get_bare_model(run.model.net_g), options, run.device)

@@ -1,5 +1,6 @@
 """What is saved with a run so that it can be repeated: options, code and packages."""
 
+import math
 import platform
 import shlex
 import subprocess
@@ -30,6 +31,16 @@ def write_record(folder: Path, options: dict[str, Any], resumed_at: int = 0) -> 
             (folder / 'imports').mkdir(exist_ok=True)
             _write_beside(folder / 'imports' / Path(name).name, Path(name).read_text(encoding='utf-8'), resumed_at)
     return written
+
+
+def options_at(folder: Path, iteration: float = math.inf) -> Path:
+    """The options that a run had at an iteration: each time that it went on with others, it wrote them anew."""
+    found = {(0, ''): folder / 'options.yml'}
+    for path in folder.glob('options_*.yml'):
+        number, _, moment = path.stem.removeprefix('options_').partition('_')
+        if number.isdecimal() and int(number) <= iteration:
+            found[int(number), moment] = path
+    return found[max(found)]
 
 
 def environment() -> str:

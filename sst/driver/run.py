@@ -164,7 +164,7 @@ def _train_on(run: Run, log: EarlyLog, signals: Signals) -> None:
             'copy_opt_file': lambda *_: _save_record(run),  # the resolved options, with environment and imports
             'get_root_logger': log.open,  # what was said before it was there comes first
             'get_env_info': lambda: record.summary(run.device, run.place.world),  # in one line
-            'dict2str': lambda _: f'Options: {run.folder / "options.yml"}',  # which are hundreds of lines
+            'dict2str': lambda _: f'Options: {run.options_file}',  # which are hundreds of lines
             'init_tb_loggers': lambda opt: init_writers(opt, run.start_iter),  # in the run's folder
             'create_train_val_dataloader': stopping.create_loaders,  # an endless stream that resumes exactly
             'build_model': lambda _: model,  # it is built and tried already
@@ -194,7 +194,7 @@ def _test(run: Run, log: EarlyLog, _: Signals) -> None:
         'make_exp_dirs': make_folders,  # its fault is one line; BasicSR's test saves no options
         'get_root_logger': log.open,  # what was said before it was there comes first
         'get_env_info': lambda: record.summary(run.device, run.place.world),  # in one line
-        'dict2str': lambda _: f'Options: {run.folder / "options.yml"}',  # which are hundreds of lines
+        'dict2str': lambda _: f'Options: {run.options_file}',  # which are hundreds of lines
         'build_dataset': lambda options: run.datasets[options['name']],  # they are built and checked already
         'build_model': lambda _: run.model,  # so is it
     }
@@ -244,8 +244,11 @@ def _writing(work: Callable[[], object]) -> None:
 
 
 def _save_record(run: Run) -> None:
+    def save() -> None:
+        run.options_file = record.write_record(run.folder, run.written, run.start_iter)
+
     if run.first:
-        _writing(lambda: record.write_record(run.folder, run.written, run.start_iter))
+        _writing(save)
 
 
 def _how_to_go_on(is_train: bool, argv: Sequence[str] | None) -> str:

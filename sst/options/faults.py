@@ -57,7 +57,7 @@ def refuse(faults: Sequence[Fault]) -> None:
 def options_error(faults: Sequence[Fault], prefix: Callable[[Path], str]) -> OptionsError:
     """The error to raise; `prefix` says what stands before the key, from the place of the fault."""
     lines = [f'{prefix(place)}{dotted(place)}: {_advised(place, text)}' for place, text in faults]
-    return OptionsError('\n'.join(map(one_line, lines)))
+    return OptionsError(*map(one_line, lines))
 
 
 def _advised(place: Path, text: str) -> str:

@@ -100,9 +100,9 @@ def _override(merged: Merged, overrides: Iterable[str]) -> None:
         try:
             merged.override(text)
         except OptionsError as error:
-            lines.append(str(error))
+            lines += error.faults
     if lines:
-        raise OptionsError('\n'.join(lines))
+        raise OptionsError(*lines)
 
 
 def _import(merged: Merged) -> None:

@@ -2,16 +2,16 @@
 
 import argparse
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from sst.archs.sstreal_arch import checked_guidance
 from sst.archs.sstreal_options import MOST_GUIDANCE
 from sst.archs.sstreal_start import MOST_SEED
 from sst.checkpoints.sources import shipped
 from sst.utils import pixels
-from sst.utils.command_line import CommandLine, add_network_arguments, number_up_to
+from sst.utils.command_line import CommandLine, add_network_arguments, number_up_to, whole_number, whole_numbers
 
 EXTENSIONS = ('auto', 'png', 'jpg', 'jpeg', 'webp', 'tif', 'tiff')
 DTYPES = ('float32', 'float16', 'bfloat16')
@@ -79,15 +79,15 @@ def _add_files(parser: CommandLine) -> None:
     size = parser.add_mutually_exclusive_group()
     scale_help = "how many times larger, also 1.5 or 3 with any network (the network's own scale)"
     size.add_argument('-s', '--scale', '--outscale', type=number_up_to(64), metavar='S', help=scale_help)
-    size.add_argument('--width', type=_whole(1, 1_000_000), metavar='N', help='width of the result in pixels')
-    size.add_argument('--height', type=_whole(1, 1_000_000), metavar='N', help='height of the result in pixels')
+    size.add_argument('--width', type=whole_number(1, 1_000_000), metavar='N', help='width of the result in pixels')
+    size.add_argument('--height', type=whole_number(1, 1_000_000), metavar='N', help='height of the result in pixels')
     add('--ext', dest='extension', choices=EXTENSIONS, default='auto', help='format of the results (as the inputs)')
     suffix_help = 'what names end in, after a _ (x2, or w1920, h1080 with --width, --height); "" for nothing'
     add('--suffix', type=_suffix, help=suffix_help)
     quality_help = 'quality of JPEG and WebP, 100: lossless WebP (95)'
-    add('--quality', type=_whole(1, 100), default=95, metavar='1-100', help=quality_help)
+    add('--quality', type=whole_number(1, 100), default=95, metavar='1-100', help=quality_help)
     crf_help = 'rate factor of videos: lower is better, and files are larger (17)'
-    add('--crf', type=_whole(0, 51), default=17, metavar='0-51', help=crf_help)
+    add('--crf', type=whole_number(0, 51), default=17, metavar='0-51', help=crf_help)
     pixels.add_argument(parser)
     add('--skip-existing', action='store_true', help='skip inputs that have a result already')
     dry_run_help = 'show what would be done, in what time and with how much memory; write nothing'
@@ -102,13 +102,21 @@ def _add_network(parser: CommandLine) -> None:
     tile_help = 'side of a tile in input pixels; 0: no tiles (auto)'
     add('-t', '--tile', type=_tile, default='auto', metavar='N|auto', help=tile_help)
     overlap_help = 'input pixels that a tile sees beyond its border (32)'
-    add('--overlap', '--tile_pad', dest='overlap', type=_whole(0, 4096), default=32, metavar='N', help=overlap_help)
+    add(
+        '--overlap',
+        '--tile_pad',
+        dest='overlap',
+        type=whole_number(0, 4096),
+        default=32,
+        metavar='N',
+        help=overlap_help,
+    )
     ensemble_help = 'take the mean of the eight flips and turns: a little better, eight times the time'
     add('--self-ensemble', dest='ensemble', action='store_true', help=ensemble_help)
     guidance_help = 'of SSTReal, from 0 to 10: more is more detail, true or not (as the weights say, usually 2)'
     add('--guidance', type=_guidance, metavar='X', help=guidance_help)
     seed_help = 'of the noise that SSTReal starts from: another one gives other details (0)'
-    add('--seed', type=_whole(0, MOST_SEED), metavar='N', help=seed_help)
+    add('--seed', type=whole_number(0, MOST_SEED), metavar='N', help=seed_help)
     dtype = parser.add_mutually_exclusive_group()
     dtype.add_argument('--dtype', choices=DTYPES, help='number format of the network (float16 on CUDA, else float32)')
     fp32_help = 'the same as --dtype float32'
@@ -118,9 +126,21 @@ def _add_network(parser: CommandLine) -> None:
     gpu_help = 'the same as --device cuda:N; -1: cpu'
     device.add_argument('-g', '--gpu-id', dest='device', type=_gpu, metavar='N', help=gpu_help)
     trained = 'that the network was trained with, if the weights do not say: one number, or one for each layer'
-    add('--window-sizes', type=_numbers, metavar='N,N,...', help=f'windows {trained}')
-    add('--num-heads', type=_numbers, metavar='N,N,...', help=f'heads {trained}')
+    for name, what in (('--window-sizes', 'windows'), ('--num-heads', 'heads')):
+        add(name, nargs='+', action=_Numbers, metavar='N', help=f'{what} {trained}, as 16,32,64 or 16 32 64')
     add_network_arguments(parser)
+
+
+class _Numbers(argparse.Action):
+    """Takes one number or several. What follows them, as in `--window-sizes 16 32 photo.png`, is an input."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        count = next((index for index, text in enumerate(values) if index and not text.isdecimal()), len(values))
+        try:
+            setattr(namespace, self.dest, whole_numbers(' '.join(values[:count])))
+        except argparse.ArgumentTypeError as fault:
+            raise argparse.ArgumentError(self, str(fault)) from None
+        namespace.more_inputs = [*namespace.more_inputs, *values[count:]]
 
 
 def _output(text: str) -> Path:
@@ -135,19 +155,8 @@ def _suffix(text: str) -> str:
     return text
 
 
-def _whole(least: int, most: int, others: str = '') -> Callable[[str], int]:
-    """The type of an argument that is a whole number; `others` says what else it may be."""
-
-    def whole(text: str) -> int:
-        if not text.strip().isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f'must be {others}a whole number from {least} to {most}, not {text!r}')
-        return int(text)
-
-    return whole
-
-
 def _tile(text: str) -> int | Literal['auto'] | None:
-    return 'auto' if text == 'auto' else _whole(0, 1_000_000, 'auto or ')(text) or None
+    return 'auto' if text == 'auto' else whole_number(0, 1_000_000, 'auto or ')(text) or None
 
 
 def _gpu(text: str) -> str:
@@ -155,7 +164,7 @@ def _gpu(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f'must be one GPU, not {text!r}; for several use: torchrun --nproc_per_node=N sst/upscale.py ...'
         )
-    return 'cpu' if text == '-1' else f'cuda:{_whole(0, 1000, "-1 for the CPU or ")(text)}'
+    return 'cpu' if text == '-1' else f'cuda:{whole_number(0, 1000, "-1 for the CPU or ")(text)}'
 
 
 def _guidance(text: str) -> float:
@@ -163,7 +172,3 @@ def _guidance(text: str) -> float:
         return checked_guidance(float(text))
     except ValueError:
         raise argparse.ArgumentTypeError(f'must be a number from 0 to {MOST_GUIDANCE:g}, not {text!r}') from None
-
-
-def _numbers(text: str) -> list[int]:
-    return [_whole(1, 10_000)(part) for part in text.replace(',', ' ').split() or ['']]

@@ -44,7 +44,7 @@ class Models:
 
     def _load(self, source: str) -> Upscaler:
         settings = self.settings
-        heads = settings.num_heads
+        windows, heads = settings.window_sizes, settings.num_heads
         try:
             return load_model(
                 source,
@@ -52,7 +52,7 @@ class Models:
                 settings.dtype,
                 network_g=network_in_options(settings.network),
                 imports=settings.imports,
-                window_sizes=settings.window_sizes,
+                window_sizes=windows[0] if windows and len(windows) == 1 else windows,
                 num_heads=heads[0] if heads and len(heads) == 1 else heads,
                 param_key=settings.param_key,
                 tile=settings.tile,

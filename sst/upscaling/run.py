@@ -88,7 +88,7 @@ def _forecast(jobs: Sequence[Job], settings: Settings, models: Models, share: Sh
             task = examine(job, settings, models)
         except UserError as error:
             forecast.add_unreadable(job)
-            say(f'error: {error}', sys.stderr)
+            _say_faults(error)
         else:
             forecast.add(task)
             _say_notes(task, share)
@@ -109,7 +109,7 @@ def _work(jobs: Sequence[Job], settings: Settings, models: Models, share: Share)
                     notes = enlarge(task, settings, progress)
             except UserError as error:
                 failed += 1
-                say(f'error: {error}', sys.stderr)
+                _say_faults(error)
             else:
                 done += 1
                 seconds = time.perf_counter() - begin
@@ -117,6 +117,11 @@ def _work(jobs: Sequence[Job], settings: Settings, models: Models, share: Share)
                 for note in notes:
                     say(f'note: {job.source}: {note}', sys.stderr)
     return done, failed
+
+
+def _say_faults(error: UserError) -> None:
+    for fault in error.faults:
+        say(f'error: {fault}', sys.stderr)
 
 
 def _say_notes(task: Task, share: Share) -> None:

@@ -30,6 +30,22 @@ def number_up_to(greatest: float) -> Callable[[str], float]:
     return number
 
 
+def whole_number(least: int, most: int, others: str = '') -> Callable[[str], int]:
+    """The type of an argument that is a whole number; `others` says what else it may be."""
+
+    def whole(text: str) -> int:
+        if not text.strip().isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f'must be {others}a whole number from {least} to {most}, not {text!r}')
+        return int(text)
+
+    return whole
+
+
+def whole_numbers(text: str) -> list[int]:
+    """The type of an argument that is whole numbers from 1 on, with commas or blanks between."""
+    return [whole_number(1, 10_000)(part) for part in text.replace(',', ' ').split() or ['']]
+
+
 def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments that say what a weights file does not tell of its network."""
     parser.add_argument(

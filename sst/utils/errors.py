@@ -11,7 +11,17 @@ class UserError(Exception):
     """Something the user must change. Its text is the whole message, one line per fault.
 
     Entry points print it as `error: <line>` on stderr, without a stack trace, and exit with code 2.
+
+    Args:
+        *faults (str): each fault, so that a line break in one is known to be part of a name.
     """
+
+    def __str__(self) -> str:
+        return '\n'.join(self.faults)
+
+    @property
+    def faults(self) -> list[str]:
+        return [str(fault) for fault in self.args]
 
 
 def reason_of(fault: BaseException) -> str:
@@ -45,12 +55,12 @@ def in_one_line(interrupted: str = 'interrupted', *, single: bool = False) -> It
 
     Args:
         interrupted: the text after Ctrl-C.
-        single: whether each error has one line, so that a line break in it must be part of a name.
+        single: whether each of `UserError.faults` is one line, so that a line break in it must be part of a name.
     """
     try:
         yield
     except UserError as error:
-        faults = [str(error)] if single else str(error).split('\n')
+        faults = error.faults if single else str(error).split('\n')
         print('\n'.join(f'error: {visible(line)}' for line in faults), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:

@@ -97,6 +97,24 @@ def test_released_windows_are_asked_for_never_guessed(tmp_path):
         from_pretrained(tmp_path / 'released.pth', window_sizes=[8])
 
 
+@pytest.mark.parametrize('name', ['m.pth', 'm.PT', 'm.ckpt', 'm.bin'])
+def test_endings_of_other_formats_are_refused(tmp_path, name):
+    with pytest.raises(UserError, match='m.safetensors'):
+        save_pretrained(SST(**tiny_options()), tmp_path / name)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('kind', ['released', 'ours'])
+def test_one_window_serves_every_layer(tmp_path, kind):
+    net = SST(**tiny_options(window_sizes=[8, 8]))
+    if kind == 'ours':
+        file = save_pretrained(net, tmp_path / 'net.safetensors')
+    else:
+        file = tmp_path / 'net.pth'
+        torch.save(net.state_dict(), file)
+    assert from_pretrained(file, window_sizes=8).options['window_sizes'] == (8, 8)
+
+
 def test_windows_of_the_papers_models_are_offered_by_name(tmp_path):
     with torch.device('meta'):
         shapes = SST(**PUBLISHED['SST-light+'], scale=2).state_dict()

@@ -184,6 +184,15 @@ def test_a_test_leaves_missing_sets_out(tmp_path, capsys):
     assert 'urban/HR (datasets.test_2.dataroot_gt)' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize('named', ['test_2', 'test_2:dataroot_gt', 'test_2:dataroot_lq:0'])
+def test_what_the_command_line_names_is_never_left_out(tmp_path, named):
+    found = options(tmp_path, is_train=False, test_2=dataset('Urban100', 'urban/HR', 'urban/LR'))
+    preflight.resolve_paths(found, tmp_path)
+    assert preflight.missing_sets(found, tmp_path, False, ['datasets:test_2:name=x']) == {'test_2': 'Urban100'}
+    with pytest.raises(UserError, match='datasets.test_2.dataroot_gt'):
+        preflight.missing_sets(found, tmp_path, False, [f'datasets:{named}=urban/HR'])
+
+
 def test_a_test_of_nothing_is_an_error(tmp_path):
     found = options(tmp_path, is_train=False, test_1=dataset('Urban100', 'urban/HR', 'urban/LR'))
     assert len(faults(found, tmp_path)) == 2

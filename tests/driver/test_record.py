@@ -38,6 +38,14 @@ def test_resume_keeps_the_older_files(tmp_path, monkeypatch):
     assert yaml.safe_load((tmp_path / 'options_8.yml').read_text()) == changed
 
 
+def test_the_options_of_an_iteration_are_found(tmp_path):
+    for name in ('options.yml', 'options_8.yml', 'options_8_20260101_000000.yml', 'options_10.yml', 'options_x.yml'):
+        (tmp_path / name).touch()
+    at = {iteration: record.options_at(tmp_path, iteration).stem for iteration in (7, 9, 10)}
+    assert at == {7: 'options', 9: 'options_8_20260101_000000', 10: 'options_10'}
+    assert record.options_at(tmp_path).stem == 'options_10'
+
+
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
     """A repository with one commit from which sst seems to be imported."""

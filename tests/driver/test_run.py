@@ -67,6 +67,17 @@ def test_killed_and_resumed_is_the_same_run(start, root, capsys):
     assert 'resumed is finished' in capsys.readouterr().err
 
 
+def test_the_log_names_the_options_that_a_run_goes_on_with(start, root, capsys):
+    assert start(training('killed')) == 130
+    changed = training('killed')
+    changed['logger']['print_freq'] = 3
+    assert start(changed, '--auto_resume') == 130
+    logs = sorted((root / 'experiments/killed').glob('*.log'), key=lambda path: path.stat().st_mtime_ns)
+    named = [re.search(r'Options: .*/(.*)', log.read_text())[1] for log in logs]
+    assert named == ['options.yml', 'options_6.yml']
+    assert load_options(root / 'experiments/killed/options_6.yml')['logger']['print_freq'] == 3
+
+
 def test_a_run_that_goes_on_within_a_second_keeps_its_log(start, root, monkeypatch):
     monkeypatch.setattr(basicsr.train, 'get_time_str', lambda: '20260101_000000')
     assert start(training('killed')) == 130
@@ -165,6 +176,12 @@ def test_testing_prints_one_table(start, root, capsys):
     for part in ('Val', 'PSNR', 'Urban100', 'missing', 'metrics.csv'):
         assert part in captured.out
     assert (root / 'results/run/options.yml').is_file()
+
+
+def test_a_place_on_the_command_line_must_be_there(start, root, capsys):
+    assert start(evaluation(), '--force_yml', f'datasets:test_2:dataroot_gt={root}/nope') == 2
+    assert 'datasets.test_2.dataroot_gt' in capsys.readouterr().err
+    assert not (root / 'results').exists()
 
 
 @pytest.mark.parametrize('script', ['train', 'test'])

@@ -108,6 +108,17 @@ def test_a_folder_that_is_not_there_is_one_line(exported, tmp_path):
         export_onnx(exported[0], tmp_path / 'none' / 'net.onnx')
 
 
+@pytest.mark.parametrize('windows', [['8', '8'], ['8,8'], ['8']], ids=' '.join)
+def test_the_program_takes_windows_as_sst_upscale_does(tmp_path, monkeypatch, windows):
+    import export_onnx as program
+
+    found = []
+    monkeypatch.setattr(program, 'export_onnx', lambda net, path, opset: found.append(net) or path.touch())
+    torch.save(SST(**tiny_options(window_sizes=[8, 8])).state_dict(), tmp_path / 'net.pth')
+    program.main([str(tmp_path / 'net.pth'), '-o', str(tmp_path / 'net.onnx'), '--window-sizes', *windows])
+    assert found[0].options['window_sizes'] == (8, 8)
+
+
 def test_the_program_ends_in_one_line(tmp_path, capsys):
     import export_onnx as program
 

@@ -28,7 +28,8 @@ def root(tmp_path_factory):
     trained = load_options(OPTIONS / 'train_SST_light_x2.yml')
     run = root / 'experiments/light run'
     run.mkdir(parents=True)
-    (run / 'options.yml').write_text(yaml.safe_dump(trained))
+    (run / 'options.yml').write_text(yaml.safe_dump(trained | {'train': trained['train'] | {'total_iter': 400}}))
+    (run / 'options_400.yml').write_text(yaml.safe_dump(trained))
     with SummaryWriter(str(run / 'tb_logger')) as writer:
         for step in range(1, 6):
             writer.add_scalar('losses/l_pix', 0.1 / step, 100 * step)

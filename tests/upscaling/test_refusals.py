@@ -29,7 +29,6 @@ from picture_files import saved
         (['a.png', '--suffix', 'a/b'], "'a/b'"),
         (['a.png', '--fp32', '--dtype', 'float16'], '--fp32'),
         (['a.png', '--window-sizes', '8,x'], "'x'"),
-        (['a.png', '--window-sizes', '8,9'], 'window_sizes'),
         (['a.png', '-o', 'a.png'], 'a.png'),
         (['a.png', '-o', '.', '--suffix', ''], 'a.png'),
         (['a.png', '-o', 'b.mp4'], 'b.mp4'),
@@ -55,6 +54,37 @@ def test_refusals(upscale, arguments, named):
     assert not any('usage' in line for line in err)
     assert named in err[-1]
     assert files('.') == before
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['a.png', '--window-sizes', '4,6'],
+        ['a.png', '--window-sizes', '4', '6'],
+        ['--window-sizes', '4', '6', 'a.png', '--num-heads', '2'],
+        ['--num-heads', '2', '2', '--window-sizes', '4,6', 'a.png'],
+    ],
+    ids=' '.join,
+)
+def test_windows_may_stand_with_commas_or_blanks(upscale, arguments):
+    saved('a.png', 6, 6, 3)
+    assert upscale(*arguments)[0] == 0
+    assert files('results') == ['a_x2.png']
+
+
+def test_one_window_is_for_all_layers(upscale):
+    saved('a.png', 6, 6, 3)
+    code, _, err = upscale('a.png', '--window-sizes', '8')  # and the file has 4, 6
+    assert code == 2
+    assert '(8, 8)' in err[-1]
+
+
+def test_each_fault_has_its_line(upscale):
+    saved('a.png', 6, 6, 3)
+    code, _, err = upscale('a.png', '--window-sizes', '8,9,8')
+    assert code == 2
+    assert errors(err) == err[-2:]
+    assert [line.split(':')[1].strip() for line in err[-2:]] == ['network_g.num_heads', 'network_g.bias.ranks']
 
 
 def test_results_that_are_too_large(upscale):

@@ -47,7 +47,7 @@ def test_from_names_to_tables(folder):
     command = [sys.executable, str(ROOT / 'scripts/league.py'), '--device', 'cpu', '--models', models, *SIZES]
     command += ['--root', str(folder), '--out', str(folder / 'out')]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # because of the broken one
     outcome = json.loads((folder / 'out' / 'league.json').read_text())
     small, elan, broken = outcome['rows']
     assert small['parameters'] == sum(weight.numel() for weight in network(folder).parameters())
@@ -77,6 +77,27 @@ def test_costs_of_the_newer_networks(model, parameters, least):
     found = work({'what': 'costs', 'row': asdict(row)})
     assert found['parameters'] == parameters
     assert found['multiply_adds'] > least
+
+
+def test_a_network_that_takes_whole_windows_only_is_counted_on_whole_windows():
+    pytest.importorskip('spandrel')
+    row = Row('DRCT', 2, 'fast', '', 'float32', 'inference', 1, 8, 8, 'cpu', 2, 0.0)
+    found = work({'what': 'costs', 'row': asdict(row)})
+    assert found == {'parameters': 13_991_867, 'multiply_adds': pytest.approx(4130e9, rel=1e-3)}
+
+
+@pytest.mark.parametrize(
+    ('reasons', 'expected'),
+    [
+        ([{}, {}], False),
+        ([{'costs': "RuntimeError: shape '[1, 22]' is invalid"}, {}], True),
+        ([{'quality': 'no weights: a.pth'}, {'costs': 'killed: out of memory', 'quality': 'no weights: b.pth'}], False),
+        ([{'costs': 'out of memory', 'quality': 'no weights: a.pth'}] * 2, True),  # nothing was measured
+        ([{'costs': 'no weights: a.pth', 'quality': 'no data sets'}] * 2, False),
+    ],
+)
+def test_a_league_fails_by_its_rows(reasons, expected):
+    assert league.failed([row('a', None, None, reasons=found) for found in reasons], ['costs', 'quality']) is expected
 
 
 @pytest.mark.parametrize(
