@@ -24,13 +24,14 @@ from soaking.inputs import all_kinds
 from soaking.kills import soak_kills
 from soaking.programs import programs
 from soaking.settings import make_data
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import in_one_line
 from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--minutes', type=float, default=30, help='time for all of it (%(default)s); kills and files take half each')
     add('--kills', type=positive, default=200, help='kills to stop after (%(default)s)')

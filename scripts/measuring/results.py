@@ -34,8 +34,8 @@ def words(text: str) -> list[str]:
 
 def positive(text: str) -> int:
     """The value of an argument that takes a whole number from 1 on."""
-    if int(text) < 1:
-        raise ValueError
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be a whole number from 1 on, not {text!r}')
     return int(text)
 
 
@@ -44,7 +44,7 @@ def size(text: str) -> tuple[int, int]:
     width, _, height = text.partition('x')
     try:
         return positive(width), positive(height)
-    except ValueError:
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f'{text!r} is not WIDTHxHEIGHT, as 1280x720') from None
 
 
