@@ -7,7 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
-from sst.checkpoints.networks import network_in_options  # after the repository is on the path
+from measuring.results import make_folders  # after the repository is on the path
+from sst.checkpoints.networks import network_in_options
 from sst.checkpoints.pretrained import MissingOptionsError, from_pretrained, on_command_line
 from sst.interop.onnx import OPSET, export_onnx
 from sst.utils.command_line import CommandLine, add_network_arguments
@@ -25,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_network_arguments(parser)
     args = parser.parse_args(arguments)
     with in_one_line():
+        make_folders(args.output)
         try:
             net = from_pretrained(
                 args.weights,

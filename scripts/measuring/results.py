@@ -10,7 +10,7 @@ import torch
 
 from measuring.machine import describe
 from sst.utils.errors import UserError
-from sst.utils.files import atomic_write_text
+from sst.utils.files import atomic_write_text, require_writable
 from sst.utils.json_text import json_text
 from sst.utils.optional import require
 
@@ -55,12 +55,13 @@ def check_words(option: str, given: list[str], known: tuple[str, ...]) -> None:
 
 
 def make_folders(*paths: Path | None) -> None:
-    """Make the folders of files that are to be written, before work begins. Raises UserError."""
+    """Make the folders of files that are to be written, and try them, before work begins. Raises UserError."""
     for path in filter(None, paths):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise UserError(f'{path.parent}: cannot be made ({fault.strerror}); choose another file') from fault
+        require_writable(path.parent)
 
 
 def write_json(results: dict[str, Any], path: Path) -> None:
