@@ -1,5 +1,6 @@
 """Images in, images out, from Python: `load_model('SST-tiny-x2')(image)`."""
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -30,6 +31,7 @@ from sst.inference import (
 from sst.inference.devices import best_device
 from sst.inference.enlarging import Bands, Samples, enlarge, whole
 from sst.utils.errors import UserError
+from sst.utils.suggest import did_you_mean
 
 Image = TypeVar('Image', np.ndarray, Tensor, PIL.Image.Image)
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
@@ -241,8 +243,13 @@ def load_model(
             file to take, and `backend` who computes the attention.
 
     Raises:
+        TypeError: a keyword is unknown.
         UserError: the weights are missing, broken or leave options open, in one line that says what to do.
     """
+    known = inspect.signature(from_pretrained).parameters
+    if unknown := [name for name in network if name not in known]:
+        near = did_you_mean(unknown[0], [*known, *inspect.signature(load_model).parameters])
+        raise TypeError(f'load_model() got an unexpected keyword argument {unknown[0]!r}{near}')
     net = from_pretrained(source, **network)
     return Upscaler(net, device, dtype, tile=tile, overlap=overlap, ensemble=ensemble, guidance=guidance, seed=seed)
 

@@ -115,7 +115,9 @@ def read_pictures(paths: Sequence[Path], scale: int, lr: bool) -> list[Picture]:
         raise UserError(f'--images {" ".join(map(str, paths))}: no image ({", ".join(ENDINGS)}) is there')
     pictures = []
     for file in files:
-        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR) if file.is_file() else None
+        if not file.is_file():
+            raise UserError(f'{file}: no such file')
+        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise UserError(f'{file}: cannot be read as an image')
         height, width = (size if lr else size // scale * scale for size in image.shape[:2])

@@ -140,7 +140,7 @@ def test_crops(work):
         ('lam', {'images': ('images/a.png',), 'more': ('--at', '30,30')}, ['--at', '32x40']),
         ('lam', {'images': ('images/a.png',), 'more': ('--at', '292')}, ['--at', 'X,Y', "'292'"]),
         ('lam', {'images': ('images/a.png',), 'more': ('--steps', '0')}, ['--steps', 'from 1 on', "'0'"]),
-        ('lam', {'images': ('images/none.png',)}, ['none.png']),
+        ('lam', {'images': ('images/none.png',)}, ['none.png', 'no such file']),
         ('lam', {'images': ('images/a.png',), 'more': ('--sigma', '0')}, ['--sigma']),
         ('crops', {'more': ('--lr',)}, ['--lr']),
         ('bias', {'images': (), 'models': 'rope'}, ['RoPE', 'logits']),
