@@ -30,6 +30,7 @@ from measuring.results import make_folders, now, positive, write_results
 from reporting.grid import Grid
 from reporting.runs import Training
 from sst.driver.record import git_commit
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import in_one_line
 from sst.utils.files import atomic_write_text
 
@@ -37,7 +38,7 @@ WIDTH = 160  # letters of a line that no terminal limits
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('tables', nargs='+', metavar='TABLE', help='see above')
     add('--budget', choices=('demo', 'paper'), default='demo', help='see above (%(default)s)')

@@ -24,11 +24,12 @@ from analyzing.drawing import save
 from analyzing.kinds import KINDS, NEED_HR, WITHOUT_IMAGES
 from analyzing.models import load_models, read_pictures
 from measuring.results import make_folders, positive, words, write_json
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import UserError, in_one_line
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('kind', choices=list(KINDS), help='see above')
     add(
@@ -55,7 +56,10 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _point(text: str) -> tuple[int, int]:
     left, _, top = text.partition(',')
-    return int(left), int(top)
+    try:
+        return int(left), int(top)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f'must be X,Y, two whole numbers as 292,40, not {text!r}') from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

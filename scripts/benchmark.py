@@ -23,6 +23,7 @@ from benchmarking.rows import DTYPES, MODES, TASKS, Workload, plan
 from benchmarking.run import run, work
 from measuring.results import check_words, make_folders, now, positive, size, words, write_results
 from sst.ops import available_backends
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import UserError, in_one_line
 from standings.entries import GROUPS, NAMES, chosen
 
@@ -71,7 +72,7 @@ NOT_OF_GROWTH = ('against', 'modes', 'backends', 'dtypes', 'tasks', 'size', 'bat
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add(
         '--against',
@@ -126,10 +127,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def sides(text: str) -> list[int]:
     """The value of `--grow`."""
-    try:
-        return [positive(word) for word in words(text)]
-    except ValueError:
-        raise argparse.ArgumentTypeError(f'{text!r}: must be whole numbers from 1 on, as 64,128,256') from None
+    return [positive(word) for word in words(text)]
 
 
 def benchmark(args: argparse.Namespace) -> dict[str, Any]:

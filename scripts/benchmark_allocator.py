@@ -1,6 +1,5 @@
 """What it saves that programs keep the memory they free: `sst-upscale` on a photograph, by turns with and without."""
 
-import argparse
 import os
 import subprocess
 import sys
@@ -9,8 +8,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
+
 from PIL import Image
 from skimage import data
+
+from sst.utils.command_line import CommandLine  # after the repository is on the path
 
 ROOT = Path(__file__).resolve().parents[1]
 # glibc's own value: it changes nothing, except that our programs then leave the allocator alone.
@@ -34,7 +37,7 @@ def measure(picture: Path, environment: dict[str, str], folder: Path) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandLine(description=__doc__)
     parser.add_argument('--width', type=int, default=1920)
     parser.add_argument('--height', type=int, default=960)
     parser.add_argument('--rounds', type=int, default=1)

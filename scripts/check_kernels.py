@@ -24,6 +24,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from sst.ops.kernels.configurations import KERNELS
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import in_one_line
 from tuning.compiling import DTYPES, POINTWISE, Build, Usage, compile_kernel, parts_of, require_triton
 
@@ -33,7 +34,7 @@ HELD = ('forward', *POINTWISE)  # to not spilling
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     published = sorted((ROOT / 'options').glob('test_SST*_x2.yml'))
     parser.add_argument('options', nargs='*', type=Path, default=published, help='option files; the published models')
     parser.add_argument('--kernels', nargs='+', choices=KERNELS + POINTWISE, default=KERNELS + POINTWISE)

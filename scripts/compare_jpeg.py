@@ -18,6 +18,7 @@ from skimage import data
 from comparison import Panel, draw_comparison  # after the repository is on the path
 from sst import load_model
 from sst.ops.imresize import imresize_to
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import in_one_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +59,7 @@ def _panel(name: str, version: np.ndarray, original: np.ndarray, scale: int) -> 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--scale', type=int, default=2, choices=(2, 3, 4))
     parser.add_argument('--quality', type=int, default=40, help='of the JPEG (%(default)s)')
     parser.add_argument('--picture', default='coffee', choices=PICTURES, help='of scikit-image (%(default)s)')

@@ -20,7 +20,7 @@ from sst.options.imports import load_parts
 from sst.options.reading import read_file
 from sst.options.released import network_options
 from sst.options.translation import translate, why_not_needed
-from sst.utils.command_line import add_imports_argument
+from sst.utils.command_line import CommandLine, add_imports_argument
 from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_save, atomic_write_text
 
@@ -89,7 +89,7 @@ def convert(path: Path, folder: Path, options: Path | None, gpus: int) -> Path:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('files', nargs='+', type=Path, metavar='FILE', help='released .pth or .yml files')
     parser.add_argument('--output', required=True, type=Path, help='folder for the converted files')
     parser.add_argument('--options', type=Path, help='released option file of the weights, kept with them')

@@ -1,6 +1,5 @@
 """The demo's outcome: a table of SST against bicubic, and a picture for each photograph, below results/demo."""
 
-import argparse
 import csv
 import json
 import sys
@@ -16,6 +15,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an installation too
 
 from comparison import Panel, draw_comparison  # after the repository is on the path
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import UserError, in_one_line
 
 
@@ -114,7 +114,7 @@ def _read(path: Path) -> np.ndarray:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandLine(description=__doc__)
     parser.add_argument('--sst', type=Path, default=Path('results/test_demo'), help='results of SST (%(default)s)')
     parser.add_argument(
         '--bicubic', type=Path, default=Path('results/test_demo_bicubic'), help='results of bicubic (%(default)s)'

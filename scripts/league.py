@@ -26,6 +26,7 @@ from benchmarking.run import problem, timed
 from measuring.processes import in_process
 from measuring.results import check_words, make_folders, origin, positive, size, words, write_results
 from sst.rivals.figures import published_figures
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
 from standings import chart, tables
@@ -51,7 +52,7 @@ WEIGHTS = {'latency': 0.7, 'multiply_adds': 0.15, 'parameters': 0.15}
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add(
         '--preset',

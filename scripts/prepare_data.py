@@ -1,6 +1,5 @@
 """Makes the datasets that option files use: `python scripts/prepare_data.py demo`, `... --help`."""
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # works without an
 
 # after the repository is on the path
 from prepare import check, database, demo, download, lr, meta, subimages
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import in_one_line
 from sst.utils.pixels import MEGAPIXELS, set_default_limit
 
@@ -27,7 +27,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandLine(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True, metavar='|'.join(COMMANDS))
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=(module.__doc__ or '').splitlines()[0], description=module.__doc__)

@@ -15,6 +15,7 @@ from rich.console import Console
 from measuring.results import make_folders, now, words
 from reporting.page import page
 from reporting.tables import found, quality, training
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import in_one_line
 from sst.utils.files import atomic_write_text
 from sst.utils.optional import require
@@ -23,7 +24,7 @@ WIDTH = 160  # letters of a line that no terminal limits
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('--root', type=Path, default=Path.cwd(), help='where experiments/ and results/ lie (the current folder)')
     add('--runs', type=words, default=[], metavar='NAMES', help='names of runs and tests, with commas between (all)')

@@ -5,7 +5,6 @@
 The photograph is a part of scikit-image's astronaut, shrunk to 192x144.
 """
 
-import argparse
 import io
 import shutil
 import subprocess
@@ -20,6 +19,7 @@ import skimage.data
 from PIL import Image
 
 from sst.ops.imresize import imresize
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import UserError, in_one_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -105,7 +105,7 @@ def small(png: bytes) -> bytes:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Take the screenshot as the command line says. Returns the process's exit code."""
-    parser = argparse.ArgumentParser(description='Takes a screenshot of the web demo.')
+    parser = CommandLine(description='Takes a screenshot of the web demo.')
     parser.add_argument('--model', default=[], action='append', help='as for sst/demo.py; the first is shown')
     parser.add_argument('--picture', type=Path, help='another picture to enlarge')
     parser.add_argument('--scale', type=int, default=4, choices=(2, 3, 4))

@@ -1,6 +1,5 @@
 """Writes a trained SST into sst/weights: `python scripts/ship_weights.py CHECKPOINT NAME ...`."""
 
-import argparse
 import re
 import sys
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from sst.archs import SST  # after the repository is on the path
 from sst.checkpoints.pretrained import from_pretrained, save_pretrained
 from sst.checkpoints.sources import FOLDER
 from sst.checkpoints.weights import read_weights
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import UserError, in_one_line
 
 WRITES_THE_STREAM = re.compile(r'(stem|conv|.*\.attn\.proj|.*\.ffn\.project)\.(weight|bias)|blocks\.\d+\.conv\.bias')
@@ -39,7 +39,7 @@ def scale_stream(net: SST, factor: float) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = CommandLine(description=__doc__)
     parser.add_argument('checkpoint', help='weights that sst/train.py wrote')
     parser.add_argument('name', help='as SST-tiny-x2')
     parser.add_argument('--training-data', required=True, metavar='TEXT')

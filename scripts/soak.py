@@ -24,15 +24,21 @@ from soaking.inputs import all_kinds
 from soaking.kills import soak_kills
 from soaking.programs import programs
 from soaking.settings import make_data
-from sst.utils.errors import in_one_line
+from sst.utils.command_line import CommandLine, number_up_to
+from sst.utils.errors import UserError, in_one_line
 from sst.utils.files import atomic_write_text
 from sst.utils.json_text import json_text
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add('--minutes', type=float, default=30, help='time for all of it (%(default)s); kills and files take half each')
+    add(
+        '--minutes',
+        type=number_up_to(1_000_000),
+        default=30,
+        help='time for all of it (%(default)s); kills and files take half each',
+    )
     add('--kills', type=positive, default=200, help='kills to stop after (%(default)s)')
     add('--cases', type=positive, default=20_000, help='damaged inputs to stop after (%(default)s)')
     add('--seed', type=int, help='of everything drawn at random (default: a new one, which is printed)')
@@ -57,6 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kinds = all_kinds(files) | programs(files)
         fuzzed = soak_fuzz(kinds, files, seed, args.cases, end, _tell)
         print(f'inputs: {dict(sorted(fuzzed.items()))}', flush=True)
+        if not killed and not fuzzed:
+            raise UserError(f'nothing was tried in --minutes {args.minutes:g}; give more')
         bad = killed['broken'] + fuzzed['failed']
         print(
             f'{"every promise held" if not bad else f"{bad} failures"}; {time.monotonic() - begin:.0f} s, seed {seed}'

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from measuring.results import make_folders, origin, write_json
 from sst.ops.kernels.configurations import KERNELS
 from sst.ops.kernels.launch import capability
+from sst.utils.command_line import CommandLine
 from sst.utils.errors import UserError, in_one_line
 from tuning import report
 from tuning.candidates import Choices, candidates, plan
@@ -34,7 +35,7 @@ BLOCKS, WARPS, STAGES = (16, 32, 64, 128, 256), (1, 2, 4, 8, 16), (1, 2, 3, 4, 5
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add, usual = parser.add_argument, Choices()
     add('options', nargs='*', type=Path, default=MODELS, help='option files (SST-L+ and SST-L x2)')
     add('--kernels', nargs='+', choices=KERNELS, default=KERNELS)

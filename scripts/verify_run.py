@@ -24,12 +24,13 @@ from sst.driver.prepare import Run, prepare
 from sst.driver.record import options_at
 from sst.driver.resume import read_state
 from sst.models.checkpoints import WEIGHTS, read_digests
+from sst.utils.command_line import CommandLine
 from sst.utils.digest import digest
 from sst.utils.errors import UserError, in_one_line
 
 
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('run', type=Path, metavar='RUN', help='folder of the run, as experiments/NAME')
     add('--state', type=positive, metavar='ITERATION', help='where to start (the newest state before a noted sum)')

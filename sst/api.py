@@ -1,5 +1,6 @@
 """Images in, images out, from Python: `load_model('SST-tiny-x2')(image)`."""
 
+import inspect
 import math
 import warnings
 from collections.abc import Callable
@@ -30,13 +31,13 @@ from sst.inference import (
 from sst.inference.devices import best_device
 from sst.inference.enlarging import Bands, Samples, enlarge, whole
 from sst.utils.errors import UserError
+from sst.utils.suggest import did_you_mean
 
 Image = TypeVar('Image', np.ndarray, Tensor, PIL.Image.Image)
 WHITE = {np.dtype(np.uint8): 255, np.dtype(np.uint16): 65535}
 SHAPES = ((), (1,), (2,), (3,), (4,))  # beyond (H, W): grey, with alpha, RGB, RGBA
 MODES = ('RGB', 'RGBA', 'L', 'LA', 'I;16')  # of Pillow's images: those that stay what they are
 SIMPLER = {'1': 'L', 'La': 'LA'}
-_NO_NOISE = 'guidance and seed are for networks that start from noise, and {} does not; leave them out'
 BEYOND = 1.0  # how far floating-point images may lie outside [0, 1]: results of other programs overshoot a little
 
 
@@ -85,8 +86,8 @@ class Upscaler:
                 'overlap a whole number from 0 on'
             )
         self.starts_from_noise = isinstance(net, SSTReal)  # then it takes guidance and seed
-        if not (self.starts_from_noise or guidance is seed is None):
-            raise UserError(_NO_NOISE.format(type(net).__name__))
+        if not self.starts_from_noise:
+            _refuse_noise(net, guidance, seed)
         self.net = net.to(self.device)
         properties, required = None, required_multiple(options_of(net) or {})
         if isinstance(net, AttentionNetwork):
@@ -157,7 +158,8 @@ class Upscaler:
     def with_noise(self, guidance: float | None = None, seed: int | None = None) -> 'Upscaler':
         """The same for another guidance and seed, with the same network. Arguments and errors as for `Upscaler`."""
         if self._one_step is None:
-            raise UserError(_NO_NOISE.format(type(self.net).__name__))
+            _refuse_noise(self.net, guidance, seed)
+            return self
         twin = copy(self)
         twin._tiler = self._one_step(guidance=guidance, seed=seed or 0)
         return twin
@@ -241,10 +243,24 @@ def load_model(
             file to take, and `backend` who computes the attention.
 
     Raises:
+        TypeError: a keyword is unknown.
         UserError: the weights are missing, broken or leave options open, in one line that says what to do.
     """
+    known = inspect.signature(from_pretrained).parameters
+    if unknown := [name for name in network if name not in known]:
+        near = did_you_mean(unknown[0], [*known, *inspect.signature(load_model).parameters])
+        raise TypeError(f'load_model() got an unexpected keyword argument {unknown[0]!r}{near}')
     net = from_pretrained(source, **network)
     return Upscaler(net, device, dtype, tile=tile, overlap=overlap, ensemble=ensemble, guidance=guidance, seed=seed)
+
+
+def _refuse_noise(net: nn.Module, guidance: float | None, seed: int | None) -> None:
+    given = {'guidance': guidance, 'seed': seed}
+    if names := [f'{name} {value:g}' for name, value in given.items() if value is not None]:
+        raise UserError(
+            f'{" and ".join(names)}: for networks that start from noise alone, and {type(net).__name__} does not; '
+            f'leave {"it" if len(names) == 1 else "them"} out, or take an SSTReal'
+        )
 
 
 def _require_range(least: float, greatest: float) -> None:

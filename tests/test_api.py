@@ -192,3 +192,8 @@ SETTINGS = [('tile', 0), ('tile', True), ('tile', 1.5), ('tile', 'large'), ('ove
 def test_settings_that_are_refused(file, key, value):
     with pytest.raises(ValueError, match=key):
         sst.load_model(file, 'cpu', **{key: value})
+
+
+def test_unknown_keywords_are_those_of_the_function_that_was_called():
+    with pytest.raises(TypeError, match=r'^load_model\(\).*scal.*"scale"'):
+        sst.load_model('SST-tiny-x2', 'cpu', scal=4)

@@ -60,3 +60,8 @@ def test_every_command_of_the_readme_names_files_that_are_there():
     named = {word for word in words if word.startswith(('sst/', 'scripts/', 'options/'))}
     assert named
     assert [word for word in sorted(named) if not (ROOT / word).exists()] == []
+
+
+def test_every_program_answers_a_wrong_command_line_in_one_line():
+    programs = [*(ROOT / 'sst').rglob('*.py'), *(ROOT / 'scripts').rglob('*.py')]
+    assert [path.name for path in programs if 'argparse.ArgumentParser(' in path.read_text()] == []

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sst.archs import SSTReal, WindowNetwork
 from sst.checkpoints.networks import options_of
-from sst.checkpoints.pretrained import from_pretrained
+from sst.checkpoints.pretrained import MissingOptionsError, from_pretrained
 from sst.inference.one_step import OneStep
 from sst.inference.padding import padded, required_multiple
 from sst.inference.probing import probe_network
@@ -88,7 +88,10 @@ def _load(source: str, scale: int, root: Path, device: torch.device) -> Model:
         if weights is None:
             raise UserError(f'--models {source}: there are no weights at {options["path"]["pretrain_network_g"]}')
         file = str(weights)
-    net = from_pretrained(file).to(device).float().eval().requires_grad_(False)
+    try:
+        net = from_pretrained(file).to(device).float().eval().requires_grad_(False)
+    except MissingOptionsError as error:
+        raise UserError(error.kept()) from error
     if isinstance(net, SSTReal):
         return Model(name, net, net.scale, OneStep(net), device)
     multiple = required_multiple(options_of(net) or {})
@@ -112,7 +115,9 @@ def read_pictures(paths: Sequence[Path], scale: int, lr: bool) -> list[Picture]:
         raise UserError(f'--images {" ".join(map(str, paths))}: no image ({", ".join(ENDINGS)}) is there')
     pictures = []
     for file in files:
-        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR) if file.is_file() else None
+        if not file.is_file():
+            raise UserError(f'{file}: no such file')
+        image = cv2.imdecode(np.fromfile(file, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise UserError(f'{file}: cannot be read as an image')
         height, width = (size if lr else size // scale * scale for size in image.shape[:2])

@@ -10,7 +10,7 @@ import torch
 
 from measuring.machine import describe
 from sst.utils.errors import UserError
-from sst.utils.files import atomic_write_text
+from sst.utils.files import atomic_write_text, require_writable
 from sst.utils.json_text import json_text
 from sst.utils.optional import require
 
@@ -34,8 +34,8 @@ def words(text: str) -> list[str]:
 
 def positive(text: str) -> int:
     """The value of an argument that takes a whole number from 1 on."""
-    if int(text) < 1:
-        raise ValueError
+    if not text.strip().isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'must be a whole number from 1 on, not {text!r}')
     return int(text)
 
 
@@ -44,7 +44,7 @@ def size(text: str) -> tuple[int, int]:
     width, _, height = text.partition('x')
     try:
         return positive(width), positive(height)
-    except ValueError:
+    except argparse.ArgumentTypeError:
         raise argparse.ArgumentTypeError(f'{text!r} is not WIDTHxHEIGHT, as 1280x720') from None
 
 
@@ -55,12 +55,13 @@ def check_words(option: str, given: list[str], known: tuple[str, ...]) -> None:
 
 
 def make_folders(*paths: Path | None) -> None:
-    """Make the folders of files that are to be written, before work begins. Raises UserError."""
+    """Make the folders of files that are to be written, and try them, before work begins. Raises UserError."""
     for path in filter(None, paths):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as fault:
             raise UserError(f'{path.parent}: cannot be made ({fault.strerror}); choose another file') from fault
+        require_writable(path.parent)
 
 
 def write_json(results: dict[str, Any], path: Path) -> None:

@@ -40,10 +40,9 @@ def network_entry(
         found, state = _search(tensors, where, average, own, parts[0])
     if not state:
         held = ', '.join(entries(content) or dict.fromkeys(name.partition('.')[0] for name in tensors))[:200]
-        raise UserError(
-            f'{where}: has no weights{f" under {param_key!r}" if param_key else ""}; it holds '
-            f'{held or "no tensors"}; choose an entry: {HOW_TO_CHOOSE}'
-        )
+        under = f' under {param_key!r}' if param_key else ''
+        advice = f'it holds {held}; choose an entry: {HOW_TO_CHOOSE}' if held else 'it holds no tensors'
+        raise UserError(f'{where}: has no weights{under}; {advice}')
     return found, state
 
 

@@ -1,6 +1,6 @@
 """Saving and loading networks with everything: weights, all options, and their origin."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +32,64 @@ from sst.utils.json_text import json_text
 from sst.utils.safetensors_files import write_safetensors
 
 OTHER_FORMATS = ('.pth', '.pt', '.ckpt', '.bin', '.pkl', '.onnx', '.npz', '.h5')  # endings of other files of weights
+ONE_BY_ONE = ('window_sizes', 'num_heads', 'scale')  # options of `network_g` that functions take by themselves
 
 
 class MissingOptionsError(UserError):
-    """A weights file that leaves options of its network open."""
+    """A weights file that leaves options of its network open. As a text, it says what to pass in Python.
+
+    Args:
+        fault (str): what is open.
+        missing (Mapping): the options of `network_g` to give, or 'network_g' for all of it; to each the values that
+            are possible, as text or numbers, and what to say of them.
+        more (str): the end of the text.
+    """
+
+    def __init__(self, fault: str, missing: Mapping[str, Mapping[Any, str]], more: str = '') -> None:
+        self.fault, self.missing = fault, missing
+        super().__init__(self.told(_in_python) + more)
+
+    def told(self, written: Callable[[str, Any], str]) -> str:
+        """The fault and what to pass, in the words of a program: `written` gives those for an option and a value."""
+        choices = (
+            ' or '.join(dict.fromkeys(f'{written(key, value)}{note}' for value, note in values.items()))
+            for key, values in self.missing.items()
+        )
+        return f'{self.fault}; pass {"; ".join(dict.fromkeys(choices))}'
+
+    def kept(self) -> str:
+        """The text for a program that has no options for it."""
+        return f'{self}, to sst.from_pretrained in Python, and write a new file: sst.save_pretrained(net, FILE)'
+
+
+def _in_python(key: str, value: object) -> str:
+    """What passes an option of `network_g` to `from_pretrained`."""
+    if key == 'network_g':
+        return f"network_g={{'type': '{value}', ...}}"
+    return f'{key}={_listed(value)}' if key in ONE_BY_ONE else f"network_g={{'{key}': {value}}}"
+
+
+def _in_options(key: str, value: object) -> str:
+    """What gives an option of `network_g` to a program that reads option files."""
+    if key == 'network_g':
+        return f'network_g in the option file, as type: {value} with its options'
+    return f'--force_yml network_g:{key}={_listed(value, ",")}'
+
+
+def on_command_line(key: str, value: object, flags: Mapping[str, str], between: str) -> str:
+    """What gives an option of `network_g` to a program with `--network`.
+
+    Args:
+        flags: those of the program for single options, by the names of the options.
+        between: what such a flag takes between numbers.
+    """
+    if key not in flags:
+        return '--network FILE.yml (an option file with its network_g)'
+    return f'{flags[key]} {between.join(map(str, value)) if isinstance(value, tuple) else value}'
+
+
+def _listed(value: object, comma: str = ', ') -> str:
+    return f'[{comma.join(map(str, value))}]' if isinstance(value, tuple) else str(value)
 
 
 def save_pretrained(
@@ -175,8 +229,8 @@ def _released_network(state: Mapping[str, Tensor], where: str, given: Mapping[st
         if found:
             return as_written({'type': kind, **found, **given})
         if found is not None:
-            how = "pass its network_g={'type': '" + kind + "', ...}, in programs --network FILE.yml"
-            raise MissingOptionsError(f'{where}: holds an {kind} of a size that was not released; {how}')
+            fault = f'{where}: holds an {kind} of a size that was not released'
+            raise MissingOptionsError(fault, {'network_g': {kind: ''}})
     return None
 
 
@@ -186,9 +240,10 @@ def _recognised(state: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     Raises:
         MissingOptionsError: they are of no known network, or of several.
     """
-    known, how = recognised(state), "pass network_g={'type': 'EDSR', ...}, in programs --network FILE.yml"
+    known, missing = recognised(state), {'network_g': {'EDSR': ''}}
     if len(known) > 1:
-        raise MissingOptionsError(f'{where}: may hold {" or ".join(map(str, known))}; {how} with one of them')
+        which = {item.network['type']: '' for item in known}
+        raise MissingOptionsError(f'{where}: may hold {" or ".join(map(str, known))}', {'network_g': which})
     if known:
         return as_written(known[0].network)
     kinds = ' or '.join(kinds_of(state))
@@ -199,9 +254,9 @@ def _recognised(state: Mapping[str, Tensor], where: str) -> dict[str, Any]:
     try:
         network = described(state)
     except UserError as fault:
-        raise MissingOptionsError(f'{unknown}. {fault}; or {how}') from None
+        raise MissingOptionsError(f'{unknown} ({fault})', missing) from None
     if network is None:
-        raise MissingOptionsError(f'{unknown} or to spandrel; {how} with its network_g')
+        raise MissingOptionsError(f'{unknown} or to spandrel', missing)
     return as_written(network)
 
 
@@ -231,7 +286,7 @@ def network_for_options(source: str, given: Mapping[str, Any], key: str | None) 
     try:
         return path, as_written(network_in(weights, str(path), needed))
     except MissingOptionsError as fault:
-        raise UserError(f'{fault}; that is: --force_yml network_g:KEY=VALUE, without blanks') from fault
+        raise UserError(fault.told(_in_options)) from fault
 
 
 def _require_complete(found: Facts, stated: Mapping[str, Any], where: str) -> None:
@@ -239,18 +294,13 @@ def _require_complete(found: Facts, stated: Mapping[str, Any], where: str) -> No
     missing = [key for key in untold(found) if key not in stated]
     if not missing:
         return
-    own = 'as in the option file that it was trained with'
-    advice = {'num_heads': f'num_heads=N {own}', 'scale': 'scale=2 or scale=3'}
+    own = ', as it was trained'
+    values: dict[str, dict[Any, str]] = {'num_heads': {'N': own}, 'window_size': {'N': own}, 'scale': {2: '', 3: ''}}
     if 'window_sizes' in missing:
-        choices = [f'window_sizes={PUBLISHED[name]["window_sizes"]} if it is {name}' for name in candidates(found)]
-        sizes = len(found.options['window_sizes'])
-        advice['window_sizes'] = ', '.join(choices) or f'window_sizes=[...], {sizes} sizes {own}'
-    if 'window_size' in missing:
-        advice['window_size'] = f"network_g={{'window_size': N}} {own}"
-    raise MissingOptionsError(
-        f'{where}: does not tell its {" and ".join(missing)}, and no shape does; pass '
-        f'{"; ".join(advice[key] for key in missing)}'
-    )
+        published = {tuple(PUBLISHED[name]['window_sizes']): f' if it is {name}' for name in candidates(found)}
+        values['window_sizes'] = published or {('N',) * len(found.options['window_sizes']): own}
+    fault = f'{where}: does not tell its {" and ".join(missing)}, and no shape does'
+    raise MissingOptionsError(fault, {key: values[key] for key in missing})
 
 
 def _only_window(found: Facts) -> dict[str, int]:

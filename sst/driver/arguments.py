@@ -3,13 +3,13 @@
 import argparse
 from collections.abc import Sequence
 
+from sst.utils.command_line import CommandLine
+
 
 def parse_arguments(is_train: bool, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse `argv` (default: the process's own). A fault prints the usage and exits with code 2."""
+    """Parse `argv` (default: the process's own). For a fault, one line says why and the exit code is 2."""
     script, verb = ('sst/train.py', 'train') if is_train else ('sst/test.py', 'test')
-    parser = argparse.ArgumentParser(
-        prog=script, description=f'{verb} a network as an option file says', allow_abbrev=False
-    )
+    parser = CommandLine(prog=script, description=f'{verb} a network as an option file says', allow_abbrev=False)
     parser.add_argument('-opt', required=True, metavar='FILE', help=f'option file, as options/{verb}....yml')
     parser.add_argument(
         '--launcher',
@@ -18,6 +18,7 @@ def parse_arguments(is_train: bool, argv: Sequence[str] | None = None) -> argpar
     )
     parser.add_argument(
         '--auto_resume',
+        '--auto-resume',
         action='store_true',
         help='go on from the newest state in experiments/<name>/training_states, where there is one',
     )
@@ -26,12 +27,15 @@ def parse_arguments(is_train: bool, argv: Sequence[str] | None = None) -> argpar
     )
     parser.add_argument(
         '--force_yml',
+        '--force-yml',
         nargs='+',
         action='extend',
         default=[],
         metavar='KEY:KEY=VALUE',
         help='change options, as train:ema_decay=0.99 val:save_img=true',
     )
-    parser.add_argument('--dry-run', action='store_true', help='check everything, print the plan, write nothing')
+    parser.add_argument(
+        '--dry-run', '--dry_run', action='store_true', help='check everything, print the plan, write nothing'
+    )
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='accepted and not needed')
     return parser.parse_args(argv)

@@ -63,7 +63,7 @@ def _add_training(table: VisibleTable, run: Run, net: torch.nn.Module) -> None:
         f'{per_process // train["accumulate"]} at a time, {size} x {size} LR pixels each',
     )
     count, room = room_needed(opt, run.model.checkpoint_sizes(), run.start_iter)
-    table.add_row('disk', f'{count:,} checkpoints, {size_text(room)} in all')
+    table.add_row('disk', f'{count:,} checkpoint{"" if count == 1 else "s"}, {size_text(room)} in all')
     fixed = fixed_memory(net, train)
     net = deepcopy(net).to('meta')
     _attend_as_on(net, run.device)

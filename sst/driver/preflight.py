@@ -29,6 +29,7 @@ from sst.utils.optional import require
 from sst.utils.visible import tell
 
 MOST_TRAINING_IMAGES = 500  # are read beforehand, seconds of work; prepare_data.py check reads all
+EMPTY = 'the folder is empty'
 PATHS = ('dataroot_gt', 'dataroot_lq', 'meta_info_file')  # options of a dataset
 
 
@@ -186,7 +187,8 @@ def missing_in(key: str, dataset: Any, root: Path) -> Iterator[str]:
                 fault = lmdb_fault(path) if lmdb or path.suffix == '.lmdb' else folder_fault(path)
             if fault:
                 where = f'datasets.{key}.{option}'
-                yield f'{_shown(path, root)} ({where}): {fault}; {_data_advice(where, path, dataset.prepare, root)}'
+                advice = _data_advice(where, path, dataset.prepare, root, fault == EMPTY)
+                yield f'{_shown(path, root)} ({where}): {fault}; {advice}'
 
 
 def folder_fault(folder: Path) -> str | None:
@@ -194,7 +196,7 @@ def folder_fault(folder: Path) -> str | None:
     if not os.path.isdir(folder):  # unlike Path.is_dir, it also answers for names that are too long
         return 'a file, not a folder' if os.path.exists(folder) else 'no such folder'
     if not any(not entry.name.startswith('.') for entry in folder.iterdir()):
-        return 'the folder is empty'
+        return EMPTY
     return None
 
 
@@ -219,12 +221,15 @@ def _shown(path: str | Path, root: Path) -> str:
     return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
 
 
-def _data_advice(where: str, path: Path, prepare: str | None, root: Path) -> str:
+def _data_advice(where: str, path: Path, prepare: str | None, root: Path, empty: bool) -> str:
     """How to get the data into datasets/, as its option file says. Data elsewhere belongs to the user."""
     prepare = ' '.join((prepare or '').split())
     if prepare and path.is_relative_to(root / 'datasets'):
         return prepare
-    other = f'put it there, or name another place: --force_yml {where.replace(".", ":")}=PATH'
+    change = f'--force_yml {where.replace(".", ":")}'
+    if empty:
+        return f'put images into it, or name another folder: {change}=FOLDER'
+    other = f'put it there, or name another place: {change}=PATH'
     return f'{other} (its usual one: {prepare})' if prepare else other
 
 

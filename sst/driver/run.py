@@ -255,7 +255,7 @@ def _how_to_go_on(is_train: bool, argv: Sequence[str] | None) -> str:
     if not is_train:
         return 'start the same command again'
     arguments = [*sys.argv[:1], *(sys.argv[1:] if argv is None else argv)]
-    if '--auto_resume' not in arguments:
+    if not {'--auto_resume', '--auto-resume'} & set(arguments):
         arguments.append('--auto_resume')
     return f'to go on from the last saved state: the same command with --auto_resume: {shlex.join(arguments)}'
 

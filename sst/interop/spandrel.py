@@ -53,8 +53,10 @@ class SSTArch(spandrel.Architecture[SST]):
             network = network_in(weights, THE_STATE_DICT, self._network_g)
         except MissingOptionsError as fault:
             raise MissingOptionsError(
-                f'{fault}, to sst.interop.spandrel.SSTArch(...).load(state_dict); or write them into the file once: '
-                'sst.save_pretrained(sst.from_pretrained(FILE, window_sizes=...), NEW_FILE)'
+                fault.fault,
+                fault.missing,
+                ', to sst.interop.spandrel.SSTArch(...).load(state_dict); or write them into the file once: '
+                'sst.save_pretrained(sst.from_pretrained(FILE, window_sizes=...), NEW_FILE)',
             ) from fault
         net = build(network, weights, THE_STATE_DICT)
         names = published_names(network)

@@ -11,7 +11,7 @@ from sst.options.faults import Fault, OptionsError, Path, dotted, faults_of, opt
 from sst.options.from_weights import complete
 from sst.options.imports import load_parts
 from sst.options.merging import COMMAND_LINE, Merged, read_chain, take_out
-from sst.options.references import resolve, without_followers
+from sst.options.references import resolve, source_of, without_followers
 from sst.options.schema import Options
 from sst.options.translation import why_not_needed
 from sst.utils.errors import UserError
@@ -62,7 +62,8 @@ def checked_options(
     unknown = {place for place, _ in unresolved}
     faults = unresolved + [(place, text) for place, text in faults if not _within(place, unknown)]
     if options is None or faults:
-        raise options_error(without_followers(faults, merged.data), prefix)
+        faults = [(_blamed(place, merged), text) for place, text in without_followers(faults, merged.data)]
+        raise options_error(list(dict.fromkeys(faults)), prefix)
     for note in merged.notes:
         logging.getLogger('basicsr').info(note)
     return options
@@ -88,6 +89,12 @@ def _checked(data: dict[str, Any], merged: Merged) -> tuple[Options | None, list
         ]
         merged.inherited -= useless
         take_out(data, useless)
+
+
+def _blamed(place: Path, merged: Merged) -> Path:
+    """The key that the command line changed, where a value is taken from it."""
+    source = source_of(place, merged.data)
+    return source if merged.origin(source) == COMMAND_LINE else place
 
 
 def _within(place: Path, places: set[Path]) -> bool:

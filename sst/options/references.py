@@ -65,6 +65,13 @@ def without_followers(faults: list[Fault], data: dict[str, Any]) -> list[Fault]:
     return independent or faults
 
 
+def source_of(place: Place, data: dict[str, Any]) -> Place:
+    """The place that a value is taken from if it is nothing but a reference, else its own."""
+    value = _at(place, data)
+    whole_reference = isinstance(value, str) and re.fullmatch(r'\$\{[\w.\[\]]+\}', value)
+    return next(_targets(value, place)) if whole_reference else place
+
+
 def _followed(place: Place, data: Any) -> set[str]:
     """The keys that the value at a place, which need not be there, refers to."""
     value = _at(place, data)

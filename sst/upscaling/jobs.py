@@ -11,6 +11,7 @@ from sst.upscaling.arguments import Settings
 from sst.upscaling.pictures import READ, UNREADABLE, WRITTEN
 from sst.upscaling.videos import VIDEO_ENDINGS, WRITTEN_VIDEOS, is_video
 from sst.utils.errors import UserError
+from sst.utils.files import require_writable
 
 _ENDINGS = ' '.join(sorted({*READ, *VIDEO_ENDINGS}))
 
@@ -100,6 +101,11 @@ def _is_known(path: Path) -> bool:
     return _ending(path) in {*READ, *UNREADABLE} or is_video(path)
 
 
+def require_output(sources: Sequence[Source], output: Path) -> None:
+    """Raise `UserError` if OUT cannot be written, or is a file and there are several results."""
+    require_writable(output.parent if _is_for_a_file(output, sources) else output)
+
+
 def plan(sources: Sequence[Source], settings: Settings, suffix: str) -> list[Job]:
     """Where each result goes: OUT/folder/name_suffix.ext, or OUT itself for a single file.
 
@@ -111,11 +117,8 @@ def plan(sources: Sequence[Source], settings: Settings, suffix: str) -> list[Job
     Raises:
         UserError: a result would overwrite an input or another result, or OUT is a file and there are several results.
     """
-    output = settings.output
-    if len(sources) == 1 and _names_a_file(output, sources[0].path):
-        jobs = [Job(sources[0].path, output)]
-    elif not os.path.isdir(output) and (os.path.exists(output) or _is_known(output)):
-        raise UserError(f'-o {output}: must be a folder for the number of inputs, which is {len(sources)}')
+    if _is_for_a_file(settings.output, sources):
+        jobs = [Job(sources[0].path, settings.output)]
     else:
         jobs = [Job(source.path, _target(source, settings, suffix)) for source in sources]
     _require_distinct(jobs)
@@ -127,6 +130,14 @@ def plan(sources: Sequence[Source], settings: Settings, suffix: str) -> list[Job
             'result of an earlier run, else another -o or --suffix'
         )
     return [job for job in jobs if job not in earlier]
+
+
+def _is_for_a_file(output: Path, sources: Sequence[Source]) -> bool:
+    if len(sources) == 1 and _names_a_file(output, sources[0].path):
+        return True
+    if not os.path.isdir(output) and (os.path.exists(output) or _is_known(output)):
+        raise UserError(f'-o {output}: must be a folder for the number of inputs, which is {len(sources)}')
+    return False
 
 
 def _names_a_file(output: Path, source: Path) -> bool:

@@ -1,13 +1,13 @@
 """The networks that enlarge: the one that the user names, or those that ship, chosen by their scale."""
 
 import os
-from functools import cache
+from functools import cache, partial
 
 import torch
 
 from sst.api import Upscaler, load_model
 from sst.checkpoints.networks import network_in_options
-from sst.checkpoints.pretrained import MissingOptionsError
+from sst.checkpoints.pretrained import MissingOptionsError, on_command_line
 from sst.checkpoints.sources import shipped
 from sst.inference.devices import named_device
 from sst.upscaling.arguments import Settings
@@ -15,6 +15,7 @@ from sst.utils.errors import UserError
 
 # Without SST-tiny-x3: for results three times as large, x4 and shrinking are 0.1 dB better (sst/weights/README.md).
 SHIPPED = {2: 'SST-tiny-x2', 4: 'SST-tiny-x4'}
+FLAGS = {'window_sizes': '--window-sizes', 'num_heads': '--num-heads'}  # for options of a network
 # We know the names of the release's files, but not the repositories that hold them.
 BETTER = (
     "the paper's own is better: download SST_DF2K_X{scale}.pth from https://huggingface.co/collections/dslisleedh/sst, "
@@ -62,8 +63,7 @@ class Models:
                 seed=settings.seed,
             )
         except MissingOptionsError as error:
-            options = '--window-sizes 16,32,... and --num-heads 6, or --network FILE.yml'
-            raise UserError(f'{error}; on the command line use {options}') from error
+            raise UserError(error.told(partial(on_command_line, flags=FLAGS, between=','))) from error
         except ValueError as error:  # a backend that cannot serve
             raise UserError(str(error)) from error
 

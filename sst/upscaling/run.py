@@ -11,7 +11,7 @@ from sst.api import Upscaler
 from sst.upscaling.arguments import Settings
 from sst.upscaling.files import Task, enlarge, examine
 from sst.upscaling.forecast import Forecast
-from sst.upscaling.jobs import Job, find_sources, plan
+from sst.upscaling.jobs import Job, find_sources, plan, require_output
 from sst.upscaling.models import BETTER, Models, robust_counterpart
 from sst.upscaling.progress import Display, say
 from sst.upscaling.sharing import Share
@@ -27,6 +27,7 @@ def run(settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _exit)
     share = Share()
     sources, unreadable = find_sources(settings.inputs, settings.output)
+    require_output(sources, settings.output)
     models = Models(settings)
     first = models.load(models.name_for(settings.scale))
     jobs = plan(sources, settings, _suffix(settings, first.scale))

@@ -2,17 +2,45 @@
 
 import argparse
 import math
-from collections.abc import Callable
-from typing import NoReturn
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import dropwhile
+from typing import Any, NoReturn
 
+from sst.utils.suggest import nearest
 from sst.utils.visible import visible
 
 
 class CommandLine(argparse.ArgumentParser):
-    """A parser that answers what is wrong in one line; the usage is for `--help`."""
+    """A parser that answers what is wrong in one line, and what to type instead; the usage is for `--help`."""
+
+    _given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as argparse does, and refuse what is unknown here, where the options of a subcommand are known."""
+        self._given = list(sys.argv[1:] if args is None else args)
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f'unrecognized arguments: {" ".join(unknown)}')
+        return found, unknown
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f'error: {visible(message)}; type {self.prog} --help for all options\n')
+        hints = list(self._hints()) or [f'type {self.prog} --help for all options']
+        self.exit(2, f'error: {visible("; ".join([message, *hints]))}\n')
+
+    def _hints(self) -> Iterator[str]:
+        """What may have been meant by misspelt options, and by a word where an option is required."""
+        known = self._option_string_actions
+        for name in (word.partition('=')[0] for word in self._given if word.startswith('-')):
+            understood = name in known or (self.allow_abbrev and any(option.startswith(name) for option in known))
+            if not understood and (near := nearest(name, known)):
+                yield f'did you mean {near}?'
+        flags = [name for name, action in known.items() if action.nargs == 0]
+        word = next(dropwhile(flags.__contains__, self._given), '-')
+        required = [action.option_strings[0] for action in self._actions if action.required and action.option_strings]
+        lone = len(required) == 1 and not self._get_positional_actions()
+        if lone and not word.startswith('-') and required[0] not in self._given:
+            yield f'name it with {required[0]}: {required[0]} {word}'
 
 
 def number_up_to(greatest: float) -> Callable[[str], float]:

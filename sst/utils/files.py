@@ -5,6 +5,7 @@ import errno
 import os
 import pickle
 import re
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,6 +50,16 @@ def write_whole(path: str | os.PathLike, write: Callable[[IO[bytes]], Any], advi
             write(file)
     except (OSError, RuntimeError) as fault:
         raise UserError(f'cannot write {path}: {why_unwritable(fault)}; {advice}') from fault
+
+
+def require_writable(folder: Path) -> None:
+    """Raise `UserError` if no file can be made in a folder, or in the nearest one above that exists. Nothing stays."""
+    place = next(place for place in (folder, *folder.parents) if os.path.exists(place))
+    try:
+        tempfile.TemporaryFile(dir=place).close()
+    except OSError as fault:
+        reason = f'no file can be made in {place}: {why_unwritable(fault)}'
+        raise UserError(f'{folder}: cannot be written to ({reason}); name another folder') from fault
 
 
 @contextlib.contextmanager

@@ -141,3 +141,11 @@ def test_objects_beside_the_weights_are_one_line(tmp_path, zipped):
     torch.save(content, tmp_path / 'net.ckpt', _use_new_zipfile_serialization=zipped)
     with pytest.raises(UserError, match=r'^[^\n]*net\.ckpt[^\n]*argparse\.Namespace[^\n]*$'):
         sst.load_model(tmp_path / 'net.ckpt')
+
+
+@pytest.mark.parametrize(('content', 'advised'), [({'epoch': 3}, False), ({'params': weights()}, True)])
+def test_an_entry_is_advised_only_where_there_is_one(tmp_path, content, advised):
+    torch.save(content, tmp_path / 'net.pth')
+    with pytest.raises(UserError, match='has no weights') as fault:
+        sst.load_model(tmp_path / 'net.pth', param_key='nothing')
+    assert ('--param-key' in str(fault.value)) == advised

@@ -52,4 +52,10 @@ def test_faults_exit_with_2(argv, capsys):
     with pytest.raises(SystemExit) as stop:
         parse_arguments(True, argv)
     assert stop.value.code == 2
-    assert 'usage: sst/train.py' in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()
+    assert 'sst/train.py --help' in line
+
+
+def test_spellings_with_hyphens():
+    args = parse_arguments(True, ['-opt', 'a.yml', '--auto-resume', '--force-yml', 'a=1', '--dry_run'])
+    assert (args.auto_resume, args.force_yml, args.dry_run) == (True, ['a=1'], True)

@@ -93,8 +93,9 @@ def test_all_faults_at_once(tmp_path):
     for line, path, key in zip(lines, paths, keys, strict=True):
         assert line.startswith(f'missing: {path} ({key}): ')
     assert lines[0].endswith(df2k)  # what lies in datasets/ is prepared
+    assert lines[1].endswith('--force_yml datasets:train:dataroot_lq=FOLDER')  # an empty one needs images
     assert lines[2].endswith(df2k)
-    assert '--force_yml datasets:train:dataroot_lq=PATH' in lines[1]
+    assert '--force_yml datasets:val_2:dataroot_gt=PATH' in lines[3]
     assert '--force_yml path:pretrain_network_g=FILE' in lines[-1]
 
 

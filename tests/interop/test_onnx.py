@@ -126,3 +126,14 @@ def test_the_program_ends_in_one_line(tmp_path, capsys):
         program.main([str(tmp_path / 'none.pth'), '-o', str(tmp_path / 'net.onnx')])
     assert end.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize('folder', ['file', 'file/folder'])
+def test_the_folder_is_tried_before_the_weights_are_read(tmp_path, capsys, folder):
+    import export_onnx
+
+    (tmp_path / 'file').touch()
+    with pytest.raises(SystemExit) as end:
+        export_onnx.main(['nothing.pth', '-o', str(tmp_path / folder / 'net.onnx')])
+    assert end.value.code == 2
+    assert str(tmp_path / folder) in capsys.readouterr().err

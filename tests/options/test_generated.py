@@ -1,6 +1,8 @@
 """What is written out of the schema: options/schema.json, which editors read, and docs/options.md."""
 
 import json
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,12 @@ def test_every_key_of_a_run_is_on_the_page(tmp_path):
     for part in ('path', 'logger', 'network_g', 'datasets'):
         for key in set(keys(run[part])) - {'type'}:
             assert f'| `{key}` |' in page
+
+
+@pytest.mark.parametrize('argument', ['--help', 'here'])
+def test_arguments_write_nothing(monkeypatch, argument):
+    monkeypatch.setattr(sys, 'argv', ['sst.options', argument])
+    monkeypatch.setattr('sst.options.write_schema', lambda: pytest.fail('written'))
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module('sst.options', run_name='__main__')
+    assert end.value.code == (0 if argument == '--help' else 2)

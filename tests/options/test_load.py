@@ -300,6 +300,20 @@ def places(section: dict, above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     return found
 
 
+@pytest.mark.parametrize(
+    ('overrides', 'start'),
+    [
+        (['scale=5'], '--force_yml: scale: '),
+        (['network_g:scale=5'], '--force_yml: network_g.scale: '),
+        (['a=5'], '--force_yml: a: '),
+    ],
+)
+def test_a_value_of_the_command_line_is_not_blamed_on_a_file_that_takes_it(overrides, start):
+    with pytest.raises(OptionsError) as caught:
+        load_options(Path(__file__).parents[2] / 'options' / 'test.yml', overrides)
+    assert [line.startswith(start) for line in str(caught.value).splitlines()] == [True]
+
+
 def known_names() -> set[str]:
     schema = Options.model_json_schema()
     sections = [schema, *schema['$defs'].values()]

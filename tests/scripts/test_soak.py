@@ -5,6 +5,7 @@ import random
 import shutil
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -148,10 +149,24 @@ def test_a_child_that_hangs_is_killed(tmp_path):
     assert wait(numbers, 0.5) == [None, 3]
 
 
-def test_the_script_says_how_to_repeat_it(tmp_path, capsys):
-    assert soak.main(['--minutes', '0', '--seed', '5', '--json', str(tmp_path / 'counts.json')]) == 0
+def test_the_script_says_how_to_repeat_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(soak, 'soak_kills', lambda *_: Counter(runs=1))
+    monkeypatch.setattr(soak, 'soak_fuzz', lambda *_: Counter())
+    monkeypatch.setattr(soak, 'programs', lambda _: {})
+    assert soak.main(['--seed', '5', '--json', str(tmp_path / 'counts.json')]) == 0
     assert 'seed 5' in capsys.readouterr().out
     assert yaml.safe_load((tmp_path / 'counts.json').read_text())['seed'] == 5
+
+
+@pytest.mark.parametrize('minutes', ['0', '1e-9'])
+def test_a_soak_that_tries_nothing_promises_nothing(capsys, monkeypatch, minutes):
+    monkeypatch.setattr(soak, 'programs', lambda _: {})
+    with pytest.raises(SystemExit) as ended:
+        soak.main(['--minutes', minutes])
+    assert ended.value.code == 2
+    told = capsys.readouterr()
+    assert '--minutes' in told.err
+    assert 'every promise held' not in told.out
 
 
 @pytest.fixture(scope='module')

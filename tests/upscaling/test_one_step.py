@@ -76,4 +76,4 @@ def test_other_networks_refuse_them(upscale, more):
     code, _, err = upscale('a.png', *more)
     assert code == 2
     assert errors(err) == err[-1:]
-    assert 'noise' in err[-1]
+    assert f'{more[0][2:]} {more[1]}: ' in err[-1]

@@ -7,12 +7,13 @@ import resource
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 import torch
 
 from sst.utils.errors import UserError
-from sst.utils.files import atomic_save, atomic_write_text, load_torch
+from sst.utils.files import atomic_save, atomic_write_text, load_torch, require_writable
 
 
 def test_round_trip(tmp_path):
@@ -29,6 +30,19 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         atomic_save(lambda: None, file)
     assert load_torch(file) == 1
     assert os.listdir(tmp_path) == ['net.pth']
+
+
+def test_folders_that_cannot_be_written(tmp_path):
+    require_writable(tmp_path)
+    require_writable(tmp_path / 'none' / 'nor this')
+    assert os.listdir(tmp_path) == []
+    (tmp_path / 'file').touch()
+    for place in ('file', 'file/folder'):
+        with pytest.raises(UserError, match=f'{place}: .*made in .*file: '):
+            require_writable(tmp_path / place)
+    if os.path.isdir('/proc'):  # even root cannot write there
+        with pytest.raises(UserError, match='/proc/none: .*made in /proc: '):
+            require_writable(Path('/proc/none'))
 
 
 def test_a_full_disk_is_one_line(tmp_path, monkeypatch):

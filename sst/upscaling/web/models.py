@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from sst.api import Upscaler, load_model
+from sst.checkpoints.pretrained import MissingOptionsError
 from sst.checkpoints.sources import HUB, shipped
 from sst.inference.devices import named_device
 from sst.utils.errors import UserError
@@ -27,7 +28,10 @@ def load_models(sources: Sequence[str], device: str | None, dtype: str | None) -
         )
     models: dict[str, Upscaler] = {}
     for source in wanted:
-        upscaler = load_model(source, device=place, dtype=dtype)
+        try:
+            upscaler = load_model(source, device=place, dtype=dtype)
+        except MissingOptionsError as error:
+            raise UserError(error.kept()) from error
         models[_free_name(_name(source), models)] = upscaler
     return models
 
