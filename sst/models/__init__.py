@@ -2,7 +2,6 @@
 
 from sst.models.lpips_loss import LPIPSLoss
 from sst.models.real_model import SSTRealModel
-from sst.models.spectrum_loss import SpectrumLoss
 from sst.models.sst_model import ESRModel, SSTModel
 
-__all__ = ['ESRModel', 'LPIPSLoss', 'SSTModel', 'SSTRealModel', 'SpectrumLoss']
+__all__ = ['ESRModel', 'LPIPSLoss', 'SSTModel', 'SSTRealModel']
