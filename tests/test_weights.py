@@ -24,7 +24,7 @@ FIGURES = {
     'SST-tiny-x3': 31.626,
     'SST-tiny-x4': 30.178,
     'SST-tiny-robust-x2': 34.517,
-    'SST-tiny-robust-x4': 29.950,
+    'SST-tiny-robust-x4': 29.973,
 }
 MOST = 4_000_000  # bytes
 
