@@ -127,7 +127,7 @@ def test_weights_keep_the_options_given_with_them(tmp_path):
         ('net.pth', b'hello', 'text file'),
         ('a.yml', b'name: x', 'no network_g'),
         ('a.yml', b'a: [', 'a.yml'),
-        ('a.yml', b'network_g: {type: {}, n_blocks: 5}\n', 'dim'),
+        ('a.yml', b'network_g: {type: {}, n_blocks: 5}\n', 'type'),
         ('a.yml', RELEASED.replace('  train:', '  train: 5\n  other:').encode(), 'datasets.train'),
         ('a.yml', RELEASED.replace('lr: 0.0005', 'lr: fast').encode(), 'train.optim_g.lr'),
         ('a.yml', yaml.safe_dump({'network_g': {'dim': 3}}).encode(), 'n_blocks'),
