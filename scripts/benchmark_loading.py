@@ -19,7 +19,7 @@ from sst.data import build_dataset  # after the repository is on the path
 from sst.data.stream import StreamDataset, StreamSampler
 from sst.driver import preflight
 from sst.options import checked_options
-from sst.utils.command_line import CommandLine
+from sst.utils.command_line import CommandLine, add_force_yml_argument
 from sst.utils.errors import UserError, in_one_line
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('-opt', required=True, metavar='FILE', help='option file to train with')
-    parser.add_argument('--force_yml', '--force-yml', nargs='+', action='extend', default=[], metavar='KEY:KEY=VALUE')
+    add_force_yml_argument(parser)
     parser.add_argument('--samples', type=int, default=200, help='how many to load (%(default)s)')
     parser.add_argument('--step', type=float, default=0.25, help='seconds of an iteration (%(default)s)')
     return parser.parse_args(arguments)

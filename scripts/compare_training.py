@@ -25,7 +25,7 @@ from comparing.curves import judge
 from comparing.train import read_run, train, write_start
 from comparing.ways import NAMES, NUDGED, REFERENCE, choose
 from measuring.results import make_folders, origin, words, write_results
-from sst.utils.command_line import CommandLine
+from sst.utils.command_line import CommandLine, add_force_yml_argument
 from sst.utils.errors import UserError, in_one_line
 
 
@@ -33,15 +33,7 @@ def read_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add('-opt', default='options/demo.yml', metavar='FILE', help='option file to train with (%(default)s)')
-    add(
-        '--force_yml',
-        '--force-yml',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY:KEY=VALUE',
-        help='change options',
-    )
+    add_force_yml_argument(parser)
     add(
         '--iterations',
         type=int,

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from sst.utils.command_line import CommandLine
+from sst.utils.command_line import CommandLine, add_force_yml_argument
 
 
 def parse_arguments(is_train: bool, argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -25,15 +25,7 @@ def parse_arguments(is_train: bool, argv: Sequence[str] | None = None) -> argpar
     parser.add_argument(
         '--debug', action='store_true', help='name the run debug_<name>, log every iteration, validate and save every 8'
     )
-    parser.add_argument(
-        '--force_yml',
-        '--force-yml',
-        nargs='+',
-        action='extend',
-        default=[],
-        metavar='KEY:KEY=VALUE',
-        help='change options, as train:ema_decay=0.99 val:save_img=true',
-    )
+    add_force_yml_argument(parser)
     parser.add_argument(
         '--dry-run', '--dry_run', action='store_true', help='check everything, print the plan, write nothing'
     )

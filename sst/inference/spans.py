@@ -51,8 +51,8 @@ def spans(size: int, tile: int, overlap: int, multiple: int = 1) -> list[Span]:
         return [Span(0, size, 0, size, 0)]
     steps, count = (size - read) // multiple, math.ceil((size - read) / tile)
     starts = [multiple * (index * steps // count) for index in range(count + 1)]
-    # Neighbours share a border in the middle of what both read. Only the inner half of it is used, because the outer
-    # half lacks most of its context.
+    # Neighbours share a border in the middle of what both read, and fade into each other there. The outer part of what
+    # both read is not used, because it lacks most of its context.
     borders = [0, *((start + before + read) // 2 for before, start in pairwise(starts)), size]
     fade = min(overlap, *(last - first for first, last in pairwise(borders)))
     return [

@@ -87,6 +87,18 @@ def add_network_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_force_yml_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        '--force_yml',
+        '--force-yml',
+        nargs='+',
+        action='extend',
+        default=[],
+        metavar='KEY:KEY=VALUE',
+        help='change options, as train:ema_decay=0.99 val:save_img=true',
+    )
+
+
 def add_imports_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--imports',

@@ -23,7 +23,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]  # the cla
             self.waiting.cancel()
 
     def _wait(self, done: Any) -> None:
-        """Look again after a while. `done` is the request that was answered when it was looked last."""
+        """Look again after a while. `done` is the last request if it was answered already at the last look."""
         answered = self.cycle is None or self.cycle.response_complete
         if answered and self.waiting and self.cycle is done:
             self.transport.close()
