@@ -258,8 +258,8 @@ def _refuse_noise(net: nn.Module, guidance: float | None, seed: int | None) -> N
     given = {'guidance': guidance, 'seed': seed}
     if names := [f'{name} {value:g}' for name, value in given.items() if value is not None]:
         raise UserError(
-            f'{" and ".join(names)}: for networks that start from noise alone, and {type(net).__name__} does not; '
-            f'leave {"it" if len(names) == 1 else "them"} out, or take an SSTReal'
+            f'{" and ".join(names)}: only a network that starts from noise takes that, and {type(net).__name__} is '
+            f'none; leave {"it" if len(names) == 1 else "them"} out, or take an SSTReal'
         )
 
 
